@@ -1,0 +1,29 @@
+"""The errors we foresee: each says what is wrong, what was expected and what to do."""
+
+
+class SamMoeError(Exception):
+    """Anything a caller of sam_moe may want to catch; the command line prints it as one line."""
+
+
+class FileError(SamMoeError):
+    """A file that cannot be read or written as what it claims to be."""
+
+
+class GeometryError(SamMoeError):
+    """Grids, shapes or affines that do not belong together."""
+
+
+class PromptError(SamMoeError):
+    """A prompt that no model could answer: outside the volume, empty or malformed."""
+
+
+class CardError(SamMoeError):
+    """A card of a backbone, expert or gate that is missing, malformed or does not fit its weights."""
+
+
+class WeightsError(SamMoeError):
+    """Weights that do not fit the model, are not finite or not what their checksum says."""
+
+
+class ConfigError(SamMoeError):
+    """Settings or a recipe that cannot be followed as written."""
