@@ -195,7 +195,7 @@ class Prompt:
                     continue
                 where = f" (voxel index {_show(placed.at)})" * (item.space == "mm")
                 raise PromptError(
-                    f"point {_show(item.at)}{' mm' * (item.space == 'mm')}{where}, item {number} of the prompt, "
+                    f"{str(item).lstrip('+-')}{where}, item {number} of the prompt, "
                     f"lies outside the volume of shape {_show(shape)}. {_REMEDY[item.space]}"
                 )
             low, high = np.array(placed.start), np.array(placed.stop)
