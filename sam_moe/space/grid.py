@@ -1,0 +1,151 @@
+"""A Grid says where voxels are: an affine and a shape, and every question about places answered from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from sam_moe.errors import GeometryError
+
+_DIRECTIONS = ("LR", "PA", "IS")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Grid:
+    """Voxels in the world: `affine` takes the index of a voxel's centre to RAS+ millimetres.
+
+    Ours. Two grids are compared with `same_as`, never with `==`. A region of interest is just another Grid.
+
+    Raises:
+        GeometryError: for an affine that is not a finite invertible 4x4 matrix, or a shape that is not three
+            positive whole numbers.
+    """
+
+    affine: Float[np.ndarray, "4 4"]
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, dtype=np.float64)
+        square = affine.shape == (4, 4) and np.array_equal(affine[3], (0, 0, 0, 1))
+        if not square or not np.isfinite(affine).all():
+            raise GeometryError(
+                f"not an affine: {affine.tolist()}. Expected a finite 4x4 matrix with last row 0 0 0 1 that "
+                "takes voxel indices to RAS+ millimetres."
+            )
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
+            raise GeometryError(
+                f"the affine {affine.tolist()} flattens space. Expected three independent voxel axes; "
+                "mend the file's orientation and spacing."
+            )
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 3 or min(shape) < 1 or shape != tuple(self.shape):
+            raise GeometryError(
+                f"not a shape: {self.shape}. Expected three positive whole numbers of voxels (i, j, k)."
+            )
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "shape", shape)
+
+    @staticmethod
+    def around(centre_mm: ArrayLike, shape: Sequence[int], spacing_mm: Sequence[float]) -> "Grid":
+        """Make a grid along the world's axes whose voxel `shape // 2` has its centre exactly at `centre_mm`.
+
+        Ours. World-aligned on purpose: a patient who was re-sliced obliquely gives the same region.
+
+        >>> Grid.around((10, 20, 30), (4, 4, 4), (1.5, 1.5, 1.5)).world_of((2, 2, 2)).tolist()
+        [10.0, 20.0, 30.0]
+        """
+        spacing = np.asarray(spacing_mm, dtype=np.float64)
+        if spacing.shape != (3,) or not (np.isfinite(spacing) & (spacing > 0)).all():
+            raise GeometryError(f"spacing {spacing_mm} mm is not usable. Expected three positive numbers.")
+        count_x, count_y, count_z = shape
+        affine = np.diag([*spacing, 1.0])
+        middle = np.array([count_x // 2, count_y // 2, count_z // 2])
+        affine[:3, 3] = np.asarray(centre_mm, dtype=np.float64) - middle * spacing
+        return Grid(affine, (count_x, count_y, count_z))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """The distance between neighbouring voxel centres along i, j and k."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
+
+    @property
+    def extent_mm(self) -> tuple[float, float, float]:
+        """The length of the grid along i, j and k, from outer edge to outer edge."""
+        x, y, z = (n * s for n, s in zip(self.shape, self.spacing_mm, strict=True))
+        return x, y, z
+
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of one voxel in millilitres."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    @property
+    def axcodes(self) -> str:
+        """The world direction that each stored axis points to most, such as "RAS" or "LPS".
+
+        The convention of nibabel's `aff2axcodes`: the letter names where the index grows to.
+        """
+        cosines = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        worlds = max(permutations(range(3)), key=lambda order: sum(np.abs(cosines[order, range(3)])))
+        return "".join(_DIRECTIONS[w][int(cosines[w, v] > 0)] for v, w in enumerate(worlds))
+
+    @property
+    def corners_mm(self) -> Float[np.ndarray, "8 3"]:
+        """The eight outer corners: edges of the outermost voxels, not their centres."""
+        return self.world_of(self._corners(margin=0.5))
+
+    def world_of(self, index: ArrayLike) -> Float[np.ndarray, "*b 3"]:
+        """Take voxel indices (..., 3) to RAS+ millimetres; whole numbers are voxel centres."""
+        return _apply(self.affine, index)
+
+    def index_of(self, xyz_mm: ArrayLike) -> Float[np.ndarray, "*b 3"]:
+        """Take RAS+ millimetres (..., 3) to voxel indices, fractions kept."""
+        return _apply(np.linalg.inv(self.affine), xyz_mm)
+
+    def to(self, other: "Grid") -> Float[np.ndarray, "4 4"]:
+        """Give the matrix that takes my voxel indices to the other grid's."""
+        return np.asarray(np.linalg.inv(other.affine) @ self.affine, dtype=np.float64)
+
+    def inside(self, index: ArrayLike) -> bool:
+        """Tell whether a voxel index lies in the grid, half a voxel around the outer centres included.
+
+        Half-open, [-0.5, n - 0.5) on every axis, so that neighbouring grids share no point.
+        """
+        at = np.asarray(index, dtype=np.float64)
+        return bool(((at >= -0.5) & (at < np.array(self.shape) - 0.5)).all())
+
+    def distance_voxels(self, other: "Grid") -> float:
+        """Measure how far apart, in voxels along one axis, equally indexed voxels of two grids lie at most.
+
+        Infinite where the shapes differ.
+        """
+        if self.shape != other.shape:
+            return float("inf")
+        corners = self._corners(margin=0.0)
+        return float(np.abs(_apply(self.to(other), corners) - corners).max())
+
+    def same_as(self, other: "Grid", tolerance_voxels: float = 1e-3) -> bool:
+        """Tell whether every voxel of the other grid sits where mine does, to a fraction of a voxel."""
+        return self.distance_voxels(other) < tolerance_voxels
+
+    def __repr__(self) -> str:
+        shape = "x".join(str(n) for n in self.shape)
+        spacing = "x".join(f"{s:.6g}" for s in self.spacing_mm)
+        rows = "; ".join(" ".join(f"{x:.7g}" for x in row) for row in self.affine[:3])
+        return f"Grid({shape} voxels of {spacing} mm, {self.axcodes}, affine [{rows}])"
+
+    def _corners(self, margin: float) -> Float[np.ndarray, "8 3"]:
+        return np.array(list(product(*((-margin, n - 1 + margin) for n in self.shape))), dtype=np.float64)
+
+
+def _apply(matrix: Float[np.ndarray, "4 4"], points: ArrayLike) -> Float[np.ndarray, "*b 3"]:
+    at = np.asarray(points, dtype=np.float64)
+    if at.ndim == 0 or at.shape[-1] != 3:
+        raise GeometryError(f"points of shape {at.shape} are not places in space. Expected (..., 3).")
+    return np.asarray(at @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
