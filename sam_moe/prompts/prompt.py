@@ -65,13 +65,13 @@ class Box:
             if low >= high:
                 raise PromptError(
                     f"box from {_show(self.start)} to {_show(self.stop)} is empty along axis {axis} "
-                    f"({low:g} >= {high:g}). A box is half-open [start, stop): stop must be greater than start "
-                    "on all three axes; one voxel i is written i to i+1."
+                    f"({low:g} >= {high:g}). A box is half-open [start, stop): stop must be greater "
+                    "than start on all three axes; one voxel i is written i to i+1."
                 )
 
     @property
     def centre(self) -> Triple:
-        """The middle of the box, in its own space; for voxels an index (a voxel's centre), often fractional."""
+        """The middle of the box in its own space; in voxels an index, often fractional."""
         low, high = self._edges()
         return _floats((low + high) / 2)
 
@@ -185,7 +185,7 @@ class Prompt:
 
         A point lies inside when it falls in some voxel. A box in voxels must lie inside
         whole: one that sticks out usually has its axes in another order. A box in millimetres need only
-        overlap the volume, because its bounding box sticks out of an oblique scan through no fault of its own.
+        overlap the volume, because along the axes of an oblique scan it may have to stick out.
         """
         size = np.array(shape, dtype=float)
         for number, (item, placed) in enumerate(zip(self.items, self.in_voxels(affine), strict=True)):
@@ -216,8 +216,8 @@ class Prompt:
 _REMEDY = {
     "voxel": "Voxel indices are (i, j, k) along the stored axes, counted from 0, and a box is half-open "
     "[start, stop); for millimetres, say space='mm'.",
-    "mm": "Millimetres are RAS+ world coordinates (x to the right, y to the front, z up); DICOM and ITK tools "
-    "give LPS, where x and y have the other sign. For voxel indices, say space='voxel'.",
+    "mm": "Millimetres are RAS+ world coordinates (x to the right, y to the front, z up); DICOM and ITK "
+    "tools give LPS, where x and y have the other sign. For voxel indices, say space='voxel'.",
 }
 
 
@@ -238,9 +238,9 @@ def _triple(values: Iterable[float], what: str) -> Triple:
     except (TypeError, ValueError) as error:
         raise PromptError(f"{what} must be three numbers, not {values!r}: {error}.") from error
     if len(numbers) != 3:
-        raise PromptError(f"{what} must be three numbers (i, j, k) or (x, y, z), not {len(numbers)}: {values!r}.")
+        raise PromptError(f"{what} must be three numbers, (i, j, k) or (x, y, z), not {values!r}.")
     if not np.isfinite(numbers).all():
-        raise PromptError(f"{what} must be finite, not {_show(numbers)}: check the transform it came through.")
+        raise PromptError(f"{what} must be finite, not {_show(numbers)}; check the transform it came from.")
     return numbers[0], numbers[1], numbers[2]
 
 

@@ -1,0 +1,185 @@
+"""Prompt sets: what was clicked on which scan, in a JSON file that can be checked and replayed.
+
+The format is ours (version 1); `prompts/README.md` explains it on one page and
+`prompts/promptset.schema.json` is generated from the records below.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sam_moe.config import Record, read_json, write_json
+from sam_moe.errors import PromptError
+from sam_moe.prompts.prompt import Box, Item, Point, Prompt, Space
+
+FORMAT: Literal[1] = 1
+
+Coordinates = tuple[float, float, float]
+Milliseconds = Annotated[
+    float | None, Field(ge=0, description="Milliseconds since the target was first shown.")
+]
+
+
+class PointItem(Record):
+    """A click."""
+
+    kind: Literal["point"] = Field(description="Says that this item is a click.")
+    at: Coordinates = Field(description="(i, j, k) of the stored axes, or (x, y, z) in RAS+ millimetres.")
+    positive: bool = Field(True, description="True on the target, false beside it.")
+    time_ms: Milliseconds = None
+
+    def item(self, space: Space) -> Point:
+        """The click as the model takes it."""
+        return Point(self.at, self.positive, space)
+
+
+class BoxItem(Record):
+    """A box around the target: half-open [start, stop) in voxels, plain edges in millimetres."""
+
+    kind: Literal["box"] = Field(description="Says that this item is a box.")
+    start: Coordinates = Field(description="The corner with the smaller coordinates.")
+    stop: Coordinates = Field(description="The corner with the greater; in voxels the first index outside.")
+    time_ms: Milliseconds = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "BoxItem":
+        self.item("voxel")
+        return self
+
+    def item(self, space: Space) -> Box:
+        """The box as the model takes it."""
+        try:
+            return Box(self.start, self.stop, space)
+        except PromptError as error:
+            raise ValueError(str(error)) from error
+
+
+class PromptTarget(Record):
+    """One structure to segment, and everything said about it, in order."""
+
+    name: str = Field(min_length=1, description="What the structure is called.")
+    label: int = Field(ge=1, le=255, description="Its value in the label map.")
+    items: tuple[Annotated[PointItem | BoxItem, Field(discriminator="kind")], ...] = Field(
+        min_length=1, description="Clicks and boxes in the order they were given: click n is item n."
+    )
+
+    @field_validator("items")
+    @classmethod
+    def _in_order(cls, items: tuple[PointItem | BoxItem, ...]) -> tuple[PointItem | BoxItem, ...]:
+        times = [item.time_ms for item in items if item.time_ms is not None]
+        if times != sorted(times):
+            raise ValueError(f"time_ms goes back ({times}); items stand in the order they were given")
+        return items
+
+
+class PromptCase(Record):
+    """One image and the targets prompted on it."""
+
+    image: str = Field(min_length=1, description="Path relative to this file, with forward slashes.")
+    fingerprint: str | None = Field(None, description="Fingerprint of the volume prompted on.")
+    space: Space = Field(description="'voxel' indices (i, j, k) or RAS+ 'mm', for all items.")
+    targets: tuple[PromptTarget, ...] = Field(min_length=1, description="The structures to segment.")
+
+    @field_validator("image")
+    @classmethod
+    def _relative(cls, image: str) -> str:
+        if PurePosixPath(image).is_absolute() or PureWindowsPath(image).anchor or "\\" in image:
+            raise ValueError(f"'{image}' must be a path relative to the prompt file, with forward slashes")
+        return image
+
+    @field_validator("targets")
+    @classmethod
+    def _distinct(cls, targets: tuple[PromptTarget, ...]) -> tuple[PromptTarget, ...]:
+        named: dict[str, list[str]] = {
+            "name": [repr(target.name) for target in targets],
+            "label": [str(target.label) for target in targets],
+        }
+        for what, values in named.items():
+            twice = next((value for value in values if values.count(value) > 1), None)
+            if twice is not None:
+                raise ValueError(f"two targets of one case share the {what} {twice}; each needs its own")
+        return targets
+
+    @classmethod
+    def of(
+        cls,
+        image: str,
+        prompts: Mapping[str, Prompt],
+        labels: Mapping[str, int] | None = None,
+        fingerprint: str | None = None,
+    ) -> "PromptCase":
+        """A case from prompts by target name; labels count from 1 unless given.
+
+        Raises:
+            PromptError: where some items are voxel indices and others millimetres.
+        """
+        spaces = {item.space for prompt in prompts.values() for item in prompt}
+        if len(spaces) != 1:
+            raise PromptError(
+                f"the prompts for {image} use {' and '.join(sorted(spaces)) or 'no items at all'}; a case "
+                "has at least one item and one space. Bring them together with prompt.in_mm(affine)."
+            )
+        targets = tuple(
+            PromptTarget(
+                name=name,
+                label=labels[name] if labels else number,
+                items=tuple(_recorded(item) for item in prompt),
+            )
+            for number, (name, prompt) in enumerate(prompts.items(), start=1)
+        )
+        return cls(image=image, fingerprint=fingerprint, space=spaces.pop(), targets=targets)
+
+    def prompt(self, target: str | PromptTarget) -> Prompt:
+        """Everything said about one target."""
+        return Prompt(tuple(item.item(self.space) for item in self._target(target).items))
+
+    def replay(self, target: str | PromptTarget) -> Iterator[Prompt]:
+        """The prompt after its first item, after its second, and so on to the last."""
+        whole = self.prompt(target)
+        return (whole.upto(n) for n in range(1, len(whole) + 1))
+
+    def _target(self, target: str | PromptTarget) -> PromptTarget:
+        if isinstance(target, PromptTarget):
+            return target
+        for known in self.targets:
+            if known.name == target:
+                return known
+        names = ", ".join(known.name for known in self.targets)
+        raise PromptError(f"{self.image} has no target {target!r}; it has: {names}.")
+
+
+class PromptSet(Record):
+    """Prompts on any number of images, replayable click by click."""
+
+    format: Literal[1] = Field(FORMAT, description="Version of this format.")
+    name: str = Field(min_length=1, description="What the set is called.")
+    description: str = Field("", description="Who or what made the prompts, and how (seeds included).")
+    cases: tuple[PromptCase, ...] = Field(min_length=1, description="One entry an image.")
+
+
+def read(path: Path | str) -> PromptSet:
+    """Read and check a prompt set.
+
+    Raises:
+        PromptError: naming the file, the field and, for an unknown key, the nearest known one.
+    """
+    return read_json(PromptSet, path, PromptError)
+
+
+def write(prompts: PromptSet, path: Path | str) -> None:
+    """Write a prompt set in one step; `read` gives it back equal."""
+    write_json(prompts, path)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of the format, for editors and for other programs."""
+    schema = PromptSet.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _recorded(item: Item) -> PointItem | BoxItem:
+    if isinstance(item, Point):
+        return PointItem(kind="point", at=item.at, positive=item.positive)
+    return BoxItem(kind="box", start=item.start, stop=item.stop)

@@ -1,0 +1,129 @@
+"""The simulated user: clicks and boxes as a person who knows the truth would give them.
+
+Masks are boolean volumes; coordinates are their voxel indices. The same generator state gives the same
+prompts; nothing else is random.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from sam_moe.errors import GeometryError, PromptError
+from sam_moe.prompts.prompt import Box, Point, Triple
+
+Mask = Bool[np.ndarray, "i j k"]
+Strategy = Literal["largest-error", "random"]
+
+_ISOTROPIC: Triple = (1.0, 1.0, 1.0)
+
+
+def centre_point(mask: Mask, spacing_mm: Triple = _ISOTROPIC) -> Point:
+    """A positive click on the deepest voxel of the mask's largest component.
+
+    The click of the CVPR 2025 interactive segmentation challenge (Euclidean distance transform of the largest
+    26-connected component), except that depth is measured in millimetres. Outside the volume counts as
+    background; of equally large components or equally deep voxels the first in memory order is taken.
+    """
+    return Point(_deepest(_not_empty(mask), spacing_mm))
+
+
+def random_point(mask: Mask, rng: np.random.Generator) -> Point:
+    """A positive click on any voxel of the mask, all equally likely."""
+    return Point(_any_voxel(_not_empty(mask), rng))
+
+
+def next_click(
+    truth: Mask,
+    prediction: Mask,
+    rng: np.random.Generator | None = None,
+    spacing_mm: Triple = _ISOTROPIC,
+    strategy: Strategy = "largest-error",
+) -> Point | None:
+    """The click that mends the prediction, or None where there is nothing to mend.
+
+    Positive in tissue the prediction missed, negative in tissue it made up. `largest-error` takes the deepest
+    voxel of the largest error component, missed and false tissue apart, so that the click's sign holds for
+    all of it; a person would look there first. `random` takes any wrong voxel and needs `rng`.
+    """
+    if truth.shape != prediction.shape:
+        raise GeometryError(
+            f"the truth has shape {truth.shape} and the prediction {prediction.shape}; compare them on one "
+            "grid (resample_labels(prediction, onto=truth.grid))."
+        )
+    if strategy not in ("largest-error", "random"):
+        raise PromptError(f"unknown click strategy {strategy!r}; choose 'largest-error' or 'random'.")
+    missed, false = truth & ~prediction, prediction & ~truth
+    if not (missed.any() or false.any()):
+        return None
+    if strategy == "random":
+        if rng is None:
+            raise PromptError("random clicks need a generator: pass rng=np.random.default_rng(seed).")
+        at = _any_voxel(missed | false, rng)
+    else:
+        sizes = [_largest_component(error)[1] for error in (missed, false)]
+        at = _deepest(missed if sizes[0] >= sizes[1] else false, spacing_mm)
+    return Point(at, positive=bool(truth[tuple(int(index) for index in at)]))
+
+
+def box_around(
+    mask: Mask, rng: np.random.Generator | None = None, jitter: float = 0.0, margin: int = 0
+) -> Box:
+    """The half-open voxel box around a mask, as a hurried person would draw it.
+
+    `margin` widens every side by so many voxels. `jitter` then moves each side by a whole number of voxels,
+    uniform within that share of the box's edge (0.1: up to a tenth in or out), and needs `rng`. The box
+    stays in the volume and keeps at least one voxel of width.
+    """
+    if jitter < 0 or margin < 0:
+        raise PromptError(f"jitter and margin must not be negative; got jitter={jitter}, margin={margin}.")
+    if jitter > 0 and rng is None:
+        raise PromptError("a jittered box needs a generator: pass rng=np.random.default_rng(seed).")
+    where = np.argwhere(_not_empty(mask))
+    start, stop = where.min(axis=0) - margin, where.max(axis=0) + 1 + margin
+    if jitter > 0 and rng is not None:
+        reach = np.floor(jitter * (stop - start)).astype(int)
+        start = start + rng.integers(-reach, reach + 1)
+        stop = stop + rng.integers(-reach, reach + 1)
+    start = np.clip(start, 0, np.array(mask.shape) - 1)
+    stop = np.clip(np.maximum(stop, start + 1), 1, mask.shape)
+    return Box(_triple(start), _triple(stop))
+
+
+def _not_empty(mask: Mask) -> Mask:
+    if not mask.any():
+        raise PromptError(
+            f"the mask of shape {mask.shape} is empty: there is nothing to click on. "
+            "Leave this target out, or check the label value it was made from."
+        )
+    return mask
+
+
+def _largest_component(mask: Mask) -> tuple[Mask, int]:
+    from scipy import ndimage
+
+    components, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    if count == 0:
+        return mask, 0
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    return components == sizes.argmax(), int(sizes.max())
+
+
+def _deepest(mask: Mask, spacing_mm: Triple) -> Triple:
+    from scipy import ndimage
+
+    component, _ = _largest_component(mask)
+    corner = np.argwhere(component).min(axis=0)
+    tight = component[ndimage.find_objects(component.astype(np.uint8))[0]]
+    depth_mm = ndimage.distance_transform_edt(np.pad(tight, 1), sampling=spacing_mm)
+    return _triple(np.array(np.unravel_index(depth_mm.argmax(), depth_mm.shape)) - 1 + corner)
+
+
+def _any_voxel(mask: Mask, rng: np.random.Generator) -> Triple:
+    chosen = np.flatnonzero(mask)[rng.integers(np.count_nonzero(mask))]
+    return _triple(np.array(np.unravel_index(chosen, mask.shape)))
+
+
+def _triple(values: np.ndarray) -> Triple:
+    return float(values[0]), float(values[1]), float(values[2])
