@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sam_moe.errors import ConfigError, FileError, SamMoeError
 
 _SHOWN_PROBLEMS = 4
+_KEY_PROBLEMS = ("extra_forbidden", "missing")  # pydantic: the location ends with the key
 
 R = TypeVar("R", bound="Record")
 S = TypeVar("S", bound="Settings")
@@ -58,8 +59,11 @@ def load_settings(cls: type[S], path: Path | str | None, overrides: Sequence[str
 
 
 def dump_settings(settings: Settings, path: Path | str) -> None:
-    """Write settings as YAML that `load_settings` reads back equal."""
-    replace_file(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    """Write settings as YAML that `load_settings` reads back equal.
+
+    Letters beyond ASCII are escaped: PyYAML writes some line breaks among them so that they come back as spaces.
+    """
+    replace_file(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 
 
 def read_json(cls: type[R], path: Path | str, error_class: type[SamMoeError]) -> R:
@@ -126,9 +130,13 @@ def explain(
 
     `overridden` names the keys that came from the command line rather than from `where`.
     """
+    found = error.errors(include_url=False)
     problems = []
-    for problem in error.errors(include_url=False):
-        path, models = _walk(cls, problem["loc"])
+    for problem in found:
+        inside = [other for other in found if other["loc"][:-1][: len(problem["loc"])] == problem["loc"]]
+        if problem["type"] == "too_short" and inside:  # only because its bad elements were left out
+            continue
+        path, models = _walk(cls, problem["loc"], problem["type"] in _KEY_PROBLEMS)
         origin = next(
             (
                 f"--set {text}"
@@ -153,22 +161,26 @@ def _complaint(problem: dict[str, Any], models: list[type[BaseModel]]) -> str:
         name = problem["loc"][-1]
         field = next((model.model_fields[name] for model in models if name in model.model_fields), None)
         return f"missing; add it{f' ({field.description})' if field and field.description else ''}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     given = repr(problem["input"])
     return message if problem["type"] == "value_error" or len(given) > 80 else f"{message}, not {given}"
 
 
-def _walk(cls: type[BaseModel], loc: Sequence[int | str]) -> tuple[str, list[type[BaseModel]]]:
+def _walk(
+    cls: type[BaseModel], loc: Sequence[int | str], ends_with_key: bool
+) -> tuple[str, list[type[BaseModel]]]:
     """The readable path of a location, and the records whose keys stand at its end."""
     path, models, here = "", [cls], [cls]
-    for part in loc:
+    for place, part in enumerate(loc, start=1):
         if isinstance(part, int):
             path += f"[{part}]"
             continue
         models = here
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         tagged = [model for model in models if part in _tags(model)]
-        if not fields and tagged and part != loc[-1]:  # the branch of a union, not a key in the file
+        if (
+            not fields and tagged and not (ends_with_key and place == len(loc))
+        ):  # the branch of a union, not a key in the file
             here = tagged
             continue
         here = [model for field in fields for model in _records_in(field.annotation)]

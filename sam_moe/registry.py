@@ -64,9 +64,7 @@ class Preprocessing(Record):
     """How a region is cut from a scan: saved with the weights because they work with no other."""
 
     region_voxels: Positive = Field(description="Edge of the cubic region in voxels.")
-    spacing_mm: float = Field(
-        gt=0, description="Voxel edge of the region where nothing asks for a coarser one."
-    )
+    spacing_mm: float = Field(gt=0, description="Voxel edge of the region unless zoomed.")
     normalisation: Literal["positive", "mean"] = Field(
         description="z-score with mean and deviation of the voxels > 0, or of the voxels above the mean."
     )
@@ -79,7 +77,8 @@ class Preprocessing(Record):
     def _ordered(self) -> "Preprocessing":
         if not self.zoom_min <= self.click_zoom <= self.zoom_max:
             raise ValueError(
-                f"zoom_min {self.zoom_min} <= click_zoom {self.click_zoom} <= zoom_max {self.zoom_max} must hold"
+                f"click_zoom {self.click_zoom} must lie between zoom_min {self.zoom_min} "
+                f"and zoom_max {self.zoom_max}"
             )
         return self
 
@@ -169,8 +168,8 @@ class BackboneCard(Record):
             )
         if self.default_box_strategy == "corners" and not self.architecture.corner_embeddings:
             raise ValueError(
-                "default_box_strategy 'corners' needs weights with corner embeddings; use 'center' or 'mask', "
-                "or set architecture.corner_embeddings where the weights have them"
+                "default_box_strategy 'corners' needs weights with corner embeddings; use 'center' or "
+                "'mask', or set architecture.corner_embeddings where the weights have them"
             )
         return self
 
@@ -218,7 +217,7 @@ class Registry:
         for entry in seen.values():
             if entry.folder.name != entry.card.id:
                 raise CardError(
-                    f"{entry.path}: id: {entry.card.id!r} differs from its folder's name {entry.folder.name!r}; "
+                    f"{entry.path}: id: {entry.card.id!r} is not its folder's name {entry.folder.name!r}; "
                     "make them equal."
                 )
         return tuple(seen[key] for key in sorted(seen))

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from sam_moe.errors import GeometryError, PromptError
 from sam_moe.prompts.prompt import Box, Point, Triple
 
-Mask = Bool[np.ndarray, "i j k"]
+Mask = Bool[np.ndarray, "_ _ _"]
 Strategy = Literal["largest-error", "random"]
 
 _ISOTROPIC: Triple = (1.0, 1.0, 1.0)
@@ -22,8 +22,9 @@ def centre_point(mask: Mask, spacing_mm: Triple = _ISOTROPIC) -> Point:
     """A positive click on the deepest voxel of the mask's largest component.
 
     The click of the CVPR 2025 interactive segmentation challenge (Euclidean distance transform of the largest
-    26-connected component), except that depth is measured in millimetres. Outside the volume counts as
-    background; of equally large components or equally deep voxels the first in memory order is taken.
+    26-connected component), except that depth is measured in millimetres and that of equally deep voxels the
+    one nearest to their middle is taken: half-way along a tube, not at its end. Outside the volume counts as
+    background; of equally large components the first in memory order is taken.
     """
     return Point(_deepest(_not_empty(mask), spacing_mm))
 
@@ -117,7 +118,9 @@ def _deepest(mask: Mask, spacing_mm: Triple) -> Triple:
     corner = np.argwhere(component).min(axis=0)
     tight = component[ndimage.find_objects(component.astype(np.uint8))[0]]
     depth_mm = ndimage.distance_transform_edt(np.pad(tight, 1), sampling=spacing_mm)
-    return _triple(np.array(np.unravel_index(depth_mm.argmax(), depth_mm.shape)) - 1 + corner)
+    deepest = np.argwhere(depth_mm >= depth_mm.max() - 1e-6)
+    off_mm = (deepest - deepest.mean(axis=0)) * spacing_mm
+    return _triple(deepest[(off_mm**2).sum(axis=1).argmin()] - 1 + corner)
 
 
 def _any_voxel(mask: Mask, rng: np.random.Generator) -> Triple:
