@@ -166,12 +166,16 @@ def collapsed_attention(
     a = torch.einsum("medhwc,dkc->medhwk", q, tables.d[:x])
     b = torch.einsum("medhic,hkc->medhik", along_w, tables.h[:y])
     c = torch.einsum("medhic,ikc->medhik", along_w, tables.w)
-    # The two terms that do not depend on the query's w first: they are z times fewer.
+    # The two terms that do not depend on the query's w first: they are z times fewer. The sum goes straight to
+    # its place: this tensor is the largest of the encoder, and each copy of it costs as much as a softmax.
     shared = b[..., :x, None, :z] + c[..., None, :y, :z]
-    position = (shared[:, :, :, :, None] + a[..., None, None, :z]).flatten(-3)
+    position = a.new_empty(*a.shape[:-1], x * y * z + padded)
+    cube = position[..., : x * y * z].unflatten(-1, (x, y, z))
+    cube.copy_(shared[:, :, :, :, None].expand_as(cube))
+    cube += a[..., None, None, :z]
     k, v = k.flatten(2, 4), v.flatten(2, 4)
     if padded:
-        position = torch.cat([position, _padding_logit(a, b, c, (x, y, z))[..., None]], dim=-1)
+        position[..., -1] = _padding_logit(a, b, c, (x, y, z))
         k = torch.cat([k, bias[1].view(1, heads, 1, channels).expand(windows, -1, -1, -1)], dim=2)
         v = torch.cat([v, bias[2].view(1, heads, 1, channels).expand(windows, -1, -1, -1)], dim=2)
     out = F.scaled_dot_product_attention(q.flatten(2, 4), k, v, attn_mask=position.flatten(2, 4))
@@ -189,16 +193,13 @@ def _padding_logit(
     `b[..., kd, kw]` and `c[..., kh, kw]` separate for a given kw: a key is a pad where kw is, or kd, or kh.
     """
     x, y, z = real
-    b_all, c_all = b.logsumexp(-2), c.logsumexp(-2)
-    logits = b_all + c_all
-    if x == len(b[0, 0, 0, 0]):  # kd never pads: the pads of a real kw are those of kh
-        inner = b_all + c[..., y:, :].logsumexp(-2)
-    elif y == len(c[0, 0, 0, 0]):
-        inner = b[..., x:, :].logsumexp(-2) + c_all
-    else:
-        b_real, b_pad = b[..., :x, :].logsumexp(-2), b[..., x:, :].logsumexp(-2)
-        inner = torch.logaddexp(b_pad + c_all, b_real + c[..., y:, :].logsumexp(-2))
-    if x == y == len(b[0, 0, 0, 0]):  # only kw pads
+    n = a.shape[-1]
+    b_real, b_pad = b[..., :x, :].logsumexp(-2), b[..., x:, :].logsumexp(-2)  # of nothing: -inf
+    c_real, c_pad = c[..., :y, :].logsumexp(-2), c[..., y:, :].logsumexp(-2)
+    c_all = torch.logaddexp(c_real, c_pad)
+    logits = torch.logaddexp(b_real, b_pad) + c_all
+    if x == y == n:  # only kw pads
         return (a[..., z:] + logits[..., None, z:]).logsumexp(-1)
+    inner = torch.logaddexp(b_pad + c_all, b_real + c_pad)
     logits = torch.cat([inner[..., :z], logits[..., z:]], dim=-1)
     return (a + logits[..., None, :]).logsumexp(-1)
