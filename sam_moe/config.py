@@ -61,7 +61,7 @@ def load_settings(cls: type[S], path: Path | str | None, overrides: Sequence[str
 def dump_settings(settings: Settings, path: Path | str) -> None:
     """Write settings as YAML that `load_settings` reads back equal.
 
-    Letters beyond ASCII are escaped: PyYAML writes some line breaks among them so that they come back as spaces.
+    Letters beyond ASCII are escaped: PyYAML would turn some line breaks among them into spaces.
     """
     replace_file(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 
