@@ -38,8 +38,8 @@ class Grid:
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         if lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
             raise GeometryError(
-                f"the affine {affine.tolist()} flattens space. Expected three independent voxel axes; "
-                "mend the file's orientation and spacing."
+                f"the affine {affine.tolist()} flattens space. Expected three independent voxel axes; mend "
+                "the file's orientation and spacing."
             )
         shape = tuple(int(n) for n in self.shape)
         if len(shape) != 3 or min(shape) < 1 or shape != tuple(self.shape):
@@ -142,6 +142,19 @@ class Grid:
 
     def _corners(self, margin: float) -> Float[np.ndarray, "8 3"]:
         return np.array(list(product(*((-margin, n - 1 + margin) for n in self.shape))), dtype=np.float64)
+
+
+def same_grid(image: Grid, label: Grid) -> None:
+    """Raise GeometryError, both grids printed, unless they agree to 1e-3 voxel."""
+    if not image.same_as(label):
+        apart = image.distance_voxels(label)
+        reason = (
+            "their shapes differ" if apart == float("inf") else f"voxels lie up to {apart:.3g} voxels apart"
+        )
+        raise GeometryError(
+            f"not the same grid, {reason}: {image} and {label}. Expected less than 0.001 voxel; resample the "
+            "label onto the image's grid, or find the label that belongs to this image."
+        )
 
 
 def _apply(matrix: Float[np.ndarray, "4 4"], points: ArrayLike) -> Float[np.ndarray, "*b 3"]:

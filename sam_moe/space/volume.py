@@ -35,8 +35,8 @@ class Volume:
     def __post_init__(self) -> None:
         if tuple(self.array.shape) != self.grid.shape:
             raise GeometryError(
-                f"an array of shape {tuple(self.array.shape)} does not fit {self.grid}. Expected one number for "
-                "each voxel, axes in the order of the grid."
+                f"an array of shape {tuple(self.array.shape)} does not fit {self.grid}. Expected one number "
+                "for each voxel, axes in the order of the grid."
             )
 
     def __repr__(self) -> str:
@@ -63,10 +63,10 @@ def resample(volume: Volume, onto: Grid, fill: float = 0.0, within: Grid | None 
     """Interpolate a volume at the voxel centres of another grid, trilinearly, as float32.
 
     Ours; agrees with torchio's Resample, ToCanonical, CropOrPad chain and with SimpleITK's linear resampling
-    on the same grid. Nothing is smoothed when the target is coarser. Centres outside the source by up to half
-    a voxel take the edge's value, farther ones get `fill`. Only the part of the target that the source reaches
-    is computed, and of it only what the bounding box of `within` covers (the rest gets `fill`); the numbers do
-    not depend on that, to the bit. Not differentiable.
+    on the same grid. Nothing is smoothed when the target is coarser. Centres outside the source by up to
+    half a voxel take the edge's value, farther ones get `fill`. Only the part of the target that the source
+    reaches is computed, and of it only what the bounding box of `within` covers (the rest gets `fill`); the
+    numbers do not depend on that, to the bit. Not differentiable.
     """
     return Volume(_sample(volume, onto, _reach(volume.grid, onto, within), fill, torch.float32), onto)
 

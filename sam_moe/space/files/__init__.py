@@ -1,0 +1,11 @@
+"""Reading and writing volumes safely: what cannot be read rightly is refused with one clear line.
+
+NIfTI, NRRD, MHA and DICOM series in; NIfTI, NRRD and MHA out.
+"""
+
+from sam_moe.space.files.header import Header
+from sam_moe.space.files.reading import fingerprint, read, read_header
+from sam_moe.space.files.writing import write_mask, write_volume
+from sam_moe.space.grid import same_grid
+
+__all__ = ["Header", "fingerprint", "read", "read_header", "same_grid", "write_mask", "write_volume"]

@@ -1,0 +1,240 @@
+"""A DICOM series from a folder, or from one of its files; series with gaps or mixtures are refused."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from jaxtyping import Float, Shaped
+
+from sam_moe.errors import FileError, GeometryError
+from sam_moe.space.files.header import Header, check_header
+from sam_moe.space.files.text import lps_to_ras, numbers
+
+logger = logging.getLogger(__name__)
+sitk: Any = SimpleITK  # its signatures have no types
+
+_SERIES, _DESCRIPTION, _MODALITY = "0020|000e", "0008|103e", "0008|0060"
+_POSITION, _ORIENTATION, _PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
+_FRAMES, _SAMPLES = "0028|0008", "0028|0002"
+# How far, in slice distances, a slice may lie from where uniform gaps put it.
+_UNEVEN = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """One file of a series: where its first voxel is, and what its voxels are (LPS millimetres)."""
+
+    path: Path
+    size: tuple[int, int]
+    stored: np.dtype
+    position: Float[np.ndarray, " 3"]
+    rows: Float[np.ndarray, "3 2"]
+    spacing: Float[np.ndarray, " 2"]
+
+
+def looks_like_dicom(start: bytes) -> bool:
+    """Tell DICOM by the four letters after its preamble."""
+    return start[128:132] == b"DICM"
+
+
+def read_dicom_header(path: Path) -> Header:
+    """Read and check the headers of all files of the series."""
+    return _assemble(path)[0]
+
+
+def read_dicom_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]:
+    """Read the voxels, rescaled to the modality's units, in order of position."""
+    out = np.empty(header.shape, header.stored, order="F")
+    for k, slice_ in enumerate(_assemble(path)[1]):
+        try:
+            image = sitk.ReadImage(str(slice_.path))
+        except RuntimeError as error:
+            raise FileError(
+                f"{slice_.path}: its pixels cannot be decoded ({_last_line(error)}). Expected an "
+                "uncompressed or usual compressed transfer syntax; decompress the series, for example with "
+                "dcmdjpeg or gdcmconv --raw."
+            ) from error
+        pixels = sitk.GetArrayViewFromImage(image).reshape(header.shape[1], header.shape[0])
+        out[:, :, k] = pixels.T
+    return out
+
+
+def _assemble(path: Path) -> tuple[Header, list[_Slice]]:
+    """The header of the series and its slices, sorted along their normal."""
+    slices = [_read_slice(name) for name in _files_of_series(path)]
+    first = slices[0]
+    if len(slices) < 2:
+        raise FileError(
+            f"{path}: the series has one slice. Expected a scan at least 2 voxels thick; hand in the folder "
+            "that holds the whole series."
+        )
+    for other in slices:
+        if other.size != first.size or not np.allclose(other.spacing, first.spacing, rtol=1e-4):
+            raise FileError(
+                f"{path}: slices differ, {first.path.name} has {first.size} voxels of "
+                f"{first.spacing.tolist()} mm, {other.path.name} {other.size} of {other.spacing.tolist()} "
+                "mm. Expected one size; split the series."
+            )
+        if not np.allclose(other.rows, first.rows, atol=1e-4):
+            raise GeometryError(
+                f"{path}: slices lie in different planes, {first.path.name} along "
+                f"{first.rows.T.round(4).tolist()}, {other.path.name} along "
+                f"{other.rows.T.round(4).tolist()}. Expected one orientation, as scouts have several; remove "
+                "the slices that do not belong."
+            )
+    normal = np.cross(first.rows[:, 0], first.rows[:, 1])
+    slices.sort(key=lambda s: float(normal @ s.position))
+    _check_gaps(path, slices, normal)
+    step = (slices[-1].position - slices[0].position) / (len(slices) - 1)
+    affine: Float[np.ndarray, "4 4"] = np.eye(4)
+    affine[:3, :2] = first.rows * first.spacing
+    affine[:3, 2] = step
+    affine[:3, 3] = slices[0].position
+    shape = (*first.size, len(slices))
+    stored = np.dtype(np.result_type(*{s.stored for s in slices}))
+    return check_header(Header(path, "DICOM", shape, stored, lps_to_ras(affine))), slices
+
+
+def _check_gaps(path: Path, slices: list[_Slice], normal: Float[np.ndarray, " 3"]) -> None:
+    depths = np.array([normal @ s.position for s in slices])
+    gaps = np.diff(depths)
+    usual = float(np.median(gaps))
+    if usual <= 1e-4 or gaps.min() < 0.01 * usual:
+        same = int(gaps.argmin())
+        raise GeometryError(
+            f"{path}: {slices[same].path.name} and {slices[same + 1].path.name} lie at the same place, "
+            f"{depths[same]:.2f} mm along the normal. Expected one slice for each place; split time points "
+            "or echoes into series of their own."
+        )
+    wrong = int(np.abs(gaps - usual).argmax())
+    if abs(gaps[wrong] - usual) > _UNEVEN * usual:
+        missing = round(gaps[wrong] / usual) - 1
+        guess = f", as if {missing} were missing" if missing > 0 else ""
+        raise GeometryError(
+            f"{path}: {len(slices)} slices {usual:.3f} mm apart, but {gaps[wrong]:.3f} mm between "
+            f"{depths[wrong]:.2f} and {depths[wrong + 1]:.2f} mm along the normal ({slices[wrong].path.name} "
+            f"and {slices[wrong + 1].path.name}){guess}. Expected uniform gaps; find the missing slices or "
+            "resample the series."
+        )
+    places = np.array([s.position for s in slices])
+    line = np.linspace(places[0], places[-1], len(places))
+    aside = float(np.linalg.norm(places - line, axis=1).max())
+    if aside > _UNEVEN * usual:
+        raise GeometryError(
+            f"{path}: slices lie up to {aside:.3f} mm beside the straight line from first to last. Expected "
+            "a straight stack of uniform gaps; resample the series."
+        )
+
+
+def _files_of_series(path: Path) -> list[Path]:
+    folder = path if path.is_dir() else path.parent
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its remarks go to stderr, ours are errors
+    reader = sitk.ImageSeriesReader
+    if path.is_dir():
+        found = reader.GetGDCMSeriesIDs(str(folder))
+        if not found:
+            raise FileError(
+                f"{path}: no DICOM images in this folder. Expected the files of one series directly in it; "
+                "check the path."
+            )
+        if len(found) > 1:
+            raise FileError(
+                f"{path}: {len(found)} series in this folder: {_describe(folder, found)}. Expected one; hand "
+                "in one file of the series that is meant."
+            )
+        uid = found[0]
+    else:
+        uid = _information(path).GetMetaData(_SERIES).strip("\0 ") if _has(path, _SERIES) else ""
+        if not uid:
+            raise FileError(
+                f"{path}: no series number (0020,000E). Expected a DICOM image of a series; export it again."
+            )
+    return [Path(name) for name in reader.GetGDCMSeriesFileNames(str(folder), uid)] or [path]
+
+
+def _describe(folder: Path, uids: tuple[str, ...]) -> str:
+    """The series of a folder, as a person needs them to choose: number, description, slices, one file."""
+    rows = []
+    for uid in uids:
+        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
+        try:
+            about = _information(Path(names[0]))
+            keys = [key for key in (_MODALITY, _DESCRIPTION) if about.HasMetaDataKey(key)]
+            text = " ".join(about.GetMetaData(key).strip() for key in keys)
+        except FileError:
+            text = "not an image"
+        rows.append(f"{uid} ({text or 'no description'}, {len(names)} slices, such as {Path(names[0]).name})")
+    return "; ".join(rows)
+
+
+def _has(path: Path, key: str) -> bool:
+    return bool(_information(path).HasMetaDataKey(key))
+
+
+def _information(path: Path) -> Any:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise FileError(
+            f"{path}: not a DICOM image that can be read ({_last_line(error)}). Expected a slice with "
+            "pixels, not a report, plan or structure set; hand in the images of the series."
+        ) from error
+    return reader
+
+
+def _read_slice(path: Path) -> _Slice:
+    about = _information(path)
+
+    def value(key: str) -> str:
+        return about.GetMetaData(key).strip("\0 ") if about.HasMetaDataKey(key) else ""
+
+    if value(_FRAMES) not in ("", "1"):
+        raise FileError(
+            f"{path}: {value(_FRAMES)} frames in one file. Expected one slice in each file; convert "
+            "multi-frame DICOM to NIfTI first, for example with dcm2niix."
+        )
+    if about.GetNumberOfComponents() != 1 or value(_SAMPLES) not in ("", "1"):
+        raise FileError(f"{path}: a colour image. Expected grey values; hand in the original series.")
+    for key, name in (
+        (_POSITION, "position"),
+        (_ORIENTATION, "orientation"),
+        (_PIXEL_SPACING, "pixel spacing"),
+    ):
+        if not value(key):
+            raise FileError(
+                f"{path}: no {name} ({key}) in its header, so its place is unknown. Expected a slice of a "
+                "CT, MR or PET; screen captures and plain radiographs are no 3-D scans."
+            )
+    position = numbers(path, "position", value(_POSITION).replace("\\", " "), 3)
+    rows = np.array(numbers(path, "orientation", value(_ORIENTATION).replace("\\", " "), 6)).reshape(2, 3).T
+    between_rows, between_columns = numbers(
+        path, "pixel spacing", value(_PIXEL_SPACING).replace("\\", " "), 2
+    )
+    name = sitk.GetPixelIDValueAsString(about.GetPixelID())
+    stored = _pixel_type(path, name)
+    width, height = about.GetSize()[:2]
+    spacing = np.array([between_columns, between_rows])
+    return _Slice(path, (int(width), int(height)), stored, np.array(position), rows, spacing)
+
+
+def _pixel_type(path: Path, name: str) -> np.dtype:
+    """From SimpleITK's words, such as '16-bit signed integer', to a type."""
+    bits, *words = name.split()
+    kinds = {"signed": "i", "unsigned": "u", "float": "f"}
+    if bits in ("8-bit", "16-bit", "32-bit", "64-bit") and words and words[0] in kinds:
+        return np.dtype(f"{kinds[words[0]]}{int(bits.removesuffix('-bit')) // 8}")
+    raise FileError(
+        f"{path}: pixels of type {name!r}. Expected one real number each; hand in the original series."
+    )
+
+
+def _last_line(error: RuntimeError) -> str:
+    return next(
+        (line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "no reason given"
+    )

@@ -1,0 +1,163 @@
+"""Writing masks and volumes: the grid they were given, whole or not at all."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import SimpleITK
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from sam_moe.errors import FileError, GeometryError
+from sam_moe.space.files.text import lps_to_ras
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume
+
+# Their signatures have no types.
+nib: Any = nibabel
+sitk: Any = SimpleITK
+
+_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+# NIfTI's "aligned": the millimetres agree with those of the scan. We cannot know that they are a scanner's.
+_ALIGNED = 2
+_STORED = {
+    torch.bool: np.uint8,
+    torch.uint8: np.uint8,
+    torch.int8: np.int8,
+    torch.int16: np.int16,
+    torch.int32: np.int32,
+    torch.int64: np.int64,
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.float16: np.float32,
+    torch.bfloat16: np.float32,
+}
+
+
+def write_mask(
+    path: str | Path, mask: Shaped[Tensor, "i j k"], grid: Grid, labels: dict[int, str] | None = None
+) -> None:
+    """Write a mask or label map on its grid, as uint8, or uint16 where there are more than 255 labels.
+
+    The format follows the suffix: .nii, .nii.gz, .nrrd or .mha. The labels' names go into
+    `<name>.labels.json` beside it. The file appears under its name only when it is complete.
+
+    Raises:
+        FileError: for an unknown suffix, a missing folder, values that are no labels, or a full disk.
+        GeometryError: where the mask's shape is not the grid's.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    volume = Volume(mask, grid)
+    values = volume.array.detach().cpu()
+    if values.is_floating_point() or values.is_complex():
+        raise FileError(
+            f"{path}: a mask of type {mask.dtype}. Expected whole numbers, 0 for background; threshold "
+            "probabilities first, or use write_volume."
+        )
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise FileError(f"{path}: labels from {low} to {high}. Expected 0 to 65535; renumber them.")
+    kind = np.uint8 if high <= 255 else np.uint16
+    if labels is not None:
+        _check_labels(path, labels)
+    _write(path, values.numpy().astype(kind), grid, suffix)
+    if labels is not None:
+        names = json.dumps(
+            {str(value): labels[value] for value in sorted(labels)}, indent=2, ensure_ascii=False
+        )
+        beside = path.with_name(path.name[: -len(suffix)] + ".labels.json")
+        _replace(beside, ".json", lambda to: to.write_text(names + "\n", encoding="utf-8"))
+
+
+def write_volume(path: str | Path, volume: Volume) -> None:
+    """Write a volume on its grid in its own type; half precision is widened to float32, bool to uint8.
+
+    The format follows the suffix: .nii, .nii.gz, .nrrd or .mha. The file appears under its name only when it
+    is complete.
+
+    Raises:
+        FileError: for an unknown suffix, a missing folder, a type that no format holds, or a full disk.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    values = volume.array.detach().cpu()
+    if values.dtype not in _STORED:
+        raise FileError(
+            f"{path}: no format for {values.dtype}. Expected one of {', '.join(map(str, _STORED))}."
+        )
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()
+    _write(path, values.numpy().astype(_STORED[volume.array.dtype], copy=False), volume.grid, suffix)
+
+
+def _suffix(path: Path) -> str:
+    for suffix in _SUFFIXES:
+        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
+            return suffix
+    raise FileError(
+        f"{path}: unknown kind of file to write. Expected a name that ends in {', '.join(_SUFFIXES)}."
+    )
+
+
+def _check_labels(path: Path, labels: dict[int, str]) -> None:
+    for value, name in labels.items():
+        if not isinstance(value, int) or not 1 <= value <= 65535 or not isinstance(name, str) or not name:
+            raise FileError(
+                f"{path}: label {value!r} named {name!r}. Expected whole numbers from 1 with a name; 0 is "
+                "background."
+            )
+
+
+def _write(path: Path, array: Shaped[np.ndarray, "i j k"], grid: Grid, suffix: str) -> None:
+    write = _write_nifti if suffix.startswith(".nii") else _write_itk
+    _replace(path, suffix, lambda to: write(to, array, grid))
+
+
+def _replace(path: Path, suffix: str, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a new file beside `path`, then move it there; a failure leaves what was there."""
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: no such folder {path.parent}. Expected an existing one; make it first.")
+    if path.is_dir():
+        raise FileError(f"{path}: this is a folder. Expected the name of a file; choose another name.")
+    new = path.with_name(f".{uuid.uuid4().hex}{suffix}")
+    try:
+        write(new)
+        os.replace(new, path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: SimpleITK's only kind
+        text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise FileError(
+            f"{path}: it cannot be written ({text}). Expected a folder with write permission and free space; "
+            "what was there before is untouched."
+        ) from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _write_nifti(path: Path, array: Shaped[np.ndarray, "i j k"], grid: Grid) -> None:
+    image = nib.Nifti1Image(array, grid.affine, dtype=array.dtype)
+    image.set_sform(grid.affine, _ALIGNED)
+    image.set_qform(grid.affine, _ALIGNED)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+
+
+def _write_itk(path: Path, array: Shaped[np.ndarray, "i j k"], grid: Grid) -> None:
+    image = sitk.GetImageFromArray(array.transpose(2, 1, 0))
+    affine: Float[np.ndarray, "4 4"] = lps_to_ras(grid.affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / spacing
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4:
+        raise GeometryError(
+            f"{path.suffix} cannot hold sheared axes: {grid}. Expected right angles; write .nii.gz."
+        )
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    image.SetDirection(axes.ravel().tolist())
+    sitk.WriteImage(image, str(path), useCompression=True)
