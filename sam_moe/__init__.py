@@ -1,3 +1,57 @@
-"""Promptable 3D medical image segmentation: one frozen model, many experts."""
+"""Promptable 3D medical image segmentation: one frozen model, many experts.
+
+The names below are imported when first asked for (PEP 562), so that `import sam_moe` starts without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sam_moe.assemble import load
+    from sam_moe.predict.prediction import Prediction
+    from sam_moe.predict.predictor import Predictor
+    from sam_moe.prompts.prompt import Box, Point, Prompt
+    from sam_moe.space.files import read, write_mask
+    from sam_moe.space.grid import Grid
+    from sam_moe.space.volume import Volume
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Box",
+    "Grid",
+    "Point",
+    "Prediction",
+    "Predictor",
+    "Prompt",
+    "Volume",
+    "__version__",
+    "load",
+    "read",
+    "write_mask",
+]
+
+_HOMES = {
+    "Box": "sam_moe.prompts.prompt",
+    "Grid": "sam_moe.space.grid",
+    "Point": "sam_moe.prompts.prompt",
+    "Prediction": "sam_moe.predict.prediction",
+    "Predictor": "sam_moe.predict.predictor",
+    "Prompt": "sam_moe.prompts.prompt",
+    "Volume": "sam_moe.space.volume",
+    "load": "sam_moe.assemble",
+    "read": "sam_moe.space.files",
+    "write_mask": "sam_moe.space.files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"sam_moe has no {name!r}. Public names: {', '.join(__all__)}.")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

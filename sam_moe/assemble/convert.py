@@ -1,0 +1,189 @@
+"""A checkpoint of anyone's becomes weights with a card: what `sam-moe convert` does."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from sam_moe.config import explain
+from sam_moe.errors import CardError, FileError, WeightsError
+from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, write_card
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.sam3d.weights import KeyReport, check_state, read_sizes, read_state, save_weights, sha256_of
+
+CACHE_VARIABLE = "SAM_MOE_CACHE"
+WEIGHTS = "model.safetensors"
+
+Precision = Literal["float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was made of a checkpoint."""
+
+    card: BackboneCard
+    path: Path
+    parameters: int
+    report: KeyReport
+
+    def __str__(self) -> str:
+        assert self.card.weights is not None
+        return (
+            f"{self.card.id}: {self.report}; {self.parameters:,} numbers in {self.card.weights.dtype}, "
+            f"{self.card.weights.size_bytes / 1e6:.1f} MB; boxes by '{self.card.default_box_strategy}'; "
+            f"{self.path}"
+        )
+
+
+def convert(
+    source: Path | str,
+    folder: Path | str | None = None,
+    model_id: str | None = None,
+    *,
+    dtype: Precision = "float32",
+    licence: str | None = None,
+    attribution: Sequence[Attribution] = (),
+    card: BackboneCard | None = None,
+    force: bool = False,
+) -> Conversion:
+    """Write `<folder>/<model_id>/` with the checkpoint's tensors as safetensors and a card.
+
+    A file that a shipped card names by its SHA-256 gets that card's id, words and licence; any other is taken
+    to want the public model's preprocessing (1.5 mm, z-score over voxels > 0). Equal files give equal bytes.
+
+    Args:
+        source: a `.pth`, `.pt` or `.safetensors` checkpoint.
+        folder: a folder of cards; by default the user's, where `sam_moe.load` looks.
+        model_id: by default made of the file's name.
+        dtype: how to store the numbers; half of fp32 loses digits and is refused where it would overflow.
+        licence: under which terms the weights are, where no shipped card says.
+        attribution: whom to credit, likewise.
+        card: the card to fill in, where the caller knows it.
+        force: replace what is there.
+
+    Raises:
+        WeightsError: for a file that does not fit, with the report of what is missing or too much.
+        FileError: where something is already there, or cannot be written.
+    """
+    source = Path(source)
+    folder = user_folder() if folder is None else Path(folder)
+    state = read_state(source)
+    checksum = sha256_of(source)
+    card = _published(checksum) if card is None else card
+    model_id = model_id or (card.id if card else _id_of(source))
+    if card is None:
+        sizes = read_sizes(state, str(source))
+        card = _new_card(model_id, source, sizes, dtype)
+    else:
+        sizes = Sizes(**card.architecture.model_dump())
+    changes: dict[str, object] = {"id": model_id}
+    if licence is not None:
+        changes["licence"] = licence
+    if attribution:
+        changes["attribution"] = tuple(attribution)
+    card = _checked({**card.model_dump(), **changes}, source)
+    report = check_state(state, sizes, str(source))
+    state = _cast(state, dtype, source)
+    target = folder / model_id
+    taken = [name for name in (CARD, WEIGHTS) if (target / name).exists()]
+    if taken and not force:
+        raise FileError(f"{target}: already has {' and '.join(taken)}. Choose another id, or force it.")
+    written = _write(state, target, card, dtype, checksum)
+    parameters = sum(tensor.numel() for tensor in state.values())
+    return Conversion(written, target / CARD, parameters, report)
+
+
+def user_folder() -> Path:
+    """Where this user's converted models are: $SAM_MOE_CACHE/checkpoints, else under ~/.cache/sam_moe."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return (Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sam_moe") / "checkpoints"
+
+
+def _published(checksum: str) -> BackboneCard | None:
+    """The shipped card that names this very file."""
+    cards = (entry.card for entry in Registry().list())
+    return next((card for card in cards if card.hub and card.hub.sha256 == checksum), None)
+
+
+def _new_card(model_id: str, source: Path, sizes: Sizes, dtype: Precision) -> BackboneCard:
+    data = {
+        "id": model_id,
+        "title": f"SAM-Med3D from {source.name}",
+        "description": "Converted from a checkpoint; its preprocessing is taken to be the public model's.",
+        "architecture": asdict(sizes),
+        "preprocessing": {
+            "region_voxels": sizes.image_size,
+            "spacing_mm": 1.5,
+            "normalisation": "positive",
+        },
+        "default_box_strategy": "corners" if sizes.corner_embeddings else "mask",
+        "weights": Weights(file=WEIGHTS, sha256="0" * 64, size_bytes=1, dtype=dtype),
+        "licence": "unknown: ask whoever made the weights",
+        "not_for": "Clinical use. Nothing was measured for this card.",
+    }
+    return _checked(data, source)
+
+
+def _checked(data: Mapping[str, object], source: Path) -> BackboneCard:
+    try:
+        return BackboneCard.model_validate(data)
+    except ValidationError as error:
+        raise CardError(explain(error, BackboneCard, f"the card for {source}")) from error
+
+
+def _id_of(source: Path) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).strip("._-") or "converted"
+
+
+def _cast(state: Mapping[str, Tensor], dtype: Precision, source: Path) -> dict[str, Tensor]:
+    kind: torch.dtype = getattr(torch, dtype)
+    cast = {name: tensor.to(kind) for name, tensor in state.items()}
+    lost = [name for name, tensor in cast.items() if not tensor.isfinite().all()]
+    if lost:
+        raise WeightsError(
+            f"{source}: {', '.join(lost[:5])} would overflow in {dtype}. Store bfloat16 or float32 instead."
+        )
+    return cast
+
+
+def _write(
+    state: Mapping[str, Tensor], target: Path, card: BackboneCard, dtype: Precision, checksum: str
+) -> BackboneCard:
+    """Make both files aside, then move them in, the card last: no reader meets a card without weights."""
+    made = _make_folders(target)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target) as aside:
+            weights, new_card = Path(aside) / WEIGHTS, Path(aside) / CARD
+            save_weights(state, weights, {"source_sha256": checksum})
+            record = Weights(
+                file=WEIGHTS, sha256=sha256_of(weights), size_bytes=weights.stat().st_size, dtype=dtype
+            )
+            written = card.model_copy(update={"weights": record})
+            write_card(written, new_card)
+            os.replace(weights, target / WEIGHTS)
+            os.replace(new_card, target / CARD)
+        return written
+    except BaseException as error:
+        for empty in made:
+            if empty.is_dir() and not any(empty.iterdir()):
+                empty.rmdir()
+        if isinstance(error, OSError):
+            raise FileError(f"{target}: cannot be written ({error}). Check rights and room.") from error
+        raise
+
+
+def _make_folders(target: Path) -> list[Path]:
+    """Make a folder; returns what had to be made, innermost first."""
+    made = [place for place in (target, *target.parents) if not place.exists()]
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{target}: cannot be made ({error.strerror}). Choose another folder.") from error
+    return made

@@ -1,0 +1,56 @@
+"""`sam_moe.load`: the id of a card in, a predictor out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sam_moe.assemble.backbone import choose_device, find_entry, load_backbone
+from sam_moe.errors import ConfigError
+from sam_moe.registry import BackboneCard
+
+if TYPE_CHECKING:
+    from sam_moe.predict.predictor import Predictor
+
+DEFAULT_MODEL = "sam-med3d-tiny"
+BOX_STRATEGIES = ("center", "mask", "corners")
+
+
+def load(
+    model_id: str | Path | None = None,
+    *,
+    folder: Path | str | None = None,
+    device: str = "auto",
+    box_strategy: str | None = None,
+) -> "Predictor":
+    """Load a model that answers points and boxes.
+
+    The first use of a public model fetches and converts it; later ones need no network.
+
+    Args:
+        model_id: id of a card, or the path of a card or of its folder; by default the small one that ships.
+        folder: where to look the id up, instead of the shipped cards and those in the user's folder.
+        device: "auto" takes a CUDA device where there is one; else what torch calls it.
+        box_strategy: how a box is lowered; by default what the card says.
+
+    Raises:
+        CardError: for an unknown id, the known ones listed, or a bad card.
+        WeightsError: for weights that are not what the card says, or cannot be fetched.
+    """
+    from sam_moe.predict.predictor import Predictor
+
+    entry = find_entry(DEFAULT_MODEL if model_id is None else model_id, folder)
+    strategy = _box_strategy(entry.card, box_strategy)
+    chosen = choose_device(device)
+    model = load_backbone(entry).to(chosen)
+    return Predictor(model, entry.card.preprocessing, strategy, entry.card.id, chosen)
+
+
+def _box_strategy(card: BackboneCard, asked: str | None) -> str:
+    strategy = card.default_box_strategy if asked is None else asked
+    if strategy not in BOX_STRATEGIES:
+        raise ConfigError(f"box strategy {strategy!r} is unknown. Known: {', '.join(BOX_STRATEGIES)}.")
+    if strategy == "corners" and not card.architecture.corner_embeddings:
+        raise ConfigError(
+            f"box strategy 'corners' needs weights with corner embeddings, and {card.id} has none. "
+            "Use 'mask' or 'center'."
+        )
+    return strategy

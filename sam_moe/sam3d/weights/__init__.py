@@ -1,0 +1,20 @@
+"""Checkpoints in, frozen models out: safe reading, a readable report of what does not fit, atomic writing."""
+
+from sam_moe.sam3d.weights.files import read_metadata, read_state, save_weights, sha256_of
+from sam_moe.sam3d.weights.model import build_model, check_state, fingerprint, load_model, read_sizes
+from sam_moe.sam3d.weights.report import KeyReport, Misfit, compare
+
+__all__ = [
+    "KeyReport",
+    "Misfit",
+    "build_model",
+    "check_state",
+    "compare",
+    "fingerprint",
+    "load_model",
+    "read_metadata",
+    "read_sizes",
+    "read_state",
+    "save_weights",
+    "sha256_of",
+]
