@@ -2,7 +2,7 @@
 
 What a file is, is told by its first bytes, never by its suffix. A pickle is read by torch's restricted
 unpickler alone, with one class added: `argparse.Namespace`, which the reference's trainer puts beside its
-tensors. That unpickler is only sound from torch 2.10 on (CVE-2025-32434 before 2.6, CVE-2026-24747 before 2.10).
+tensors. That unpickler is sound only from torch 2.10 on (CVE-2025-32434 until 2.6, CVE-2026-24747 until it).
 """
 
 import argparse
@@ -153,9 +153,11 @@ def _read_pickle(path: Path) -> Any:
             f"{path}: is a pickle, and torch {torch.__version__} can be made to run code by one. Install "
             "torch>=2.10, or use a .safetensors file."
         )
+    # Handed a path, torch takes that suffix for a safetensors file; handed a file, it maps nothing.
+    mapped = zipfile.is_zipfile(path) and path.suffix != ".safetensors"
     try:
-        with _only_namespace():
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with _only_namespace(), path.open("rb") as file:
+            return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if refused := _REFUSED.search(str(error)):
             raise WeightsError(

@@ -1,0 +1,362 @@
+"""Reading checkpoints: what is in them is never run, and what does not fit is named."""
+
+import argparse
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.torch_version import TorchVersion
+
+from sam_moe.errors import FileError, WeightsError
+from sam_moe.sam3d.model import SamMed3D
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.sam3d.weights import (
+    build_model,
+    compare,
+    fingerprint,
+    load_model,
+    read_metadata,
+    read_state,
+    save_weights,
+    sha256_of,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
+
+
+def random_state(generator, sizes=SMALL):
+    """Every tensor of a model of these sizes, filled with seeded noise."""
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in SamMed3D(sizes).state_dict().items()}
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def state(generator):
+    return random_state(generator)
+
+
+def assert_holds(model, state):
+    assert model.state_dict().keys() == state.keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
+@pytest.fixture(params=["onewin", "patch16", "nopad", "boxes"])
+def reference_folder(request):
+    folder = Path(os.environ.get("SAM_MOE_REFERENCE", ROOT / ".." / "shared" / "reference")) / request.param
+    if not folder.is_dir():
+        pytest.skip(f"no reference vectors at {folder}; set SAM_MOE_REFERENCE to the folder that has them")
+    return folder
+
+
+def test_a_saved_model_is_loaded_bit_for_bit_frozen_and_in_evaluation_mode(tmp_path, state):
+    save_weights(state, tmp_path / "model.safetensors", {"made": "here"})
+    model = load_model(tmp_path / "model.safetensors")
+    assert_holds(model, state)
+    assert model.sizes == SMALL
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert read_metadata(tmp_path / "model.safetensors") == {"made": "here"}
+
+
+def test_a_loaded_model_does_not_change_with_its_file(tmp_path, state):
+    path = tmp_path / "model.safetensors"
+    save_weights(state, path)
+    model = load_model(path)
+    with path.open("r+b") as file:
+        file.write(b"\0" * path.stat().st_size)
+    assert_holds(model, state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_stored_precision_computes_in_fp32(tmp_path, state, dtype):
+    stored = {name: tensor.to(dtype) for name, tensor in state.items()}
+    save_weights(stored, tmp_path / "model.safetensors")
+    assert_holds(
+        load_model(tmp_path / "model.safetensors"), {name: t.float() for name, t in stored.items()}
+    )
+
+
+def distributed(state):
+    return {f"module.{name}": tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state},
+        lambda state: {"model_state_dict": distributed(state)},
+        lambda state: {
+            "model_state_dict": state,
+            "optimizer_state_dict": {"state": {}, "param_groups": [{"lr": 8e-4}]},
+            "args": argparse.Namespace(lr=8e-4, gpu_ids=[0, 1]),
+        },
+        lambda state: {name: nn.Parameter(tensor) for name, tensor in state.items()},
+    ],
+    ids=["bare", "state_dict", "distributed", "with the trainer's Namespace", "parameters"],
+)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_a_checkpoint_is_unwrapped(tmp_path, state, wrap, zipped):
+    torch.save(wrap(state), tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    assert_holds(load_model(tmp_path / "x.pth"), state)
+
+
+def test_a_files_name_does_not_decide_how_it_is_read(tmp_path, state):
+    torch.save(state, tmp_path / "x.safetensors")
+    save_weights(state, tmp_path / "y.pth")
+    assert_holds(load_model(tmp_path / "x.safetensors"), state)
+    assert_holds(load_model(tmp_path / "y.pth"), state)
+
+
+class RunsCode:
+    """A pickle that creates a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("save", ["torch", "torch before 1.6", "pickle", "pickle of protocol 0"])
+def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, state, save):
+    proof, path = tmp_path / "it ran", tmp_path / "evil.pth"
+    payload = {"model_state_dict": state, "args": RunsCode(proof)}
+    if save.startswith("torch"):
+        torch.save(payload, path, _use_new_zipfile_serialization=save == "torch")
+    else:
+        path.write_bytes(pickle.dumps(RunsCode(proof), protocol=0 if "0" in save else 2))
+    with pytest.raises(WeightsError) as caught:
+        read_state(path)
+    assert not proof.exists()
+    if save == "torch":
+        assert "io.open" in str(caught.value)
+        assert "nothing was read" in str(caught.value)
+    # The payload is no dud: the loaders that trust it run it.
+    if save.startswith("torch"):
+        torch.load(path, weights_only=False)["args"].close()
+    else:
+        pickle.loads(path.read_bytes()).close()
+    assert proof.exists()
+
+
+class DeclaredSafe:
+    """Something another library declared safe to unpickle."""
+
+
+def test_what_others_declared_safe_is_refused_here_and_stays_declared(tmp_path, state):
+    torch.save({"model_state_dict": state, "extra": DeclaredSafe()}, tmp_path / "x.pth")
+    before = torch.serialization.get_safe_globals()
+    with torch.serialization.safe_globals([DeclaredSafe]):
+        with pytest.raises(WeightsError, match=r"asks for .*DeclaredSafe, neither a tensor nor"):
+            read_state(tmp_path / "x.pth")
+        assert set(torch.serialization.get_safe_globals()) == {*before, DeclaredSafe}
+    assert argparse.Namespace not in before
+
+
+def test_a_whole_pickled_model_is_refused_by_the_name_of_its_class(tmp_path):
+    torch.save(nn.Linear(1, 1), tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=r"asks for torch\.nn\.modules\.linear\.Linear"):
+        read_state(tmp_path / "x.pth")
+
+
+def test_a_torch_whose_unpickler_is_unsound_reads_no_pickle_but_safetensors(tmp_path, state, monkeypatch):
+    torch.save(state, tmp_path / "x.pth")
+    save_weights(state, tmp_path / "x.safetensors")
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.1"))
+    with pytest.raises(WeightsError, match=r"torch>=2\.10"):
+        read_state(tmp_path / "x.pth")
+    assert read_state(tmp_path / "x.safetensors").keys() == state.keys()
+
+
+def pickled(thing):
+    def make(path):
+        torch.save(thing, path)
+
+    return make
+
+
+def truncated(make, keep):
+    def cut(path):
+        make(path)
+        path.write_bytes(path.read_bytes()[:keep])
+
+    return cut
+
+
+def zip_of_another_kind(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "no tensors here")
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:899a46d0\nsize 402114626\n"
+LARGE = {"a": torch.zeros(4096)}
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: None, "no such file"),
+        (lambda path: path.write_bytes(LFS), "Git LFS pointer .*git lfs pull"),
+        (lambda path: path.write_bytes(b"\n<!DOCTYPE html><html>Sign in</html>"), "is a web page"),
+        (lambda path: path.write_bytes(b"Invalid username or password."), "neither a PyTorch checkpoint"),
+        (truncated(pickled(LARGE), 9000), "cut short: 9000 bytes"),
+        (truncated(lambda path: save_weights(LARGE, path), 9000), "not readable as safetensors"),
+        (truncated(lambda path: save_weights(LARGE, path), 20), "not readable as safetensors"),
+        (zip_of_another_kind, "not readable as a checkpoint"),
+        (lambda path: path.write_bytes(b"\x80\x02garbage"), "not readable as a checkpoint"),
+        (pickled(torch.zeros(3)), "holds a Tensor, not named tensors"),
+        (pickled({}), "holds no tensors"),
+        (pickled({"model_state_dict": [1]}), "'model_state_dict' holds a list"),
+        (pickled({"epoch": 3, "weights": {}}), "'epoch' is a int, not a tensor.*keys are epoch, weights"),
+        (pickled({"a": torch.zeros(1).expand(10**12)}), r"a claims the shape \(1000000000000,\)"),
+        (pickled({"a": torch.eye(3).to_sparse()}), "a is sparse"),
+        (pickled({"a": torch.zeros(3, device="meta")}), "a is sparse, quantised or empty"),
+    ],
+)
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, make, complaint):
+    path = tmp_path / "sam.pth"
+    make(path)
+    with pytest.raises(WeightsError, match=complaint) as caught:
+        read_state(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_are_refused_by_name(tmp_path, state, number):
+    state["mask_decoder.iou_token.weight"][0, 7] = number
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=r"NaN or infinite numbers in mask_decoder\.iou_token\.weight\."):
+        read_state(tmp_path / "x.pth")
+
+
+def test_the_report_names_what_is_missing_too_much_and_misshapen(state):
+    state["mask_decoder.iou_tokens.weight"] = state.pop("mask_decoder.iou_token.weight")
+    state["prompt_encoder.no_mask_embed.weight"] = torch.zeros(1, 7)
+    state["image_encoder.neck.1.bias"] = torch.zeros(48, dtype=torch.int64)
+    for name in [name for name in state if name.startswith("mask_decoder.iou_prediction_head")]:
+        del state[name]
+    with pytest.raises(WeightsError) as caught:
+        build_model(state, SMALL, "x.pth")
+    expected = len(random_state(torch.Generator()))
+    head = "mask_decoder.iou_prediction_head.layers"
+    assert str(caught.value).splitlines() == [
+        f"x.pth: does not fit the model: of {expected} tensors 7 are missing and 2 do not fit; "
+        "1 are not the model's",
+        "  image_encoder: not fitting: image_encoder.neck.1.bias is 48 int64, expected 48 float32",
+        "  mask_decoder: missing: mask_decoder.iou_token.weight (the file has mask_decoder.iou_tokens.weight), "
+        f"{head}.0.weight, {head}.0.bias, {head}.1.weight and 3 more",
+        "  mask_decoder: unexpected: mask_decoder.iou_tokens.weight",
+        "  prompt_encoder: not fitting: prompt_encoder.no_mask_embed.weight is 1×7 float32, "
+        "expected 1×48 float32",
+    ]
+
+
+def test_a_report_without_trouble_is_ok_and_counts(state):
+    report = compare(state, state)
+    assert report.ok
+    assert str(report) == f"all {len(state)} tensors are there and fit"
+
+
+def test_a_checkpoint_whose_sizes_cannot_be_told_names_the_tensor_that_would_tell(state):
+    state["image_encoder.pos_embedding"] = state.pop("image_encoder.pos_embed")
+    with pytest.raises(WeightsError, match=r"image_encoder\.pos_embed \(the file has .*pos_embedding\) is miss"):
+        build_model(state)
+
+
+def test_a_checkpoint_of_another_network_is_no_sam_med3d():
+    with pytest.raises(WeightsError, match="missing, and without it the sizes are unknown|layers are numbered"):
+        build_model({"conv1.weight": torch.zeros(3)}, where="resnet.pth")
+
+
+@pytest.mark.parametrize("number", ["1000000000", "-1", "x"])
+def test_a_layers_number_cannot_make_the_model_endless(state, number):
+    state[f"mask_decoder.transformer.layers.{number}.mlp.lin1.weight"] = torch.zeros(1)
+    with pytest.raises(WeightsError, match="layers are numbered"):
+        build_model(state)
+    del state[f"mask_decoder.transformer.layers.{number}.mlp.lin1.weight"]
+    state[f"image_encoder.blocks.{number}.norm1.weight"] = torch.zeros(1)
+    with pytest.raises(WeightsError, match=r"is no SAM-Med3D|are not the model's"):
+        build_model(state)
+
+
+def test_corner_embeddings_are_seen(generator):
+    sizes = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)
+    state = random_state(generator, sizes)
+    assert len(state) == len(random_state(generator)) + 2
+    assert build_model(state).sizes == sizes
+    with pytest.raises(WeightsError, match=r"unexpected: prompt_encoder\.point_embeddings\.2\.weight"):
+        build_model(state, SMALL)
+
+
+def test_a_fingerprint_knows_names_shapes_kinds_and_every_bit(state):
+    model = build_model(state)
+    first = fingerprint(model)
+    assert first == fingerprint(build_model(state))
+    assert re.fullmatch("[0-9a-f]{64}", first)
+    bits = model.mask_decoder.iou_token.weight.data.view(torch.int32)
+    bits[0, 0] ^= 1
+    assert fingerprint(model) != first
+    bits[0, 0] ^= 1
+    assert fingerprint(model) == first
+    assert fingerprint(model.half()) != first
+
+
+def test_a_fingerprint_is_not_fooled_by_bytes_that_move_between_tensors():
+    def with_shapes(first, second):
+        module = nn.Module()
+        module.a = nn.Parameter(torch.zeros(first))
+        module.b = nn.Parameter(torch.zeros(second))
+        return module
+
+    assert fingerprint(with_shapes(2, 4)) != fingerprint(with_shapes(4, 2))
+    assert fingerprint(with_shapes((2, 3), 1)) != fingerprint(with_shapes((3, 2), 1))
+
+
+def test_equal_tensors_and_metadata_give_equal_files(tmp_path, state):
+    metadata = {name: name for name in "abcdefgh"}
+    for number in range(4):
+        save_weights(state, tmp_path / f"{number}", metadata)
+    assert len({sha256_of(tmp_path / f"{number}") for number in range(4)}) == 1
+
+
+def test_the_checksum_is_the_known_one_of_abc(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+    assert sha256_of(tmp_path / "abc") == known
+
+
+def test_weights_that_cannot_be_written_leave_nothing_behind(tmp_path, state):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(FileError, match="cannot be written"):
+        save_weights(state, tmp_path / "taken")
+    with pytest.raises(FileError, match="folder exists"):
+        save_weights(state, tmp_path / "nowhere" / "x.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_views_of_one_tensor_are_saved_as_what_they_show(tmp_path):
+    whole = torch.arange(6.0).view(2, 3)
+    save_weights({"top": whole[0], "turned": whole.T, "all": whole}, tmp_path / "x")
+    read = read_state(tmp_path / "x")
+    assert read["turned"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    assert read["top"].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_the_references_files_load(reference_folder):
+    model = load_model(reference_folder / "ckpt.pth")
+    assert model.sizes.corner_embeddings == (reference_folder.name == "boxes")
+    trainer = reference_folder / "ckpt_trainer.pth"
+    if trainer.exists():
+        assert fingerprint(load_model(trainer)) == fingerprint(model)
