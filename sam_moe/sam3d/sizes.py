@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 from torch import Tensor
 
@@ -41,7 +40,7 @@ class Sizes:
         return 4 * self.grid
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor], decoder_heads: int = 8) -> Self:
+    def from_state_dict(cls, state: Mapping[str, Tensor], decoder_heads: int = 8) -> "Sizes":
         """Read every size off a checkpoint's shapes.
 
         Only the decoder's number of heads leaves no trace in the shapes; all known checkpoints use 8.
