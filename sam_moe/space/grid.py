@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from sam_moe.errors import GeometryError
+
+# Numbers as people write them: a tuple, a list of tuples or an array.
+Coordinates: TypeAlias = np.ndarray | Sequence[Any]
 
 _DIRECTIONS = ("LR", "PA", "IS")
 
@@ -51,7 +54,7 @@ class Grid:
         object.__setattr__(self, "shape", shape)
 
     @staticmethod
-    def around(centre_mm: ArrayLike, shape: Sequence[int], spacing_mm: Sequence[float]) -> "Grid":
+    def around(centre_mm: Coordinates, shape: Sequence[int], spacing_mm: Coordinates) -> "Grid":
         """Make a grid along the world's axes whose voxel `shape // 2` has its centre exactly at `centre_mm`.
 
         Ours. World-aligned on purpose: a patient who was re-sliced obliquely gives the same region.
@@ -100,11 +103,11 @@ class Grid:
         """The eight outer corners: edges of the outermost voxels, not their centres."""
         return self.world_of(self._corners(margin=0.5))
 
-    def world_of(self, index: ArrayLike) -> Float[np.ndarray, "*b 3"]:
+    def world_of(self, index: Coordinates) -> Float[np.ndarray, "*b 3"]:
         """Take voxel indices (..., 3) to RAS+ millimetres; whole numbers are voxel centres."""
         return _apply(self.affine, index)
 
-    def index_of(self, xyz_mm: ArrayLike) -> Float[np.ndarray, "*b 3"]:
+    def index_of(self, xyz_mm: Coordinates) -> Float[np.ndarray, "*b 3"]:
         """Take RAS+ millimetres (..., 3) to voxel indices, fractions kept."""
         return _apply(np.linalg.inv(self.affine), xyz_mm)
 
@@ -112,7 +115,7 @@ class Grid:
         """Give the matrix that takes my voxel indices to the other grid's."""
         return np.asarray(np.linalg.inv(other.affine) @ self.affine, dtype=np.float64)
 
-    def inside(self, index: ArrayLike) -> bool:
+    def inside(self, index: Coordinates) -> bool:
         """Tell whether a voxel index lies in the grid, half a voxel around the outer centres included.
 
         Half-open, [-0.5, n - 0.5) on every axis, so that neighbouring grids share no point.
@@ -157,7 +160,7 @@ def same_grid(image: Grid, label: Grid) -> None:
         )
 
 
-def _apply(matrix: Float[np.ndarray, "4 4"], points: ArrayLike) -> Float[np.ndarray, "*b 3"]:
+def _apply(matrix: Float[np.ndarray, "4 4"], points: Coordinates) -> Float[np.ndarray, "*b 3"]:
     at = np.asarray(points, dtype=np.float64)
     if at.ndim == 0 or at.shape[-1] != 3:
         raise GeometryError(f"points of shape {at.shape} are not places in space. Expected (..., 3).")
