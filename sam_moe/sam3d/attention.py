@@ -166,13 +166,14 @@ def collapsed_attention(
     a = torch.einsum("medhwc,dkc->medhwk", q, tables.d[:x])
     b = torch.einsum("medhic,hkc->medhik", along_w, tables.h[:y])
     c = torch.einsum("medhic,ikc->medhik", along_w, tables.w)
-    # The two terms that do not depend on the query's w first: they are z times fewer. The sum goes straight to
-    # its place: this tensor is the largest of the encoder, and each copy of it costs as much as a softmax.
-    shared = b[..., :x, None, :z] + c[..., None, :y, :z]
+    # The position bias is the encoder's largest tensor. The two terms that do not depend on the query's w come first,
+    # being z times fewer; the sum is written where it stays, in runs of y * z numbers.
+    shared = (b[..., :x, None, :z] + c[..., None, :y, :z]).flatten(-2)
+    along_kw = a[..., None, :z].expand(*a.shape[:-1], y, z).flatten(-2)
     position = a.new_empty(*a.shape[:-1], x * y * z + padded)
-    cube = position[..., : x * y * z].unflatten(-1, (x, y, z))
+    cube = position[..., : x * y * z].unflatten(-1, (x, y * z))
     cube.copy_(shared[:, :, :, :, None].expand_as(cube))
-    cube += a[..., None, None, :z]
+    cube += along_kw[..., None, :]
     k, v = k.flatten(2, 4), v.flatten(2, 4)
     if padded:
         position[..., -1] = _padding_logit(a, b, c, (x, y, z))

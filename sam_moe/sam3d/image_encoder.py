@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sam_moe.sam3d.attention import WindowAttention
 from sam_moe.sam3d.layers import LayerNorm3d
@@ -10,7 +11,11 @@ from sam_moe.sam3d.sizes import Sizes
 
 
 class PatchEmbed(nn.Module):
-    """Cut the region into patches and project each to a token."""
+    """Cut the region into patches and project each to a token.
+
+    A convolution whose kernel is its stride, run as one matrix product: the tokens come out channel last and contiguous,
+    which everything behind is quicker for.
+    """
 
     def __init__(self, patch_size: int, dim: int) -> None:
         super().__init__()
@@ -18,8 +23,10 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Float[Tensor, "b 1 s s s"]) -> Float[Tensor, "b g g g c"]:
         """Tokens, channel last."""
-        tokens: Tensor = self.proj(x)
-        return tokens.movedim(1, -1)
+        p = self.proj.kernel_size[0]
+        cut = x[:, 0].unflatten(1, (-1, p)).unflatten(3, (-1, p)).unflatten(5, (-1, p))
+        patches = cut.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class MLPBlock(nn.Module):
