@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from beartype import BeartypeConf, beartype
+from beartype import BeartypeConf, FrozenDict, beartype
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     import torch
@@ -19,9 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+_CHECKS = BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict({ArrayLike: object}))
+
+
 def checked(function):
-    """beartype, with `int` accepted where `float` is asked for, as Python and mypy do."""
-    return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
+    """beartype, which takes `int` for `float` as mypy does, and anything for NumPy's ArrayLike.
+
+    Seen at run time ArrayLike has no tuples in it: a tuple lacks `__reversed__`.
+    """
+    return beartype(conf=_CHECKS)(function)
 
 
 # Only in tests: every shape annotation in sam_moe is checked on every call. jaxtyping wants the checker by
@@ -34,16 +41,15 @@ settings.register_profile("ci", parent=settings.get_profile("here"), derandomize
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give torch one thread and skip what needs a card where there is none; only where torch is used."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return
-    torch.set_num_threads(1)
-    if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device; this machine has none"))
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a CUDA device where there is none; give torch one thread, if it is there at all."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device; this machine has none")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
