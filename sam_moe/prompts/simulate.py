@@ -4,6 +4,7 @@ Masks are boolean volumes; coordinates are their voxel indices. The same generat
 prompts; nothing else is random.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ def centre_point(mask: Mask, spacing_mm: Triple = _ISOTROPIC) -> Point:
     one nearest to their middle is taken: half-way along a tube, not at its end. Outside the volume counts as
     background; of equally large components the first in memory order is taken.
     """
-    return Point(_deepest(_not_empty(mask), spacing_mm))
+    return Point(_deepest(_largest_part(_not_empty(mask)), spacing_mm))
 
 
 def random_point(mask: Mask, rng: np.random.Generator) -> Point:
@@ -62,8 +63,9 @@ def next_click(
             raise PromptError("random clicks need a generator: pass rng=np.random.default_rng(seed).")
         at = _any_voxel(missed | false, rng)
     else:
-        sizes = [_largest_component(error)[1] for error in (missed, false)]
-        at = _deepest(missed if sizes[0] >= sizes[1] else false, spacing_mm)
+        # of two equally large errors the missed one: max keeps the first
+        largest = max(_largest_part(missed), _largest_part(false), key=lambda part: part.voxels)
+        at = _deepest(largest, spacing_mm)
     return Point(at, positive=bool(truth[tuple(int(index) for index in at)]))
 
 
@@ -80,8 +82,10 @@ def box_around(
         raise PromptError(f"jitter and margin must not be negative; got jitter={jitter}, margin={margin}.")
     if jitter > 0 and rng is None:
         raise PromptError("a jittered box needs a generator: pass rng=np.random.default_rng(seed).")
-    where = np.argwhere(_not_empty(mask))
-    start, stop = where.min(axis=0) - margin, where.max(axis=0) + 1 + margin
+    _not_empty(mask)
+    rows = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    start = np.array([row[0] for row in rows]) - margin
+    stop = np.array([row[-1] for row in rows]) + 1 + margin
     if jitter > 0 and rng is not None:
         reach = np.floor(jitter * (stop - start)).astype(int)
         start = start + rng.integers(-reach, reach + 1)
@@ -100,27 +104,36 @@ def _not_empty(mask: Mask) -> Mask:
     return mask
 
 
-def _largest_component(mask: Mask) -> tuple[Mask, int]:
+@dataclass(frozen=True)
+class _Part:
+    """A connected part of a mask, cut to its bounding box; `corner` is where the cut begins."""
+
+    mask: Mask
+    corner: tuple[int, ...]
+    voxels: int
+
+
+def _largest_part(mask: Mask) -> _Part:
     from scipy import ndimage
 
-    components, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
-    if count == 0:
-        return mask, 0
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0
-    return components == sizes.argmax(), int(sizes.max())
+    if not mask.any():
+        return _Part(mask, (0, 0, 0), 0)
+    bounds = ndimage.find_objects(mask.astype(np.uint8))[0]
+    labels, count = ndimage.label(mask[bounds], structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    largest = int(sizes.argmax()) + 1
+    cut = ndimage.find_objects(labels, max_label=largest)[largest - 1]
+    corner = tuple(outer.start + inner.start for outer, inner in zip(bounds, cut, strict=True))
+    return _Part(labels[cut] == largest, corner, int(sizes.max()))
 
 
-def _deepest(mask: Mask, spacing_mm: Triple) -> Triple:
+def _deepest(part: _Part, spacing_mm: Triple) -> Triple:
     from scipy import ndimage
 
-    component, _ = _largest_component(mask)
-    corner = np.argwhere(component).min(axis=0)
-    tight = component[ndimage.find_objects(component.astype(np.uint8))[0]]
-    depth_mm = ndimage.distance_transform_edt(np.pad(tight, 1), sampling=spacing_mm)
+    depth_mm = ndimage.distance_transform_edt(np.pad(part.mask, 1), sampling=spacing_mm)
     deepest = np.argwhere(depth_mm >= depth_mm.max() - 1e-6)
     off_mm = (deepest - deepest.mean(axis=0)) * spacing_mm
-    return _triple(deepest[(off_mm**2).sum(axis=1).argmin()] - 1 + corner)
+    return _triple(deepest[(off_mm**2).sum(axis=1).argmin()] - 1 + part.corner)
 
 
 def _any_voxel(mask: Mask, rng: np.random.Generator) -> Triple:
