@@ -145,7 +145,7 @@ def _id_of(source: Path) -> str:
 def _cast(state: Mapping[str, Tensor], dtype: Precision, source: Path) -> dict[str, Tensor]:
     kind: torch.dtype = getattr(torch, dtype)
     cast = {name: tensor.to(kind) for name, tensor in state.items()}
-    lost = [name for name, tensor in cast.items() if not tensor.isfinite().all()]
+    lost = [name for name, t in cast.items() if t.dtype != state[name].dtype and not t.isfinite().all()]
     if lost:
         raise WeightsError(
             f"{source}: {', '.join(lost[:5])} would overflow in {dtype}. Store bfloat16 or float32 instead."

@@ -1,0 +1,81 @@
+"""Small models and folders of cards, apart from those that ship."""
+
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from sam_moe.registry import BackboneCard, Preprocessing
+from sam_moe.sam3d.model import SamMed3D
+from sam_moe.sam3d.sizes import Sizes
+
+SMALL = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
+CORNERS = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)
+
+
+@pytest.fixture
+def random_state(generator):
+    """Makes every tensor of a model of the given sizes, filled with seeded noise."""
+
+    def make(sizes=SMALL):
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in SamMed3D(sizes).state_dict().items()}
+        return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+    return make
+
+
+@pytest.fixture
+def state(random_state):
+    return random_state()
+
+
+@pytest.fixture
+def corners_state(random_state):
+    return random_state(CORNERS)
+
+
+@pytest.fixture
+def checkpoint(tmp_path, state):
+    """A small checkpoint laid out as the public file."""
+    path = tmp_path / "Downloaded Model (1).pth"
+    torch.save({"model_state_dict": state}, path)
+    return path
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """An empty folder in the place of the cards that ship."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setenv("SAM_MOE_CHECKPOINTS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The user's folder, not there yet."""
+    monkeypatch.setenv("SAM_MOE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "checkpoints"
+
+
+@pytest.fixture
+def public_card():
+    """Makes a card that names a file on the hub by its checksum."""
+
+    def make(sha256):
+        return BackboneCard.model_validate(
+            {
+                "id": "public-small",
+                "title": "A small public model",
+                "architecture": asdict(SMALL),
+                "preprocessing": Preprocessing(region_voxels=16, spacing_mm=2.5, normalisation="mean"),
+                "default_box_strategy": "center",
+                "hub": {"repo_id": "someone/small", "filename": "small.pth", "sha256": sha256},
+                "licence": "Apache-2.0",
+                "attribution": ({"source": "Someone", "licence": "Apache-2.0"},),
+                "not_for": "Anything but this test.",
+            }
+        )
+
+    return make
