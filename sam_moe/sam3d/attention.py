@@ -1,9 +1,9 @@
 """Windowed attention of SAM-Med3D's encoder: plain over padded windows, and its exact, much cheaper collapse.
 
-The reference pads the token grid with zeros *at its high end* to whole windows and attends without a mask, so a pad
-token takes part with query, key and value equal to the qkv biases. Its relative-position bias is not the textbook's
-(the weights were trained so): for a query (d, h, w) and a key (kd, kh, kw), with unscaled queries q and tables
-R[i, j] = rel_pos[i - j + window - 1],
+The reference pads the token grid with zeros *at its high end* to whole windows and attends without a mask, so
+a pad token takes part with query, key and value equal to the qkv biases. Its relative-position bias is not
+the textbook's (the weights were trained so): for a query (d, h, w) and a key (kd, kh, kw), with unscaled
+queries q and tables R[i, j] = rel_pos[i - j + window - 1],
 
     bias = q[d, h, w] . R_d[d, kw]  +  q[d, h, kd] . R_h[h, kw]  +  q[d, h, kh] . R_w[kh, kw]
 
@@ -152,9 +152,10 @@ def collapsed_attention(
 ) -> Float[Tensor, "m e x y z c"]:
     """Attention over a window whose padding is gathered into one virtual key, exactly.
 
-    All pad tokens share one key (the k bias) and one value (the v bias), so together they weigh
-    exp(s * q . b_k) * sum over pad keys of exp(position bias): one more key with that logit (`_padding_logit`).
-    Only positive terms are added, so nothing cancels. Ours; equal to `WindowAttention.plain` (tests, float64 1e-10).
+    All pad tokens share one key (the k bias) and one value (the v bias), so together they weigh exp(s * q .
+    b_k) * sum over pad keys of exp(position bias): one more key with that logit (`_padding_logit`). Only
+    positive terms are added, so nothing cancels. Ours; equal to `WindowAttention.plain` (tests, float64
+    1e-10).
     """
     windows, heads, x, y, z, channels = q.shape
     n = len(tables.d)
@@ -166,8 +167,8 @@ def collapsed_attention(
     a = torch.einsum("medhwc,dkc->medhwk", q, tables.d[:x])
     b = torch.einsum("medhic,hkc->medhik", along_w, tables.h[:y])
     c = torch.einsum("medhic,ikc->medhik", along_w, tables.w)
-    # The position bias is the encoder's largest tensor. The two terms that do not depend on the query's w come first,
-    # being z times fewer; the sum is written where it stays, in runs of y * z numbers.
+    # The position bias is the encoder's largest tensor. The two terms that do not depend on the query's w
+    # come first, being z times fewer; the sum is written where it stays, in runs of y * z numbers.
     shared = (b[..., :x, None, :z] + c[..., None, :y, :z]).flatten(-2)
     along_kw = a[..., None, :z].expand(*a.shape[:-1], y, z).flatten(-2)
     position = a.new_empty(*a.shape[:-1], x * y * z + padded)

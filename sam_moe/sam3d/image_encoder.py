@@ -13,8 +13,8 @@ from sam_moe.sam3d.sizes import Sizes
 class PatchEmbed(nn.Module):
     """Cut the region into patches and project each to a token.
 
-    A convolution whose kernel is its stride, run as one matrix product: the tokens come out channel last and contiguous,
-    which everything behind is quicker for.
+    A convolution whose kernel is its stride, run as one matrix product: the tokens come out channel last and
+    contiguous, which everything behind is quicker for.
     """
 
     def __init__(self, patch_size: int, dim: int) -> None:
@@ -65,7 +65,8 @@ class Block(nn.Module):
 class ImageEncoder(nn.Module):
     """SAM-Med3D's ViT (uni-medical/SAM-Med3D, `ImageEncoderViT3D`): patches, blocks, neck.
 
-    `plain=True` runs the reference's padded attention: 12 times slower at full size and equal; it is the oracle.
+    `plain=True` runs the reference's padded attention: 12 times slower at full size and equal; it is the
+    oracle.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -86,11 +87,19 @@ class ImageEncoder(nn.Module):
         )
 
     def forward(
-        self, image: Float[Tensor, "b 1 s s s"], plain: bool = False
+        self,
+        image: Float[Tensor, "b 1 s s s"],
+        plain: bool = False,
+        dtype: torch.dtype | None = None,
     ) -> Float[Tensor, "b o g g g"]:
-        """Embed a normalised region."""
-        x: Tensor = self.patch_embed(image) + self.pos_embed
-        for block in self.blocks:
-            x = block(x, plain)
-        out: Tensor = self.neck(x.movedim(-1, 1))
-        return out
+        """Embed a normalised region; float32 comes out whatever `dtype` the products were computed in.
+
+        `torch.bfloat16` is a choice for processors with matrix units for it (AMX, GPUs); elsewhere it is
+        slower. Its error is measured in benchmarks/results/encoder.txt.
+        """
+        with torch.autocast(image.device.type, dtype=dtype, enabled=dtype is not None):
+            x: Tensor = self.patch_embed(image) + self.pos_embed
+            for block in self.blocks:
+                x = block(x, plain)
+            out: Tensor = self.neck(x.movedim(-1, 1))
+        return out if dtype is None else out.float()

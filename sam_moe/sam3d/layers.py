@@ -1,6 +1,8 @@
 """Small layers that encoder, prompt encoder and decoder share; parameter names are the checkpoint's."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -31,7 +33,7 @@ class MLP(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         self.layers = nn.ModuleList(nn.Linear(inside, outside) for inside, outside in pairs)
 
     def forward(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "... o"]:
@@ -43,24 +45,41 @@ class MLP(nn.Module):
 
 
 class Derived:
-    """A tensor computed from parameters, kept until one of them changes.
+    """Tensors computed from others that seldom change (frozen weights, mostly), kept until one of those does.
 
-    Frozen weights are the rule here, so what follows from them alone is computed once. Under autograd it is
-    computed anew each time: the result must carry gradients. An optimiser's step or `load_state_dict` changes a
-    parameter's version, `.to()` its storage; both are seen.
+    Under autograd they are computed anew each time: the result must carry gradients. An optimiser's step or
+    `load_state_dict` changes a source's version, `.to()` its storage; both are seen. Writing through `.data`
+    is not. A copied or pickled module starts with nothing kept.
     """
 
     def __init__(self) -> None:
-        self._key: tuple[object, ...] | None = None
-        self._value: tuple[Tensor, ...] = ()
+        self._kept: _Kept | None = None
 
     def __call__(self, compute: Callable[[], tuple[Tensor, ...]], *sources: Tensor) -> tuple[Tensor, ...]:
         """Return `compute()`, or what it gave last time if no source has changed since."""
         if torch.is_grad_enabled() and any(s.requires_grad for s in sources):
             return compute()
-        key = tuple((s.data_ptr(), s.dtype, 0 if s.is_inference() else s._version) for s in sources)
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
             return compute()  # what autocast makes must not be met again outside it
-        if key != self._key:
-            self._value, self._key = compute(), key
-        return self._value
+        key = tuple(
+            (s.data_ptr(), s.dtype, s.shape, s.stride(), 0 if s.is_inference() else s._version)
+            for s in sources
+        )
+        kept = self._kept
+        if kept is None or kept.key != key:
+            # An inference tensor kept here would break a training step that meets it later.
+            with torch.inference_mode(False), torch.no_grad():
+                kept = _Kept(key, compute(), tuple(s.detach() for s in sources))
+            self._kept = kept
+        return kept.value
+
+    def __reduce__(self) -> tuple[type["Derived"], tuple[()]]:
+        return Derived, ()
+
+
+class _Kept(NamedTuple):
+    """What was computed and from what; holding the sources keeps their addresses from being reused."""
+
+    key: tuple[object, ...]
+    value: tuple[Tensor, ...]
+    sources: tuple[Tensor, ...]

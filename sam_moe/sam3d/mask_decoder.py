@@ -12,6 +12,9 @@ from sam_moe.sam3d.layers import MLP, Derived, LayerNorm3d
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.transformer import TwoWayTransformer
 
+PART = 64
+"""Tokens brought to the finest level at a time (32 to 512 measured: benchmarks/LOG.md)."""
+
 
 class MaskAnswer(NamedTuple):
     """Low-resolution mask logits and the decoder's own guess of their IoU (untrained in public weights)."""
@@ -23,8 +26,9 @@ class MaskAnswer(NamedTuple):
 class MaskDecoder(nn.Module):
     """SAM-Med3D's `MaskDecoder3D`: two-way attention, up-scaling by four, one hyper-network a mask.
 
-    Only mask output 0 was trained. The transposed convolutions (kernel = stride) run as matrix products on tokens
-    kept in the order they fall apart, so that nothing but the finished logits is ever permuted ("ours", exact).
+    Only mask output 0 was trained. The transposed convolutions (kernel = stride) run as matrix products on
+    tokens kept in the order they fall apart, so that nothing but the finished logits is ever permuted
+    ("ours", exact).
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -59,7 +63,7 @@ class MaskDecoder(nn.Module):
         batch, grid = len(sparse), embedding.shape[-1]
         fixed = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([fixed.expand(batch, -1, -1), sparse], dim=1)
-        source = (embedding + dense).flatten(2).transpose(1, 2)
+        source = (embedding + dense).flatten(2).transpose(1, 2).contiguous()
         tokens, source = self.transformer(source, dense_map.flatten(2).transpose(1, 2), tokens)
         wanted = list(masks)
         hyper = [self.output_hypernetworks_mlps[m](tokens[:, 1 + m]) for m in wanted]
@@ -71,18 +75,26 @@ class MaskDecoder(nn.Module):
     ) -> Float[Tensor, "b m l l l"]:
         """Both transposed convolutions and the product with the hyper-networks' answers."""
         first, norm, _, second, _ = self.output_upscaling
-        weights = self._kernels(lambda: (_as_matrix(first), _as_matrix(second)), first.weight, second.weight)
-        batch, tokens, _ = source.shape
-        x = (source @ weights[0]).view(batch, tokens * 8, -1) + first.bias
-        x = F.gelu(norm.over_last(x))
-        x = F.gelu((x @ weights[1]).view(batch, tokens * 64, -1) + second.bias)
-        logits = hyper @ x.transpose(1, 2)
+        kernels = self._kernels(
+            lambda: (*_as_linear(first), *_as_linear(second)), *first.parameters(), *second.parameters()
+        )
+        batch = len(source)
+        parts = []
+        # The finest level is the decoder's largest tensor and lives only to meet the hyper-networks' answers:
+        # made a part at a time, it never leaves the processor's cache.
+        for part in source.split(PART, dim=1):
+            x = F.linear(part, *kernels[:2]).view(batch, 8 * part.shape[1], -1)
+            x = F.linear(F.gelu(norm.over_last(x)), *kernels[2:])
+            x = F.gelu(x).view(batch, 64 * part.shape[1], -1)
+            parts.append(hyper @ x.transpose(1, 2))
+        logits = torch.cat(parts, dim=-1)
         # Each token became 2x2x2 children, each child 2x2x2 grandchildren: put them where they lie.
         logits = logits.view(batch, hyper.shape[1], grid, grid, grid, 2, 2, 2, 2, 2, 2)
         logits = logits.permute(0, 1, 2, 5, 8, 3, 6, 9, 4, 7, 10)
         return logits.reshape(batch, hyper.shape[1], 4 * grid, 4 * grid, 4 * grid)
 
 
-def _as_matrix(layer: nn.ConvTranspose3d) -> Float[Tensor, "i eight_o"]:
-    """A transposed convolution of kernel = stride = 2 as one matrix: input channel to 8 children's channels."""
-    return layer.weight.permute(0, 2, 3, 4, 1).flatten(1).contiguous()
+def _as_linear(layer: nn.ConvTranspose3d) -> tuple[Float[Tensor, "eight_o i"], Float[Tensor, " eight_o"]]:
+    """A transposed convolution of kernel = stride = 2 as one linear layer onto its 8 children."""
+    assert layer.bias is not None
+    return layer.weight.permute(2, 3, 4, 1, 0).flatten(0, 3).contiguous(), layer.bias.repeat(8)

@@ -13,7 +13,7 @@ from sam_moe.sam3d.sizes import Sizes
 
 
 class SamMed3D(nn.Module):
-    """The general model (arXiv 2310.15161): image encoder, prompt encoder, mask decoder; keys as published."""
+    """The general model (arXiv 2310.15161): image encoder, prompt encoder, mask decoder; published keys."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -22,9 +22,11 @@ class SamMed3D(nn.Module):
         self.prompt_encoder = PromptEncoder(sizes)
         self.mask_decoder = MaskDecoder(sizes)
 
-    def encode(self, image: Float[Tensor, "b 1 s s s"]) -> Float[Tensor, "b c g g g"]:
-        """Embed a normalised region."""
-        embedding: Tensor = self.image_encoder(image)
+    def encode(
+        self, image: Float[Tensor, "b 1 s s s"], dtype: torch.dtype | None = None
+    ) -> Float[Tensor, "b c g g g"]:
+        """Embed a normalised region; `dtype` as in `ImageEncoder.forward`."""
+        embedding: Tensor = self.image_encoder(image, dtype=dtype)
         return embedding
 
     def encode_prompt(
@@ -60,7 +62,8 @@ class SamMed3D(nn.Module):
 def upsample(logits: Float[Tensor, "*b l l l"], size: int) -> Float[Tensor, "*b s s s"]:
     """Bring low-resolution logits to the region: trilinear, `align_corners=False`, as three matrix products.
 
-    Equal to `torch.nn.functional.interpolate(..., mode="trilinear")` to rounding, and several times quicker (ours).
+    Equal to `torch.nn.functional.interpolate(..., mode="trilinear")` to rounding, and several times quicker
+    (ours).
     """
     weights = _linear_matrix(logits.shape[-1], size).to(logits)
     x = logits @ weights.T

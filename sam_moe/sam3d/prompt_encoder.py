@@ -34,10 +34,11 @@ class PositionalEncoding(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """SAM-Med3D's `PromptEncoder3D`, with the corner embeddings of its later box checkpoints where they exist.
+    """SAM-Med3D's `PromptEncoder3D`, with the corner embeddings of its later box checkpoints if any.
 
-    Labels: 1 positive, 0 negative, -1 ignored. Public weights were never trained without a mask prompt, so callers
-    pass one, zeros at first. Their region's axes are (x, y, z) in RAS, the order of the volume's tensor.
+    Labels: 1 positive, 0 negative, -1 ignored. Public weights were never trained without a mask prompt, so
+    callers pass one, zeros at first. Their region's axes are (x, y, z) in RAS, the order of the volume's
+    tensor.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -69,8 +70,8 @@ class PromptEncoder(nn.Module):
     def dense_map(self) -> Float[Tensor, "1 c g g g"]:
         """Position features of the embedding's voxels, computed once.
 
-        The reference swaps axes 0 and 1 here: voxel (i, j, k) carries the feature of point (j, i, k). The weights
-        were trained so; pinned by tests/sam3d/test_prompt_encoder.py.
+        The reference swaps axes 0 and 1 here: voxel (i, j, k) carries the feature of point (j, i, k). The
+        weights were trained so; pinned by tests/sam3d/test_prompt_encoder.py.
         """
         matrix = self.pe_layer.positional_encoding_gaussian_matrix
 

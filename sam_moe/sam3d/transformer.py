@@ -4,9 +4,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sam_moe.sam3d.layers import Derived
+
 
 class Attention(nn.Module):
-    """Multi-head attention with an inner width of `dim / downsample_rate`."""
+    """Multi-head attention with an inner width of `dim / downsample_rate`.
+
+    `forward` is the definition. `listen` and `answer` are the same between few prompt tokens and many image
+    tokens ("ours", exact): a projection W of image tokens s only ever meets a few vectors x, so x (W s) is
+    computed as (x W) s and no image token is projected. What their positions add to it, W p + b, is known
+    before the first click.
+    """
 
     def __init__(self, dim: int, num_heads: int, downsample_rate: int = 1) -> None:
         super().__init__()
@@ -16,17 +24,69 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(dim, inner)
         self.v_proj = nn.Linear(dim, inner)
         self.out_proj = nn.Linear(inner, dim)
+        self._placed = Derived()
 
     def forward(
         self, q: Float[Tensor, "b q c"], k: Float[Tensor, "b k c"], v: Float[Tensor, "b k c"]
     ) -> Float[Tensor, "b q c"]:
         """Attend from q to k, gathering v."""
-        heads = [
-            proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for proj, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
-        ]
-        out = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-        return self.out_proj(out)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        heads = [self._heads(proj(x)) for proj, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))]
+        return self._join(F.scaled_dot_product_attention(*heads))
+
+    def listen(
+        self,
+        tokens: Float[Tensor, "b t c"],
+        source: Float[Tensor, "b n c"],
+        source_position: Float[Tensor, "1 n c"],
+    ) -> Float[Tensor, "b t c"]:
+        """What few tokens hear of many: `forward(tokens, source + source_position, source)`."""
+        q = self._heads(self.q_proj(tokens)) * self._scale
+        scores = self._flat(q @ self._split(self.k_proj.weight)) @ source.transpose(1, 2)
+        scores = scores.unflatten(1, q.shape[1:3]) + q @ self._position(self.k_proj, source_position).mT
+        heard = (self._flat(scores.softmax(dim=-1)) @ source).unflatten(1, q.shape[1:3])
+        assert self.v_proj.bias is not None
+        v = heard @ self._split(self.v_proj.weight).mT + self._heads(self.v_proj.bias[None, None])
+        return self._join(v)
+
+    def answer(
+        self,
+        source: Float[Tensor, "b n c"],
+        source_position: Float[Tensor, "1 n c"],
+        k: Float[Tensor, "b t c"],
+        v: Float[Tensor, "b t c"],
+    ) -> Float[Tensor, "b n c"]:
+        """What many tokens hear of few: `forward(source + source_position, k, v)`."""
+        k = self._heads(self.k_proj(k)) * self._scale
+        v = self._heads(self.v_proj(v))
+        scores = source @ self._flat(k @ self._split(self.q_proj.weight)).mT
+        placed = self._position(self.q_proj, source_position) @ k.mT
+        weights = (scores.unflatten(-1, k.shape[1:3]) + placed.transpose(1, 2)).softmax(dim=-1)
+        spoken = self._flat(v @ self.out_proj.weight.mT.unflatten(0, (self.num_heads, -1)))
+        return weights.flatten(2) @ spoken + self.out_proj.bias
+
+    @property
+    def _scale(self) -> float:
+        return float((self.q_proj.out_features // self.num_heads) ** -0.5)
+
+    def _position(self, proj: nn.Linear, position: Float[Tensor, "1 n c"]) -> Float[Tensor, "1 h n e"]:
+        """What positions add to a projection, and its bias."""
+        (placed,) = self._placed(
+            lambda: (self._heads(proj(position)).contiguous(),), position, *proj.parameters()
+        )
+        return placed
+
+    def _heads(self, x: Float[Tensor, "b t i"]) -> Float[Tensor, "b h t e"]:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _join(self, x: Float[Tensor, "b h t e"]) -> Float[Tensor, "b t c"]:
+        return self.out_proj(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # nn.Module is untyped
+
+    def _split(self, weight: Float[Tensor, "i c"]) -> Float[Tensor, "h e c"]:
+        return weight.unflatten(0, (self.num_heads, -1))
+
+    @staticmethod
+    def _flat(x: Float[Tensor, "b h t c"]) -> Float[Tensor, "b ht c"]:
+        return x.flatten(1, 2)
 
 
 class ReluMLP(nn.Module):
@@ -74,11 +134,14 @@ class TwoWayAttentionBlock(nn.Module):
             q = tokens + token_position
             tokens = tokens + self.self_attn(q, q, tokens)
         tokens = self.norm1(tokens)
-        placed = source + source_position
-        tokens = tokens + self.cross_attn_token_to_image(tokens + token_position, placed, source)
+        tokens = tokens + self.cross_attn_token_to_image.listen(
+            tokens + token_position, source, source_position
+        )
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        heard = self.cross_attn_image_to_token(placed, tokens + token_position, tokens)
+        heard = self.cross_attn_image_to_token.answer(
+            source, source_position, tokens + token_position, tokens
+        )
         return tokens, self.norm4(source + heard)
 
 
@@ -103,7 +166,5 @@ class TwoWayTransformer(nn.Module):
         position = tokens
         for layer in self.layers:
             tokens, source = layer(tokens, source, position, source_position)
-        heard = self.final_attn_token_to_image(tokens + position, source + source_position, source)
+        heard = self.final_attn_token_to_image.listen(tokens + position, source, source_position)
         return self.norm_final_attn(tokens + heard), source
-
-
