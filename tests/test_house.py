@@ -101,13 +101,14 @@ def test_no_drawer_for_everything_and_no_second_copies():
 
 
 def has_tests(module: Path) -> bool:
-    """Whether a module has its test file, or the folder it is part of has one in the room above."""
+    """Whether a module has its test file; an inner folder may be tested as one, or in a folder like it."""
     inside = module.relative_to(PACKAGE)
-    homes = [inside.with_name(f"test_{inside.name}")]
-    homes += [
-        folder.with_name(f"test_{folder.name}.py") for folder in inside.parents if len(folder.parts) > 1
-    ]
-    return any((ROOT / "tests" / home).is_file() for home in homes)
+    folders = [folder for folder in inside.parents if len(folder.parts) > 1]
+    files = [inside.with_name(f"test_{inside.name}"), *(f.with_name(f"test_{f.name}.py") for f in folders)]
+    tests = ROOT / "tests"
+    return any((tests / f).is_file() for f in files) or any(
+        any((tests / f).glob("test_*.py")) for f in folders
+    )
 
 
 def test_tests_mirror_the_package():
