@@ -1,4 +1,4 @@
-"""Fetching a public file, from a server on loopback that speaks as much of the hub's protocol as that takes."""
+"""Fetching a public file, from a server on loopback that speaks as much of the hub's protocol as it takes."""
 
 import hashlib
 import json
