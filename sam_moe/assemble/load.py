@@ -1,17 +1,17 @@
 """`sam_moe.load`: the id of a card in, a predictor out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from sam_moe.assemble.backbone import choose_device, find_entry, load_backbone
 from sam_moe.errors import ConfigError
 from sam_moe.registry import BackboneCard
+from sam_moe.sam3d.lowering import BoxStrategy
 
 if TYPE_CHECKING:
     from sam_moe.predict.predictor import Predictor
 
 DEFAULT_MODEL = "sam-med3d-tiny"
-BOX_STRATEGIES = ("center", "mask", "corners")
 
 
 def load(
@@ -44,10 +44,11 @@ def load(
     return Predictor(model, entry.card.preprocessing, strategy, entry.card.id, chosen)
 
 
-def _box_strategy(card: BackboneCard, asked: str | None) -> str:
-    strategy = card.default_box_strategy if asked is None else asked
-    if strategy not in BOX_STRATEGIES:
-        raise ConfigError(f"box strategy {strategy!r} is unknown. Known: {', '.join(BOX_STRATEGIES)}.")
+def _box_strategy(card: BackboneCard, asked: str | None) -> BoxStrategy:
+    known: dict[str, BoxStrategy] = {name: name for name in get_args(BoxStrategy)}
+    strategy = known.get(card.default_box_strategy if asked is None else asked)
+    if strategy is None:
+        raise ConfigError(f"box strategy {asked!r} is unknown. Known: {', '.join(known)}.")
     if strategy == "corners" and not card.architecture.corner_embeddings:
         raise ConfigError(
             f"box strategy 'corners' needs weights with corner embeddings, and {card.id} has none. "
