@@ -181,7 +181,8 @@ def collapsed_attention(
         k = torch.cat([k, bias[1].view(1, heads, 1, channels).expand(windows, -1, -1, -1)], dim=2)
         v = torch.cat([v, bias[2].view(1, heads, 1, channels).expand(windows, -1, -1, -1)], dim=2)
     out = F.scaled_dot_product_attention(q.flatten(2, 4), k, v, attn_mask=position.flatten(2, 4))
-    return out.unflatten(2, (x, y, z))
+    cubes: Tensor = out.unflatten(2, (x, y, z))
+    return cubes
 
 
 def _padding_logit(

@@ -74,7 +74,8 @@ class MaskDecoder(nn.Module):
         self, source: Float[Tensor, "b n c"], hyper: Float[Tensor, "b m o"], grid: int
     ) -> Float[Tensor, "b m l l l"]:
         """Both transposed convolutions and the product with the hyper-networks' answers."""
-        first, norm, _, second, _ = self.output_upscaling
+        first, norm, second = (self.output_upscaling[i] for i in (0, 1, 3))
+        assert isinstance(norm, LayerNorm3d)
         kernels = self._kernels(
             lambda: (*_as_linear(first), *_as_linear(second)), *first.parameters(), *second.parameters()
         )
@@ -94,7 +95,7 @@ class MaskDecoder(nn.Module):
         return logits.reshape(batch, hyper.shape[1], 4 * grid, 4 * grid, 4 * grid)
 
 
-def _as_linear(layer: nn.ConvTranspose3d) -> tuple[Float[Tensor, "eight_o i"], Float[Tensor, " eight_o"]]:
+def _as_linear(layer: nn.Module) -> tuple[Float[Tensor, "eight_o i"], Float[Tensor, " eight_o"]]:
     """A transposed convolution of kernel = stride = 2 as one linear layer onto its 8 children."""
-    assert layer.bias is not None
+    assert isinstance(layer, nn.ConvTranspose3d) and layer.bias is not None
     return layer.weight.permute(2, 3, 4, 1, 0).flatten(0, 3).contiguous(), layer.bias.repeat(8)

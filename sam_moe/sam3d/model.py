@@ -68,7 +68,8 @@ def upsample(logits: Float[Tensor, "*b l l l"], size: int) -> Float[Tensor, "*b 
     weights = _linear_matrix(logits.shape[-1], size).to(logits)
     x = logits @ weights.T
     x = weights @ x
-    return (weights @ x.flatten(-2)).unflatten(-1, (size, size))
+    up: Tensor = (weights @ x.flatten(-2)).unflatten(-1, (size, size))
+    return up
 
 
 @lru_cache(maxsize=16)

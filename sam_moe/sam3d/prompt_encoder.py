@@ -114,12 +114,17 @@ class PromptEncoder(nn.Module):
 
     def _embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
         """Position feature plus what the click means; an ignored point is its own embedding alone."""
-        meaning = torch.cat([e.weight for e in self.point_embeddings[:2]] + [self.not_a_point_embed.weight])
-        feature = self.pe_layer((points + 0.5) / self.image_size) * (labels >= 0)[..., None]
+        negative, positive = self._meanings()[:2]
+        meaning = torch.cat([negative, positive, self.not_a_point_embed.weight])
+        feature: Tensor = self.pe_layer((points + 0.5) / self.image_size) * (labels >= 0)[..., None]
         return feature + meaning[labels.where(labels >= 0, 2)]
 
     def _embed_corners(self, boxes: Tensor) -> Tensor:
         """Two tokens a box: its low and its high corner."""
         assert self.knows_boxes, "lower the box first: these weights have no corner embeddings"
-        feature = self.pe_layer((boxes + 0.5) / self.image_size)
-        return feature + torch.cat([e.weight for e in self.point_embeddings[2:]])
+        feature: Tensor = self.pe_layer((boxes + 0.5) / self.image_size)
+        return feature + torch.cat(self._meanings()[2:])
+
+    def _meanings(self) -> list[Tensor]:
+        """Negative, positive and, where they exist, low and high corner."""
+        return [tensor for _, tensor in self.point_embeddings.named_parameters()]

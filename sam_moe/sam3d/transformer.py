@@ -30,8 +30,8 @@ class Attention(nn.Module):
         self, q: Float[Tensor, "b q c"], k: Float[Tensor, "b k c"], v: Float[Tensor, "b k c"]
     ) -> Float[Tensor, "b q c"]:
         """Attend from q to k, gathering v."""
-        heads = [self._heads(proj(x)) for proj, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))]
-        return self._join(F.scaled_dot_product_attention(*heads))
+        q, k, v = self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
+        return self._join(F.scaled_dot_product_attention(q, k, v))
 
     def listen(
         self,
@@ -62,7 +62,8 @@ class Attention(nn.Module):
         placed = self._position(self.q_proj, source_position) @ k.mT
         weights = (scores.unflatten(-1, k.shape[1:3]) + placed.transpose(1, 2)).softmax(dim=-1)
         spoken = self._flat(v @ self.out_proj.weight.mT.unflatten(0, (self.num_heads, -1)))
-        return weights.flatten(2) @ spoken + self.out_proj.bias
+        heard: Tensor = weights.flatten(2) @ spoken + self.out_proj.bias
+        return heard
 
     @property
     def _scale(self) -> float:
@@ -76,13 +77,16 @@ class Attention(nn.Module):
         return placed
 
     def _heads(self, x: Float[Tensor, "b t i"]) -> Float[Tensor, "b h t e"]:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (self.num_heads, -1))
+        return heads.transpose(1, 2)
 
     def _join(self, x: Float[Tensor, "b h t e"]) -> Float[Tensor, "b t c"]:
-        return self.out_proj(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]  # nn.Module is untyped
+        out: Tensor = self.out_proj(x.transpose(1, 2).flatten(2))
+        return out
 
     def _split(self, weight: Float[Tensor, "i c"]) -> Float[Tensor, "h e c"]:
-        return weight.unflatten(0, (self.num_heads, -1))
+        split: Tensor = weight.unflatten(0, (self.num_heads, -1))
+        return split
 
     @staticmethod
     def _flat(x: Float[Tensor, "b h t c"]) -> Float[Tensor, "b ht c"]:
