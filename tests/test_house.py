@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,9 @@ def setup_cfg() -> configparser.ConfigParser:
     return parser
 
 
-def requirements() -> list[Requirement]:
+def requirements(tests: bool = True) -> list[Requirement]:
     parser = setup_cfg()
-    lines = parser["options"]["install_requires"] + parser["options.extras_require"]["test"]
+    lines = parser["options"]["install_requires"] + parser["options.extras_require"]["test"] * tests
     return [Requirement(line) for line in lines.splitlines() if line.strip() and not line.startswith("#")]
 
 
@@ -143,6 +144,36 @@ def test_everything_we_ask_for_is_pinned_within_its_range():
     for requirement in requirements():
         assert plain(requirement.name) in versions, f"{requirement.name} has no line in constraints.txt"
         assert requirement.specifier.contains(versions[plain(requirement.name)])
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of the third-party packages that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    local = {file.stem for file in path.parent.glob("*.py")} | {"sam_moe", "tests"}
+    return names - local - set(sys.stdlib_module_names)
+
+
+def test_everything_we_import_is_asked_for():
+    homes = packages_distributions()
+    always = {plain(requirement.name) for requirement in requirements(tests=False)}
+    testing = {plain(requirement.name) for requirement in requirements()}
+    # torchvision is imported by a shim only where it is there; see DESIGN.md.
+    for files, declared in (
+        (MODULES, always | {"torchvision"}),
+        (sorted((ROOT / "tests").rglob("*.py")), testing),
+    ):
+        wanted = {found: path for path in files for found in imported(path)}
+        missing = {
+            f"{found} ({path.relative_to(ROOT)})"
+            for found, path in wanted.items()
+            if not {plain(home) for home in homes.get(found, [found])} & declared
+        }
+        assert missing == set(), "add them to setup.cfg and constraints.txt"
 
 
 def test_nothing_pulls_torchvision():
