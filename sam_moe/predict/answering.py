@@ -1,0 +1,113 @@
+"""One question to a promptable model on one region: embed, place the prompt, decode; nothing about scans."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sam_moe.errors import PromptError
+from sam_moe.prompts.prompt import Prompt
+from sam_moe.sam3d.lowering import BoxStrategy, draw_box, lower_box
+from sam_moe.sam3d.model import upsample
+from sam_moe.sam3d.prompt_encoder import PromptTokens
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume, resample
+
+
+class Promptable(Protocol):
+    """What prediction asks of a model: SAM-Med3D alone, or later a mixture of experts on it."""
+
+    @property
+    def sizes(self) -> Sizes:
+        """The network's sizes."""
+
+    def encode(self, image: Float[Tensor, "b 1 s s s"]) -> Float[Tensor, "b c g g g"]:
+        """Embed normalised regions."""
+
+    def encode_prompt(
+        self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, mask: Tensor | None
+    ) -> PromptTokens:
+        """Embed prompts given in the region's voxels."""
+
+    def decode(
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
+    ) -> Float[Tensor, "b 1 l l l"]:
+        """Answer with low-resolution logits."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Low-resolution logits on a region; what the next click is fed with."""
+
+    logits: Float[Tensor, "l l l"]
+    region: Grid
+
+    def probability(self) -> Volume:
+        """Brought up to the region's own voxels."""
+        return Volume(upsample(self.logits, self.region.shape[0]).sigmoid(), self.region)
+
+    def fed_to(self, region: Grid) -> Float[Tensor, "l l l"]:
+        """These logits as the mask prompt of another region; outside stands their minimum."""
+        if self.region.same_as(region):
+            return self.logits
+        low = coarse(region, self.logits.shape[0])
+        mine = Volume(self.logits, coarse(self.region, self.logits.shape[0]))
+        return resample(mine, onto=low, fill=float(self.logits.min())).array
+
+
+def coarse(region: Grid, voxels: int) -> Grid:
+    """The grid of a region's low-resolution logits."""
+    step = region.shape[0] / voxels
+    affine = region.affine.copy()
+    affine[:3, 3] = region.world_of([(step - 1) / 2] * 3)
+    affine[:3, :3] *= step
+    return Grid(affine, (voxels,) * 3)
+
+
+@torch.no_grad()
+def ask(
+    model: Promptable,
+    embedding: Float[Tensor, "1 c g g g"],
+    region: Grid,
+    prompt: Prompt,
+    box_strategy: BoxStrategy,
+    previous: Float[Tensor, "l l l"] | None = None,
+) -> Answer:
+    """Answer a prompt in millimetres on an encoded region.
+
+    All clicks accumulate. `previous` logits are fed back; at first there are none, which is zeros (never
+    the untrained `no_mask_embed`), or the drawn box where that is the strategy. Of several boxes `corners`
+    and `center` take the one around all of them, and `mask` draws each.
+    """
+    sizes, device = model.sizes, embedding.device
+    local = prompt.map(np.linalg.inv(region.affine), "voxel")
+    points = [p.at for p in local.points]
+    labels = [int(p.positive) for p in local.points]
+    corners: Tensor | None = None
+    mask = previous
+    if local.boxes:
+        boxes = torch.tensor([[b.start, b.stop] for b in local.boxes], dtype=torch.float32)
+        hull = torch.stack([boxes[:, 0].amin(0), boxes[:, 1].amax(0)])[None]
+        lowered = lower_box(hull, box_strategy, sizes.image_size, sizes.low_res)
+        corners = lowered.boxes
+        if lowered.points is not None:
+            points = [tuple(lowered.points[0, 0].tolist()), *points]
+            labels = [1, *labels]
+        if lowered.mask is not None and mask is None:
+            mask = draw_box(boxes, sizes.image_size, sizes.low_res).amax(0)[0]
+    if mask is None:
+        mask = torch.zeros((sizes.low_res,) * 3)
+    if not points and corners is None:
+        raise PromptError("nothing to answer: give a point or a box.")
+    tokens = model.encode_prompt(
+        torch.tensor([points], dtype=torch.float32, device=device) if points else None,
+        torch.tensor([labels], device=device) if points else None,
+        corners.to(device) if corners is not None else None,
+        mask[None, None].to(device),
+    )
+    logits = model.decode(embedding, tokens)[0, 0].float().cpu()
+    return Answer(logits, region)

@@ -1,0 +1,236 @@
+"""The predictor: a scan is opened once, then every click gets an answer on the scan's own voxels."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from sam_moe.errors import FileError, PromptError
+from sam_moe.predict.answering import Answer, Promptable, ask
+from sam_moe.predict.cache import EmbeddingCache
+from sam_moe.predict.prediction import LabelMap, Prediction
+from sam_moe.predict.refine import plan, refine
+from sam_moe.predict.regions import covers, cut, region_at, region_for, touches_border
+from sam_moe.prompts.prompt import Item, Prompt
+from sam_moe.registry import Preprocessing
+from sam_moe.sam3d.lowering import BoxStrategy
+from sam_moe.sam3d.normalise import normalise
+from sam_moe.space.files import fingerprint, read
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One click's answer, kept for undo and for feeding back."""
+
+    prompt: Prompt
+    answer: Answer
+    result: Volume
+
+
+class Predictor:
+    """Segment what prompts point at; no ground truth is ever needed.
+
+    `predict` starts a target, `refine` adds a click to it with the previous answer fed back, `undo` and
+    `redo` walk along its history. The region of interest follows from the prompt; where the target turns
+    out larger, the region zooms out and the result is refined with overlapping regions
+    (`whole_targets=False` keeps to the first region). One scan is open at a time; its embeddings are
+    cached, so further clicks cost only the decoder.
+    """
+
+    def __init__(
+        self,
+        model: Promptable,
+        preprocessing: Preprocessing,
+        box_strategy: BoxStrategy,
+        model_id: str,
+        device: torch.device | str = "cpu",
+        *,
+        encoder_fingerprint: str = "",
+        cache: EmbeddingCache | None = None,
+        whole_targets: bool = True,
+        refine_regions: int = 27,
+        progress: Progress | None = None,
+    ) -> None:
+        self.model, self.preprocessing, self.model_id = model, preprocessing, model_id
+        self.box_strategy, self.device = box_strategy, torch.device(device)
+        self.cache = cache or EmbeddingCache()
+        self.whole_targets, self.refine_regions = whole_targets, refine_regions
+        self.progress = progress
+        self._encoder = encoder_fingerprint
+        self._scan: Volume | None = None
+        self._scan_key = ""
+        self._floor = 0.0
+        self._past: list[_Turn] = []
+        self._future: list[_Turn] = []
+
+    @property
+    def scan(self) -> Volume:
+        """The open scan."""
+        if self._scan is None:
+            raise PromptError("no scan is open. Call predictor.open(path or volume) before the first prompt.")
+        return self._scan
+
+    @property
+    def prompt(self) -> Prompt:
+        """What was said so far about the current target."""
+        return self._past[-1].prompt if self._past else Prompt()
+
+    def open(self, scan: Volume | str | Path) -> Self:
+        """Take up a scan, read from a file if it is a path; the history starts anew."""
+        volume = scan if isinstance(scan, Volume) else read(scan)
+        low, high = volume.array.min(), volume.array.max()
+        if not bool(high > low):
+            raise FileError(
+                f"every voxel of {'the scan' if isinstance(scan, Volume) else scan} is {low.item():g}. "
+                "Expected an image with contrast; check that this is the scan and not an empty mask."
+            )
+        self._scan, self._scan_key = volume, fingerprint(volume)
+        self._floor = 0.0 if self.preprocessing.normalisation == "positive" else float(low)
+        self._past, self._future = [], []
+        return self
+
+    def predict(self, *items: Item) -> Prediction:
+        """Answer a new target's prompt: one or more points and boxes, in voxels or millimetres."""
+        self._past, self._future = [], []
+        return self.refine(*items)
+
+    def refine(self, *items: Item) -> Prediction:
+        """Add items to the current target; the previous answer is fed back."""
+        if not items:
+            raise PromptError("nothing was said: give at least one Point or Box.")
+        timings: dict[str, float] = {}
+        prompt = Prompt((*self.prompt, *items))
+        prompt.check_inside(self.scan.grid.affine, self.scan.grid.shape)
+        turn, cached = self._answer(prompt, self._past[-1] if self._past else None, timings)
+        self._past.append(turn)
+        self._future.clear()
+        return self._prediction(turn, cached, timings)
+
+    def undo(self) -> Prediction | None:
+        """Take the last item back; None when nothing is left."""
+        if self._past:
+            self._future.append(self._past.pop())
+        return self._again()
+
+    def redo(self) -> Prediction | None:
+        """Say again what was taken back; None when nothing has been said."""
+        if self._future:
+            self._past.append(self._future.pop())
+        return self._again()
+
+    def predict_targets(self, targets: Mapping[str, Prompt]) -> LabelMap:
+        """Answer several targets and join them; label n is the n-th name, the more probable target wins."""
+        if not 0 < len(targets) <= 255:
+            raise PromptError(f"{len(targets)} targets do not make a label map; give 1 to 255 named prompts.")
+        best = torch.zeros(self.scan.grid.shape)
+        labels = torch.zeros(self.scan.grid.shape, dtype=torch.uint8)
+        predictions = {}
+        for value, (name, prompt) in enumerate(targets.items(), start=1):
+            predictions[name] = self.predict(*prompt)
+            probability = predictions[name].restore().array
+            claimed = (probability > 0.5) & (probability > best)
+            labels[claimed] = value
+            best = torch.where(claimed, probability, best)
+        names = dict(enumerate(targets, start=1))
+        return LabelMap(labels, self.scan.grid, names, predictions)
+
+    def _again(self) -> Prediction | None:
+        if not self._past:
+            return None
+        return self._prediction(self._past[-1], True, {})
+
+    def _prediction(self, turn: _Turn, cached: bool, timings: dict[str, float]) -> Prediction:
+        with _timed(timings, "restore"):
+            prediction = Prediction(
+                answer=turn.result,
+                grid=self.scan.grid,
+                prompt=turn.prompt,
+                region=turn.answer.region,
+                model_id=self.model_id,
+                cached=cached,
+                timings_ms=timings,
+            )
+            prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
+        return prediction
+
+    def _answer(self, prompt: Prompt, last: _Turn | None, timings: dict[str, float]) -> tuple[_Turn, bool]:
+        """Find the region, answer on it, follow the target beyond it, refine what had to be coarse."""
+        world = prompt.in_mm(self.scan.grid.affine)
+        if last is not None and covers(last.answer.region, world):
+            region = last.answer.region
+        else:
+            region = region_for(world, self.preprocessing)
+        answer, cached = self._ask(region, world, last.answer.fed_to(region) if last else None, timings)
+        if self.whole_targets:
+            answer, cached = self._follow(answer, world, cached, timings)
+        result = answer.probability()
+        finest = self.preprocessing.spacing_mm
+        if self.whole_targets and answer.region.spacing_mm[0] > finest * 1.01:
+            regions = plan(result, self.preprocessing.region_voxels, finest, self.refine_regions)
+            for number, joined in enumerate(refine(answer, world, regions, self._asked(timings)), start=1):
+                result = joined
+                self._tell("refining", number / len(regions))
+        return _Turn(prompt, answer, result), cached
+
+    def _follow(
+        self, answer: Answer, world: Prompt, cached: bool, timings: dict[str, float]
+    ) -> tuple[Answer, bool]:
+        """Zoom out as long as the mask runs into its region's border and the scan goes on behind it."""
+        while touches_border(answer.logits > 0, answer.region, self.scan.grid):
+            zoom = answer.region.spacing_mm[0] / self.preprocessing.spacing_mm
+            if zoom * 1.01 > self.preprocessing.zoom_max:
+                break
+            centre = answer.region.world_of([n // 2 for n in answer.region.shape])
+            region = region_at(centre, self.preprocessing, zoom * 1.6)
+            log.info("the mask reaches its region's border; zooming out to %.2f mm", region.spacing_mm[0])
+            answer, cached = self._ask(region, world, None, timings)
+        return answer, cached
+
+    def _asked(self, timings: dict[str, float]) -> Callable[[Grid, Prompt, Tensor], Answer]:
+        return lambda region, prompt, previous: self._ask(region, prompt, previous, timings)[0]
+
+    def _ask(
+        self, region: Grid, world: Prompt, previous: Tensor | None, timings: dict[str, float]
+    ) -> tuple[Answer, bool]:
+        """One region: cut and encode it unless that was done before, then decode."""
+
+        def encode() -> Tensor:
+            self._tell("encoding", 0.0)
+            with _timed(timings, "cut"):
+                image = cut(self.scan, region, self.preprocessing.spacing_mm, self._floor)
+                image = normalise(image, self.preprocessing.normalisation)
+            with _timed(timings, "encode"), torch.no_grad():
+                return self.model.encode(image[None, None].to(self.device))
+
+        embedding, cached = self.cache.get(self._scan_key, region, self._encoder, encode)
+        with _timed(timings, "decode"):
+            return ask(self.model, embedding, region, world, self.box_strategy, previous), cached
+
+    def _tell(self, stage: str, share: float) -> None:
+        if self.progress:
+            self.progress(stage, share)
+
+
+class _timed:
+    """Add the milliseconds of a block to a stage."""
+
+    def __init__(self, timings: dict[str, float], stage: str) -> None:
+        self.timings, self.stage = timings, stage
+
+    def __enter__(self) -> None:
+        self.start = perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        spent = 1000 * (perf_counter() - self.start)
+        self.timings[self.stage] = self.timings.get(self.stage, 0.0) + spent

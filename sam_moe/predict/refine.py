@@ -1,0 +1,98 @@
+"""A target larger than a region, at full resolution: overlapping regions laid over a coarse answer (ours)."""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from math import ceil
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sam_moe.predict.answering import Answer
+from sam_moe.predict.regions import deepest
+from sam_moe.prompts.prompt import Point, Prompt
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume, resample
+
+# Neighbouring regions share this part of their edge.
+_OVERLAP = 0.375
+
+
+def tiles(inside_mm: Float[np.ndarray, "2 3"], voxels: int, spacing_mm: float) -> list[Grid]:
+    """Regions of `voxels` at `spacing_mm` that cover a box in millimetres, overlapping evenly."""
+    edge = voxels * spacing_mm
+    centres = []
+    for low, high in inside_mm.T:
+        count = max(1, ceil((high - low - edge * _OVERLAP) / (edge * (1 - _OVERLAP))))
+        middle, room = (low + high) / 2, max(0.0, high - low - edge)
+        shares = np.linspace(-0.5, 0.5, count) if count > 1 else np.zeros(1)
+        centres.append(middle + room * shares)
+    return [Grid.around(at, (voxels,) * 3, (spacing_mm,) * 3) for at in product(*centres)]
+
+
+def plan(coarse: Volume, voxels: int, spacing_mm: float, most: int) -> list[Grid]:
+    """Tiles over a coarse mask, as fine as at most `most` of them allow, `spacing_mm` at the finest."""
+    index = (coarse.array > 0.5).nonzero()
+    if not len(index):
+        return []
+    margin = 2 * coarse.grid.spacing_mm[0]
+    corners = coarse.grid.world_of(torch.stack([index.amin(0), index.amax(0)]).numpy())
+    inside = np.stack([corners.min(axis=0) - margin, corners.max(axis=0) + margin])
+    while len(found := tiles(inside, voxels, spacing_mm)) > most:
+        spacing_mm *= 1.15
+    return found
+
+
+def refine(
+    rough: Answer,
+    prompt: Prompt,
+    regions: list[Grid],
+    answer: Callable[[Grid, Prompt, Tensor], Answer],
+) -> Iterator[Volume]:
+    """Ask each region again, told what the coarse answer saw there; yield the joined probability so far.
+
+    Each region hears the coarse logits as its mask prompt, the clicks that fall into it and, where none
+    does, a click deep inside the coarse mask; regions without any of the mask keep the coarse answer.
+    Answers are joined with weights that fall off towards the region's border, and the coarse probability
+    stands where no region looked.
+    """
+    seen = rough.probability()
+    spacing = regions[0].spacing_mm[0]
+    corners = np.concatenate([r.corners_mm for r in regions])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    shape = tuple(round(float(n)) for n in (high - low) / spacing)
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = low + spacing / 2
+    canvas = Grid(affine, (shape[0], shape[1], shape[2]))
+    background = resample(seen, onto=canvas).array
+    total, weight = torch.zeros(canvas.shape), torch.zeros(canvas.shape)
+    for region in regions:
+        local = _prompt_in(region, seen, prompt)
+        if local is not None:
+            result = answer(region, local, rough.fed_to(region)).probability()
+            hat = Volume(_hat(region.shape[0]), region)
+            placed = resample(Volume(result.array * hat.array, region), onto=canvas).array
+            total += placed
+            weight += resample(hat, onto=canvas).array
+        joined = torch.where(weight > 1e-3, total / weight.clamp(min=1e-3), background)
+        yield Volume(joined, canvas)
+
+
+def _prompt_in(region: Grid, seen: Volume, prompt: Prompt) -> Prompt | None:
+    """The clicks inside a region, with one deep in the coarse mask if none of them is positive."""
+    clicks = [p for p in prompt.points if region.inside(region.index_of(p.at))]
+    if not any(p.positive for p in clicks):
+        target = deepest(resample(seen, onto=region).array > 0.5)
+        if target is None:
+            return None
+        at = region.world_of(target.numpy())
+        clicks = [Point((float(at[0]), float(at[1]), float(at[2])), space="mm"), *clicks]
+    return Prompt(tuple(clicks))
+
+
+def _hat(voxels: int) -> Float[Tensor, "s s s"]:
+    """1 in the middle, falling linearly to almost nothing at the border."""
+    line = 1 - (2 * (torch.arange(voxels) + 0.5) / voxels - 1).abs()
+    line = (2 * line).clamp(0.02, 1)
+    return line[:, None, None] * line[None, :, None] * line[None, None, :]

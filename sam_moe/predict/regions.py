@@ -1,0 +1,122 @@
+"""Where to look: the region of interest that a prompt asks for, and its intensities cut from the scan."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from sam_moe.errors import PromptError
+from sam_moe.prompts.prompt import Point, Prompt
+from sam_moe.registry import Preprocessing
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume, resample
+
+# A prompt whose items all lie within this share of a region needs no other region.
+_COMFORT = 0.9
+
+
+def region_for(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
+    """The region for a prompt in millimetres; no ground truth is ever needed (ours).
+
+    Boxes decide the zoom: the region is coarser than `spacing_mm` where they are larger than `box_fill` of
+    it, and finer where they are smaller, within `zoom_min` and `zoom_max`. Without a box the first positive
+    click is the centre, unless later ones lie too far out for that; then all positive clicks are treated as
+    a box.
+    """
+    spans = [np.stack([box.start, box.stop]) for box in prompt.boxes]
+    positive = [np.array(point.at) for point in prompt.points if point.positive]
+    if not spans and not positive:
+        raise PromptError(
+            "a prompt of negative points alone does not say what to segment. "
+            "Add a positive point on the target or a box around it."
+        )
+    if not spans:
+        clicked = region_at(positive[0], preprocessing, preprocessing.click_zoom)
+        if covers(clicked, prompt):
+            return clicked
+    corners = np.concatenate([*spans, *([p] for p in positive)])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    edge_mm = preprocessing.region_voxels * preprocessing.spacing_mm
+    zoom = float((high - low).max()) / (preprocessing.box_fill * edge_mm)
+    if not spans:
+        zoom = max(zoom, preprocessing.click_zoom)
+    return region_at((low + high) / 2, preprocessing, zoom)
+
+
+def region_at(centre_mm: Float[np.ndarray, "3"], preprocessing: Preprocessing, zoom: float) -> Grid:
+    """The region around a centre; a zoom beyond the card's limits is brought back to them."""
+    zoom = min(max(zoom, preprocessing.zoom_min), preprocessing.zoom_max)
+    spacing = preprocessing.spacing_mm * zoom
+    return Grid.around(centre_mm, (preprocessing.region_voxels,) * 3, (spacing,) * 3)
+
+
+def covers(region: Grid, prompt: Prompt) -> bool:
+    """Whether every item of a prompt in millimetres lies well inside the region."""
+    middle = (np.array(region.shape) - 1) / 2
+    reach = _COMFORT * np.array(region.shape) / 2
+    for item in prompt:
+        places = [item.at] if isinstance(item, Point) else [item.start, item.stop]
+        if (np.abs(region.index_of(np.array(places)) - middle) > reach).any():
+            return False
+    return True
+
+
+def cut(scan: Volume, region: Grid, spacing_mm: float, fill: float) -> Float[Tensor, "s s s"]:
+    """Take the region's intensities from the scan.
+
+    At the model's own spacing this is plain trilinear interpolation, as in the reference's preprocessing. A
+    region that is coarser is cut from the scan averaged over blocks, as long as these stay no coarser than
+    the model's own spacing would have seen them: noise that no full-size region ever showed must not alias
+    into a zoomed one (ours).
+    """
+    wanted = region.spacing_mm[0]
+    native = np.array(scan.grid.spacing_mm)
+    blocks = np.floor(wanted / np.maximum(native, spacing_mm) + 1e-6).clip(1).astype(int)
+    if (blocks > 1).any():
+        scan = block_mean(scan, region, blocks)
+    return resample(scan, onto=region, fill=fill).array
+
+
+def block_mean(scan: Volume, region: Grid, blocks: Int[np.ndarray, "3"]) -> Volume:
+    """Average the scan over whole blocks of voxels where the region can see them."""
+    size = np.minimum(blocks, scan.grid.shape)
+    corners = scan.grid.index_of(region.corners_mm) / size
+    whole = np.array(scan.grid.shape) // size
+    start = np.floor(corners.min(axis=0) - 1).clip(0, whole - 1).astype(int) * size
+    stop = np.ceil(corners.max(axis=0) + 1).clip(1, whole).astype(int) * size
+    stop = np.maximum(stop, start + size)
+    part = scan.array[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]].float()
+    i, j, k = size.tolist()
+    mean = F.avg_pool3d(part[None], (i, j, k))[0]
+    affine = scan.grid.affine.copy()
+    affine[:3, 3] = scan.grid.world_of(start + (size - 1) / 2)
+    affine[:3, :3] *= size
+    return Volume(mean, Grid(affine, (mean.shape[0], mean.shape[1], mean.shape[2])))
+
+
+def touches_border(inside: Tensor, region: Grid, scan: Grid, share: float = 0.004) -> bool:
+    """Whether a mask runs into a face of its region although the scan goes on behind it.
+
+    A face counts when more than `share` of it is covered, so that a stray voxel does not.
+    """
+    last = np.array(region.shape) - 1
+    for axis in range(3):
+        for end in (0, last[axis]):
+            beyond = last / 2
+            beyond[axis] = -1 if end == 0 else end + 1
+            if not scan.inside(scan.index_of(region.world_of(beyond))):
+                continue
+            if inside.select(axis, int(end)).float().mean().item() > share:
+                return True
+    return False
+
+
+def deepest(inside: Tensor) -> Tensor | None:
+    """A voxel deep inside a mask, where most of its neighbours belong to it; None for an empty mask."""
+    if not bool(inside.any()):
+        return None
+    x = inside.float()[None, None]
+    score = x + F.avg_pool3d(x, 3, 1, 1) + F.avg_pool3d(x, 9, 1, 4)
+    index = torch.argmax((score[0, 0] * inside).flatten())
+    return torch.stack(torch.unravel_index(index, inside.shape))

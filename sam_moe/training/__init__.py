@@ -1,0 +1,1 @@
+"""Learning: the small general model from scans and phantoms; experts and gates come to live here."""

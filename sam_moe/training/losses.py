@@ -1,0 +1,25 @@
+"""What training minimises."""
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def dice_and_cross_entropy(
+    logits: Float[Tensor, "b ..."], target: Float[Tensor, "b ..."], smooth: float = 1.0
+) -> Float[Tensor, " b"]:
+    """Soft Dice loss plus binary cross-entropy, a value per answer.
+
+    The reference's choice (DiceCE); `target` may be soft, as a mask averaged to the logits' resolution is.
+    Written out because MONAI 1.6.1's DiceCELoss refuses soft and integer targets here.
+
+    >>> import torch
+    >>> round(dice_and_cross_entropy(torch.tensor([[50.0, -50.0]]), torch.tensor([[1.0, 0.0]])).item(), 4)
+    0.0
+    """
+    logits, target = logits.flatten(1), target.flatten(1)
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum(1)
+    dice = 1 - (2 * overlap + smooth) / (probability.sum(1) + target.sum(1) + smooth)
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
+    return dice + entropy
