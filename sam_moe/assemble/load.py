@@ -1,15 +1,14 @@
 """`sam_moe.load`: the id of a card in, a predictor out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from sam_moe.assemble.backbone import choose_device, find_entry, load_backbone
 from sam_moe.errors import ConfigError
+from sam_moe.predict.predictor import Predictor
 from sam_moe.registry import BackboneCard
 from sam_moe.sam3d.lowering import BoxStrategy
-
-if TYPE_CHECKING:
-    from sam_moe.predict.predictor import Predictor
+from sam_moe.sam3d.weights import fingerprint
 
 DEFAULT_MODEL = "sam-med3d-tiny"
 
@@ -20,7 +19,7 @@ def load(
     folder: Path | str | None = None,
     device: str = "auto",
     box_strategy: str | None = None,
-) -> "Predictor":
+) -> Predictor:
     """Load a model that answers points and boxes.
 
     The first use of a public model fetches and converts it; later ones need no network.
@@ -35,13 +34,18 @@ def load(
         CardError: for an unknown id, the known ones listed, or a bad card.
         WeightsError: for weights that are not what the card says, or cannot be fetched.
     """
-    from sam_moe.predict.predictor import Predictor
-
     entry = find_entry(DEFAULT_MODEL if model_id is None else model_id, folder)
     strategy = _box_strategy(entry.card, box_strategy)
     chosen = choose_device(device)
-    model = load_backbone(entry).to(chosen)
-    return Predictor(model, entry.card.preprocessing, strategy, entry.card.id, chosen)
+    model = load_backbone(entry)
+    return Predictor(
+        model.to(chosen),
+        entry.card.preprocessing,
+        model_id=entry.card.id,
+        encoder_fingerprint=fingerprint(model.image_encoder),
+        box_strategy=strategy,
+        device=chosen,
+    )
 
 
 def _box_strategy(card: BackboneCard, asked: str | None) -> BoxStrategy:

@@ -1,6 +1,8 @@
 """`sam_moe.load`: the id of a card in, a predictor out."""
 
+import numpy as np
 import pytest
+import torch
 
 import sam_moe
 from sam_moe.assemble.convert import convert
@@ -11,12 +13,21 @@ pytestmark = pytest.mark.usefixtures("shipped", "cache")
 
 @pytest.fixture(autouse=True)
 def small(shipped, checkpoint):
-    pytest.importorskip("sam_moe.predict.predictor")
     return convert(checkpoint, shipped, "small").card
 
 
 def test_a_model_loads_by_its_id_into_a_predictor():
     assert isinstance(sam_moe.load("small", device="cpu"), sam_moe.Predictor)
+
+
+def test_a_loaded_model_answers_a_click_with_the_cards_preprocessing(small):
+    i, j, k = torch.meshgrid(*[torch.arange(20.0)] * 3, indexing="ij")
+    scan = sam_moe.Volume(i + 2 * j + 3 * k, sam_moe.Grid(np.diag([1.5, 1.5, 1.5, 1.0]), (20, 20, 20)))
+    predictor = sam_moe.load("small", device="cpu").open(scan)
+    answer = predictor.predict(sam_moe.Point((9, 9, 9)))
+    assert answer.model_id == "small"
+    assert answer.probability.grid.same_as(scan.grid)
+    assert predictor.preprocessing == small.preprocessing
 
 
 def test_without_an_id_the_small_model_that_ships_is_taken(shipped, checkpoint):
