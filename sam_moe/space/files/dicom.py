@@ -42,29 +42,8 @@ def looks_like_dicom(start: bytes) -> bool:
 
 def read_dicom_header(path: Path) -> Header:
     """Read and check the headers of all files of the series."""
-    return _assemble(path)[0]
-
-
-def read_dicom_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]:
-    """Read the voxels, rescaled to the modality's units, in order of position."""
-    out = np.empty(header.shape, header.stored, order="F")
-    for k, slice_ in enumerate(_assemble(path)[1]):
-        try:
-            image = sitk.ReadImage(str(slice_.path))
-        except RuntimeError as error:
-            raise FileError(
-                f"{slice_.path}: its pixels cannot be decoded ({_last_line(error)}). Expected an "
-                "uncompressed or usual compressed transfer syntax; decompress the series, for example with "
-                "dcmdjpeg or gdcmconv --raw."
-            ) from error
-        pixels = sitk.GetArrayViewFromImage(image).reshape(header.shape[1], header.shape[0])
-        out[:, :, k] = pixels.T
-    return out
-
-
-def _assemble(path: Path) -> tuple[Header, list[_Slice]]:
-    """The header of the series and its slices, sorted along their normal."""
-    slices = [_read_slice(name) for name in _files_of_series(path)]
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its remarks go to stderr, ours are errors
+    slices = [_slice(name, about) for name, about in _series(path)]
     first = slices[0]
     if len(slices) < 2:
         raise FileError(
@@ -95,7 +74,23 @@ def _assemble(path: Path) -> tuple[Header, list[_Slice]]:
     affine[:3, 3] = slices[0].position
     shape = (*first.size, len(slices))
     stored = np.dtype(np.result_type(*{s.stored for s in slices}))
-    return check_header(Header(path, "DICOM", shape, stored, lps_to_ras(affine))), slices
+    files = tuple(slice_.path for slice_ in slices)
+    return check_header(Header(path, "DICOM", shape, stored, lps_to_ras(affine), files=files))
+
+
+def read_dicom_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]:
+    """Read the voxels, rescaled to the modality's units, in order of position."""
+    out = np.empty(header.shape, header.stored, order="F")
+    for k, name in enumerate(header.files):
+        try:
+            image = sitk.ReadImage(str(name))
+        except RuntimeError as error:
+            raise FileError(
+                f"{name}: its pixels cannot be decoded ({_last_line(error)}). Expected an uncompressed or "
+                "usual compressed transfer syntax; decompress the series, for example with gdcmconv --raw."
+            ) from error
+        out[:, :, k] = sitk.GetArrayViewFromImage(image).reshape(header.shape[1], header.shape[0]).T
+    return out
 
 
 def _check_gaps(path: Path, slices: list[_Slice], normal: Float[np.ndarray, " 3"]) -> None:
@@ -129,49 +124,77 @@ def _check_gaps(path: Path, slices: list[_Slice], normal: Float[np.ndarray, " 3"
         )
 
 
-def _files_of_series(path: Path) -> list[Path]:
-    folder = path if path.is_dir() else path.parent
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its remarks go to stderr, ours are errors
-    reader = sitk.ImageSeriesReader
-    if path.is_dir():
-        found = reader.GetGDCMSeriesIDs(str(folder))
-        if not found:
-            raise FileError(
-                f"{path}: no DICOM images in this folder. Expected the files of one series directly in it; "
-                "check the path."
-            )
-        if len(found) > 1:
-            raise FileError(
-                f"{path}: {len(found)} series in this folder: {_describe(folder, found)}. Expected one; hand "
-                "in one file of the series that is meant."
-            )
-        uid = found[0]
-    else:
-        uid = _information(path).GetMetaData(_SERIES).strip("\0 ") if _has(path, _SERIES) else ""
-        if not uid:
+def _series(path: Path) -> list[tuple[Path, Any]]:
+    """The files of the one series in a folder, or of the series of one file, with their readers."""
+    if path.is_file():
+        own = _uid(_information(path))
+        if not own:
             raise FileError(
                 f"{path}: no series number (0020,000E). Expected a DICOM image of a series; export it again."
             )
-    return [Path(name) for name in reader.GetGDCMSeriesFileNames(str(folder), uid)] or [path]
+        found, others = _look_through(path.parent)
+        if others:
+            logger.warning(
+                "%s: %d files beside it are no images, such as %s", path, len(others), others[0].name
+            )
+        return found[own]
+    found, others = _look_through(path)
+    if others:
+        raise FileError(
+            f"{path}: {len(others)} DICOM files in this folder are no images that can be read, such as "
+            f"{others[0].name}. Expected the slices of one series; mend or remove them, or hand in one file "
+            "of the series that is meant."
+        )
+    if not found:
+        raise FileError(
+            f"{path}: no DICOM images in this folder. Expected the files of one series directly in it; check "
+            "the path."
+        )
+    if len(found) > 1:
+        rows = [f"{uid} ({_about(files)})" for uid, files in found.items()]
+        raise FileError(
+            f"{path}: {len(found)} series in this folder: {'; '.join(rows)}. Expected one; hand in one file "
+            "of the series that is meant."
+        )
+    return next(iter(found.values()))
 
 
-def _describe(folder: Path, uids: tuple[str, ...]) -> str:
-    """The series of a folder, as a person needs them to choose: number, description, slices, one file."""
-    rows = []
-    for uid in uids:
-        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
+def _look_through(folder: Path) -> tuple[dict[str, list[tuple[Path, Any]]], list[Path]]:
+    """All DICOM images of a folder by series, and the DICOM files that are no images."""
+    found: dict[str, list[tuple[Path, Any]]] = {}
+    others = []
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or path.name == "DICOMDIR":
+            continue
+        with path.open("rb") as file:
+            if not looks_like_dicom(file.read(132)) and path.suffix.lower() not in (".dcm", ".ima"):
+                continue
         try:
-            about = _information(Path(names[0]))
-            keys = [key for key in (_MODALITY, _DESCRIPTION) if about.HasMetaDataKey(key)]
-            text = " ".join(about.GetMetaData(key).strip() for key in keys)
+            about = _information(path)
         except FileError:
-            text = "not an image"
-        rows.append(f"{uid} ({text or 'no description'}, {len(names)} slices, such as {Path(names[0]).name})")
-    return "; ".join(rows)
+            others.append(path)
+        else:
+            found.setdefault(_uid(about), []).append((path, about))
+    return found, others
 
 
-def _has(path: Path, key: str) -> bool:
-    return bool(_information(path).HasMetaDataKey(key))
+def _about(files: list[tuple[Path, Any]]) -> str:
+    """What a person needs to know of a series to choose it: modality, description, slices, one file."""
+    path, about = files[0]
+    text = " ".join(filter(None, (_value(about, _MODALITY), _value(about, _DESCRIPTION))))
+    return f"{text or 'no description'}, {len(files)} slices, such as {path.name}"
+
+
+def _uid(about: Any) -> str:
+    return _value(about, _SERIES)
+
+
+def _value(about: Any, key: str) -> str:
+    """A tag's text, cleaned of padding and line ends; empty where the tag is missing."""
+    if not about.HasMetaDataKey(key):
+        return ""
+    text = about.GetMetaData(key).encode("utf-8", "replace").decode("utf-8", "replace")
+    return " ".join(text.replace("\0", " ").split())
 
 
 def _information(path: Path) -> Any:
@@ -188,11 +211,9 @@ def _information(path: Path) -> Any:
     return reader
 
 
-def _read_slice(path: Path) -> _Slice:
-    about = _information(path)
-
+def _slice(path: Path, about: Any) -> _Slice:
     def value(key: str) -> str:
-        return about.GetMetaData(key).strip("\0 ") if about.HasMetaDataKey(key) else ""
+        return _value(about, key)
 
     if value(_FRAMES) not in ("", "1"):
         raise FileError(

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,8 @@ class Header:
     """What a file says about its volume, already checked; nothing of the voxels was read.
 
     `stored` is the type in the file with its byte order, `dtype` the type that `read` returns, `scale` the
-    slope and intercept to apply, `memory_bytes` the most that reading takes at once.
+    slope and intercept to apply, `files` the slices of a series in order, `memory_bytes` the most that
+    reading takes at once.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Header:
     stored: np.dtype
     affine: Float[np.ndarray, "4 4"]
     scale: tuple[float, float] | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -93,9 +95,7 @@ def check_header(header: Header) -> Header:
             f"{path}: shape {header.shape} is a single slice or row. Expected at least 2 voxels along each "
             "axis; hand in the whole 3-D scan."
         )
-    return Header(
-        path, header.format, header.shape, header.stored, check_affine(path, header.affine), header.scale
-    )
+    return replace(header, affine=check_affine(path, header.affine))
 
 
 def check_affine(path: Path, affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from sam_moe.errors import FileError
 from sam_moe.space.files.header import Header, check_header, spatial_shape
 from sam_moe.space.files.payload import collect, inflate, plain
-from sam_moe.space.files.text import lps_to_ras, numbers
+from sam_moe.space.files.text import check_positive, lps_to_ras, numbers
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +103,7 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
     sizes = numbers(path, "DimSize", fields.get("DimSize", ""), count)
     shape = spatial_shape(path, sizes)
     spacing = numbers(path, "ElementSpacing", fields.get("ElementSpacing", ""), count)[:3]
+    check_positive(path, "ElementSpacing", spacing)
     for names in (_DIRECTION, _ORIGIN):
         if not any(name in fields for name in names):
             logger.warning(

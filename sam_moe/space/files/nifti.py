@@ -73,7 +73,7 @@ def _parse(path: Path, start: bytes) -> tuple[Header, int]:
         raise FileError(
             f"{path}: {count} dimensions (dim[0]). Expected 1 to 7; this is no sound NIfTI header."
         )
-    shape = spatial_shape(path, raw["dim"][1 : count + 1])
+    shape = spatial_shape(path, raw["dim"][1 : count + 1].tolist())
     pixdim = np.array(raw["pixdim"][1:4], dtype=np.float64)
     if not (np.isfinite(pixdim) & (pixdim > 0)).all():
         raise FileError(

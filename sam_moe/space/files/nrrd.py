@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from sam_moe.errors import FileError
 from sam_moe.space.files.header import Header, check_header, spatial_shape
 from sam_moe.space.files.payload import collect, inflate, plain
-from sam_moe.space.files.text import lps_to_ras, numbers
+from sam_moe.space.files.text import check_positive, lps_to_ras, numbers
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +116,8 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
             )
     count = int(numbers(path, "dimension", fields.get("dimension", ""), 1)[0])
     sizes = numbers(path, "sizes", fields.get("sizes", ""), max(count, 0))
+    if count < 3:
+        spatial_shape(path, sizes)  # says so
     vectors = _vectors(path, fields, sizes)
     space = [axis for axis, vector in enumerate(vectors) if vector is not None]
     # An axis without a direction in space (a list of channels) must have length 1, wherever it comes.
@@ -142,6 +144,7 @@ def _vectors(path: Path, fields: dict[str, str], sizes: list[float]) -> list[lis
             "one vector for each; the header is damaged."
         )
     spacings = numbers(path, "spacings", fields.get("spacings", ""), len(sizes))
+    check_positive(path, "spacings", spacings[:3])
     logger.warning("%s: the header has spacings but no directions; axes along its space are taken", path)
     return [[s * (axis == x) for x in range(3)] if axis < 3 else None for axis, s in enumerate(spacings)]
 

@@ -31,32 +31,38 @@ def inflate(file: BinaryIO, path: Path) -> Iterator[bytes]:
     waiting = b""
     while True:
         waiting = waiting or file.read(_PIECE)
-        if not waiting and not stream.eof:
-            raise FileError(
-                f"{path}: the compressed data end early, the file is truncated. Expected the end of the "
-                "stream; copy or download the file again."
-            )
         try:
-            yield stream.decompress(waiting, _PIECE)
+            piece = stream.decompress(waiting, _PIECE)
         except zlib.error as error:
             raise FileError(
                 f"{path}: the compressed data are damaged ({error}). Expected a stream that passes its "
                 "checksum; copy or download the file again."
             ) from error
+        if not (waiting or piece or stream.eof):
+            raise FileError(
+                f"{path}: the compressed data end early, the file is truncated. Expected the end of the "
+                "stream; copy or download the file again."
+            )
+        yield piece
         waiting = stream.unconsumed_tail
         if stream.eof:
-            waiting = stream.unused_data or file.read(_PIECE)
-            if waiting.startswith(GZIP_MAGIC):  # gzip files may be several streams one after the other
-                stream = zlib.decompressobj(wbits=47)
-            elif waiting.strip(b"\0"):
-                raise FileError(
-                    f"{path}: the compressed data are followed by other bytes. Expected the end of the file; "
-                    "copy or download the file again."
-                )
-            elif not waiting:
+            waiting = _next_stream(file, stream.unused_data, path)
+            if not waiting:
                 return
-            else:
-                waiting = b""
+            stream = zlib.decompressobj(wbits=47)
+
+
+def _next_stream(file: BinaryIO, rest: bytes, path: Path) -> bytes:
+    """The beginning of a further gzip stream, or nothing at the file's end; padding with zeros is skipped."""
+    rest = rest.lstrip(b"\0")
+    while len(rest) < len(GZIP_MAGIC) and (piece := file.read(_PIECE)):
+        rest = (rest + piece).lstrip(b"\0")
+    if rest and not rest.startswith(GZIP_MAGIC):
+        raise FileError(
+            f"{path}: the compressed data are followed by other bytes. Expected the end of the file; copy or "
+            "download the file again."
+        )
+    return rest
 
 
 def collect(pieces: Iterator[bytes], offset: int, header: Header) -> Shaped[np.ndarray, "i j k"]:
@@ -66,7 +72,8 @@ def collect(pieces: Iterator[bytes], offset: int, header: Header) -> Shaped[np.n
         FileError: where the stream holds fewer or more bytes than the header's shape and type need.
     """
     wanted = header.data_bytes
-    buffer = bytearray(wanted)
+    voxels = np.zeros(wanted, np.uint8)  # takes no memory until it is filled
+    buffer = memoryview(voxels)
     position = -offset
     for piece in pieces:
         begin, end = max(position, 0), min(position + len(piece), wanted)
@@ -85,4 +92,4 @@ def collect(pieces: Iterator[bytes], offset: int, header: Header) -> Shaped[np.n
             f"{header.shape} of {header.stored.name} needs {wanted:,} from byte {offset:,} on. Expected all "
             "of them; copy or download the file again."
         )
-    return np.frombuffer(buffer, dtype=header.stored).reshape(header.shape, order="F")
+    return voxels.view(header.stored).reshape(header.shape, order="F")

@@ -27,6 +27,15 @@ def numbers(path: Path, field: str, value: str, count: int) -> list[float]:
     return found
 
 
+def check_positive(path: Path, field: str, spacing: list[float]) -> None:
+    """Raise FileError for a spacing of zero or less: some readers take its size, others flip the axis."""
+    if not all(s > 0 for s in spacing):
+        raise FileError(
+            f"{path}: header field {field!r} is {spacing}. Expected positive millimetres; write the true voxel "
+            "sizes into the header or export the scan again."
+        )
+
+
 def lps_to_ras(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
     """Turn an affine that leads to LPS millimetres, those of ITK and DICOM, into one to RAS+, or back."""
     return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, dtype=np.float64)

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from pydicom.uid import JPEGLSLossless, RTStructureSetStorage
+
+from sam_moe.errors import FileError, GeometryError
+from sam_moe.space.files import read, read_header
+
+
+def refused(path, *words, kind=FileError):
+    with pytest.raises(kind) as error:
+        read(path)
+    message = str(error.value)
+    assert "Expected" in message
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_a_series_is_read_in_order_of_position_and_in_hounsfield(series):
+    volume = read(series())
+    assert volume.grid.shape == (5, 6, 8)
+    assert volume.grid.axcodes == "LPS"
+    assert volume.grid.spacing_mm == pytest.approx((0.8, 0.9, 3.0))
+    assert volume.grid.world_of((0, 0, 0)).tolist() == [20, 30, 0]
+    assert volume.array[0, 0].tolist() == [10 * n - 1000 for n in range(8)]
+    assert volume.array[1, 0].tolist() == [3000] * 8
+    assert volume.array[0, 1].tolist() == [10 * n - 1000 for n in range(8)]
+
+
+def test_one_file_stands_for_its_series(series):
+    folder = series()
+    series(uid="1.2.840.99", description="other")
+    whole = read(sorted(folder.glob("*.dcm"))[-1])
+    assert whole.grid.shape == (5, 6, 8)
+    assert read_header(sorted(folder.glob("*.dcm"))[-1]).memory_bytes >= 5 * 6 * 8 * 2
+
+
+def test_an_oblique_series_lies_where_simpleitk_puts_it(series):
+    folder = series(tilt=25)
+    volume = read(folder)
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    theirs = sitk.ReadImage(names)
+    for index in ((0, 0, 0), (4, 0, 0), (0, 5, 0), (2, 3, 7)):
+        x, y, z = theirs.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose(volume.grid.world_of(index), (-x, -y, z), atol=1e-4)
+    assert np.array_equal(sitk.GetArrayFromImage(theirs).T, volume.array)
+
+
+def test_a_missing_slice_is_refused_naming_the_gap(series):
+    refused(
+        series([0, 1, 2, 4, 5, 6]), "6.000 mm between 6.00 and 12.00", "1 were missing", kind=GeometryError
+    )
+
+
+def test_two_slices_at_one_place_are_refused(series):
+    refused(series([0, 1, 2, 2, 3]), "same place, 6.00 mm", kind=GeometryError)
+
+
+def test_one_slice_is_refused(series):
+    refused(series([3]), "at least 2 voxels")
+
+
+def test_several_series_ask_which_with_all_that_is_needed_to_choose(series):
+    series(uid="1.2.840.11", description="thorax soft")
+    folder = series(range(4), uid="1.2.840.22", description="scout")
+    refused(
+        folder,
+        "2 series",
+        "1.2.840.11 (CT thorax soft, 8 slices",
+        "1.2.840.22 (CT scout, 4 slices",
+        "one file",
+    )
+
+
+def test_slices_of_several_orientations_are_refused(series):
+    series(range(4), uid="1.2.840.33")
+    folder = series(range(4, 8), uid="1.2.840.33", tilt=90, folder="other")
+    for path in folder.iterdir():
+        path.rename(folder.parent / "ct" / f"b{path.name}")
+    refused(folder.parent / "ct", "different planes", kind=GeometryError)
+
+
+def test_a_tilted_gantry_is_refused_as_shear(series):
+    def tilt(n, slice_):
+        slice_.ImagePositionPatient = [-20, -30 + 0.5 * n, 3.0 * n]
+
+    refused(series(edit=tilt), "sheared", kind=GeometryError)
+
+
+def test_slices_of_several_sizes_are_refused(series):
+    def crop(n, slice_):
+        if n == 4:
+            slice_.Rows, slice_.PixelData = 5, slice_.PixelData[:50]
+
+    refused(series(edit=crop), "slices differ", "(5, 6)", "(5, 5)")
+
+
+def test_what_is_no_image_is_refused(series):
+    def structures(n, slice_):
+        slice_.SOPClassUID = slice_.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
+        for name in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"):
+            delattr(slice_, name)
+
+    folder = series([0], edit=structures)
+    refused(next(folder.iterdir()), "structure set")
+    refused(folder, "no images")
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "says"),
+    [
+        ("ImagePositionPatient", None, "position"),
+        ("PixelSpacing", None, "pixel spacing"),
+        ("ImageOrientationPatient", None, "orientation"),
+        ("NumberOfFrames", 3, "frames"),
+        ("SeriesInstanceUID", None, "no series number"),
+    ],
+)
+def test_a_slice_without_place_is_refused(series, tag, value, says):
+    def edit(n, slice_):
+        delattr(slice_, tag) if value is None else setattr(slice_, tag, value)
+
+    path = next(series(edit=edit).iterdir())
+    refused(path, says)
+
+
+def test_pixels_that_cannot_be_decoded_are_refused(series):
+    def compress(n, slice_):
+        from pydicom.encaps import encapsulate
+
+        slice_.file_meta.TransferSyntaxUID = JPEGLSLossless
+        slice_.PixelData = encapsulate([b"this is no JPEG-LS stream "])
+        slice_["PixelData"].is_undefined_length = True
+
+    refused(series(edit=compress))

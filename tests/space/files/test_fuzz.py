@@ -1,0 +1,27 @@
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sam_moe.errors import SamMoeError
+from sam_moe.space.files import read
+from sam_moe.space.volume import Volume
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+def test_a_damaged_file_is_a_volume_or_a_refusal_and_nothing_else(nifti, itk, tmp_path, data):
+    kind = data.draw(st.sampled_from(["scan.nii", "scan.nii.gz", "scan.mha", "scan.nrrd", "z.mha", "z.nrrd"]))
+    path = nifti(kind) if kind.startswith("scan.nii") else itk(kind, compress=kind.startswith("z"))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content))) :]
+    path.write_bytes(content)
+    try:
+        volume = read(path, memory_limit_bytes=10_000_000)
+    except SamMoeError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) < 2000
+    else:
+        assert isinstance(volume, Volume)
+        assert volume.array.isfinite().all()
