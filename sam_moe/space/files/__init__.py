@@ -5,7 +5,7 @@ NIfTI, NRRD, MHA and DICOM series in; NIfTI, NRRD and MHA out.
 
 from sam_moe.space.files.header import Header
 from sam_moe.space.files.reading import fingerprint, read, read_header
-from sam_moe.space.files.writing import write_mask, write_volume
+from sam_moe.space.files.writing import suffix_of, write_mask, write_volume
 from sam_moe.space.grid import same_grid
 
-__all__ = ["Header", "fingerprint", "read", "read_header", "same_grid", "write_mask", "write_volume"]
+__all__ = ["Header", "fingerprint", "read", "read_header", "same_grid", "suffix_of", "write_mask", "write_volume"]

@@ -53,7 +53,7 @@ def write_mask(
         GeometryError: where the mask's shape is not the grid's.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     volume = Volume(mask, grid)
     values = volume.array.detach().cpu()
     if values.is_floating_point() or values.is_complex():
@@ -86,7 +86,7 @@ def write_volume(path: str | Path, volume: Volume) -> None:
         FileError: for an unknown suffix, a missing folder, a type that no format holds, or a full disk.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     values = volume.array.detach().cpu()
     if values.dtype not in _STORED:
         raise FileError(
@@ -97,7 +97,8 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     _write(path, values.numpy().astype(_STORED[volume.array.dtype], copy=False), volume.grid, suffix)
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """The suffix of a file to write, such as .nii.gz; FileError where no format has it."""
     for suffix in _SUFFIXES:
         if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
             return suffix
