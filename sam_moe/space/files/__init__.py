@@ -8,4 +8,13 @@ from sam_moe.space.files.reading import fingerprint, read, read_header
 from sam_moe.space.files.writing import suffix_of, write_mask, write_volume
 from sam_moe.space.grid import same_grid
 
-__all__ = ["Header", "fingerprint", "read", "read_header", "same_grid", "suffix_of", "write_mask", "write_volume"]
+__all__ = [
+    "Header",
+    "fingerprint",
+    "read",
+    "read_header",
+    "same_grid",
+    "suffix_of",
+    "write_mask",
+    "write_volume",
+]
