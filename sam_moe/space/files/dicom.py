@@ -127,7 +127,9 @@ def _check_gaps(path: Path, slices: list[_Slice], normal: Float[np.ndarray, " 3"
 def _series(path: Path) -> list[tuple[Path, Any]]:
     """The files of the one series in a folder, or of the series of one file, with their readers."""
     if path.is_file():
-        own = _uid(_information(path))
+        about = _information(path)
+        _slice(path, about)  # refused now rather than after a look through a whole folder
+        own = _uid(about)
         if not own:
             raise FileError(
                 f"{path}: no series number (0020,000E). Expected a DICOM image of a series; export it again."

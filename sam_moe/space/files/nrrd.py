@@ -116,8 +116,8 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
             )
     count = int(numbers(path, "dimension", fields.get("dimension", ""), 1)[0])
     sizes = numbers(path, "sizes", fields.get("sizes", ""), max(count, 0))
-    if count < 3:
-        spatial_shape(path, sizes)  # says so
+    if count != 3 and "none" not in fields.get("space directions", "").lower():
+        spatial_shape(path, sizes)  # refuses, but for a last axis of length 1
     vectors = _vectors(path, fields, sizes)
     space = [axis for axis, vector in enumerate(vectors) if vector is not None]
     # An axis without a direction in space (a list of channels) must have length 1, wherever it comes.

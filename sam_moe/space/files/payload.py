@@ -73,7 +73,7 @@ def collect(pieces: Iterator[bytes], offset: int, header: Header) -> Shaped[np.n
     """
     wanted = header.data_bytes
     voxels = np.zeros(wanted, np.uint8)  # takes no memory until it is filled
-    buffer = memoryview(voxels)
+    buffer = voxels.data
     position = -offset
     for piece in pieces:
         begin, end = max(position, 0), min(position + len(piece), wanted)

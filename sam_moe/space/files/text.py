@@ -31,8 +31,8 @@ def check_positive(path: Path, field: str, spacing: list[float]) -> None:
     """Raise FileError for a spacing of zero or less: some readers take its size, others flip the axis."""
     if not all(s > 0 for s in spacing):
         raise FileError(
-            f"{path}: header field {field!r} is {spacing}. Expected positive millimetres; write the true voxel "
-            "sizes into the header or export the scan again."
+            f"{path}: header field {field!r} is {spacing}. Expected positive millimetres; write the true "
+            "voxel sizes into the header or export the scan again."
         )
 
 

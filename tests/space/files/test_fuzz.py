@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -6,10 +7,12 @@ from sam_moe.space.files import read
 from sam_moe.space.volume import Volume
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(data=st.data())
-def test_a_damaged_file_is_a_volume_or_a_refusal_and_nothing_else(nifti, itk, tmp_path, data):
-    kind = data.draw(st.sampled_from(["scan.nii", "scan.nii.gz", "scan.mha", "scan.nrrd", "z.mha", "z.nrrd"]))
+KINDS = ["scan.nii", "scan.nii.gz", "scan.mha", "scan.nrrd", "z.mha", "z.nrrd"]
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+def damage_and_read(nifti, itk, data):
+    kind = data.draw(st.sampled_from(KINDS))
     path = nifti(kind) if kind.startswith("scan.nii") else itk(kind, compress=kind.startswith("z"))
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(0, 6))):
@@ -25,3 +28,16 @@ def test_a_damaged_file_is_a_volume_or_a_refusal_and_nothing_else(nifti, itk, tm
     else:
         assert isinstance(volume, Volume)
         assert volume.array.isfinite().all()
+
+
+@settings(max_examples=80, suppress_health_check=QUIET)
+@given(data=st.data())
+def test_a_damaged_file_is_a_volume_or_a_refusal_and_nothing_else(nifti, itk, data):
+    damage_and_read(nifti, itk, data)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, suppress_health_check=QUIET)
+@given(data=st.data())
+def test_many_damaged_files_are_volumes_or_refusals(nifti, itk, data):
+    damage_and_read(nifti, itk, data)
