@@ -10,7 +10,7 @@ from sam_moe.registry import BackboneCard
 from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.weights import fingerprint
 
-DEFAULT_MODEL = "sam-med3d-tiny"
+DEFAULT_MODEL = "tiny"
 
 
 def load(

@@ -1,7 +1,7 @@
 """One question to a promptable model on one region: embed, place the prompt, decode; nothing about scans."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
 
 
+@runtime_checkable
 class Promptable(Protocol):
     """What prediction asks of a model: SAM-Med3D alone, or later a mixture of experts on it."""
 

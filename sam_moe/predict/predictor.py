@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -86,7 +85,7 @@ class Predictor:
         """What was said so far about the current target."""
         return self._past[-1].prompt if self._past else Prompt()
 
-    def open(self, scan: Volume | str | Path) -> Self:
+    def open(self, scan: Volume | str | Path) -> "Predictor":
         """Take up a scan, read from a file if it is a path; the history starts anew."""
         volume = scan if isinstance(scan, Volume) else read(scan)
         low, high = volume.array.min(), volume.array.max()
@@ -172,11 +171,12 @@ class Predictor:
         else:
             region = region_for(world, self.preprocessing)
         answer, cached = self._ask(region, world, last.answer.fed_to(region) if last else None, timings)
-        if self.whole_targets:
+        if self.whole_targets and not world.boxes:  # a box says how far the target reaches
             answer, cached = self._follow(answer, world, cached, timings)
         result = answer.probability()
         finest = self.preprocessing.spacing_mm
-        if self.whole_targets and answer.region.spacing_mm[0] > finest * 1.01:
+        coarsest = finest * max(1.0, self.preprocessing.click_zoom)
+        if self.whole_targets and answer.region.spacing_mm[0] > coarsest * 1.01:
             regions = plan(result, self.preprocessing.region_voxels, finest, self.refine_regions)
             for number, joined in enumerate(refine(answer, world, regions, self._asked(timings)), start=1):
                 result = joined

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from math import ceil
 
 import numpy as np
 import torch
@@ -19,16 +18,22 @@ from sam_moe.space.volume import Volume, resample
 _OVERLAP = 0.375
 
 
-def tiles(inside_mm: Float[np.ndarray, "2 3"], voxels: int, spacing_mm: float) -> list[Grid]:
-    """Regions of `voxels` at `spacing_mm` that cover a box in millimetres, overlapping evenly."""
+def tiles(
+    inside_mm: Float[np.ndarray, "2 3"], anchor_mm: Float[np.ndarray, "3"], voxels: int, spacing_mm: float
+) -> list[Grid]:
+    """Overlapping regions of `voxels` at `spacing_mm` that cover a box in millimetres.
+
+    They lie on a lattice through `anchor_mm`, so that a mask that grew a little finds its neighbours
+    encoded already.
+    """
     edge = voxels * spacing_mm
-    centres = []
-    for low, high in inside_mm.T:
-        count = max(1, ceil((high - low - edge * _OVERLAP) / (edge * (1 - _OVERLAP))))
-        middle, room = (low + high) / 2, max(0.0, high - low - edge)
-        shares = np.linspace(-0.5, 0.5, count) if count > 1 else np.zeros(1)
-        centres.append(middle + room * shares)
-    return [Grid.around(at, (voxels,) * 3, (spacing_mm,) * 3) for at in product(*centres)]
+    stride = edge * (1 - _OVERLAP)
+    axes = []
+    for (low, high), anchor in zip(inside_mm.T, anchor_mm, strict=True):
+        # The tile at anchor + n * stride is responsible for half a stride to both sides.
+        first, last = np.round((low - anchor) / stride), np.round((high - anchor) / stride)
+        axes.append(anchor + stride * np.arange(first, last + 1))
+    return [Grid.around(at, (voxels,) * 3, (spacing_mm,) * 3) for at in product(*axes)]
 
 
 def plan(coarse: Volume, voxels: int, spacing_mm: float, most: int) -> list[Grid]:
@@ -36,12 +41,12 @@ def plan(coarse: Volume, voxels: int, spacing_mm: float, most: int) -> list[Grid
     index = (coarse.array > 0.5).nonzero()
     if not len(index):
         return []
-    margin = 2 * coarse.grid.spacing_mm[0]
     corners = coarse.grid.world_of(torch.stack([index.amin(0), index.amax(0)]).numpy())
-    inside = np.stack([corners.min(axis=0) - margin, corners.max(axis=0) + margin])
-    while len(found := tiles(inside, voxels, spacing_mm)) > most:
+    inside = np.stack([corners.min(axis=0), corners.max(axis=0)])
+    anchor = coarse.grid.world_of([n // 2 for n in coarse.grid.shape])
+    while len(found := tiles(inside, anchor, voxels, spacing_mm)) > most:
         spacing_mm *= 1.15
-    return found
+    return found if spacing_mm < coarse.grid.spacing_mm[0] else []
 
 
 def refine(

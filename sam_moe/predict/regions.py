@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -95,19 +95,18 @@ def block_mean(scan: Volume, region: Grid, blocks: Int[np.ndarray, "3"]) -> Volu
     return Volume(mean, Grid(affine, (mean.shape[0], mean.shape[1], mean.shape[2])))
 
 
-def touches_border(inside: Tensor, region: Grid, scan: Grid, share: float = 0.004) -> bool:
-    """Whether a mask runs into a face of its region although the scan goes on behind it.
+def touches_border(inside: Bool[Tensor, "l l l"], region: Grid, scan: Grid, share: float = 0.004) -> bool:
+    """Whether a mask (of any resolution) runs into a face of its region although the scan goes on behind it.
 
     A face counts when more than `share` of it is covered, so that a stray voxel does not.
     """
-    last = np.array(region.shape) - 1
+    size = np.array(region.shape)
     for axis in range(3):
-        for end in (0, last[axis]):
-            beyond = last / 2
-            beyond[axis] = -1 if end == 0 else end + 1
-            if not scan.inside(scan.index_of(region.world_of(beyond))):
-                continue
-            if inside.select(axis, int(end)).float().mean().item() > share:
+        for end, outside in ((0, -1), (-1, size[axis])):
+            beyond = (size - 1) / 2
+            beyond[axis] = outside
+            goes_on = scan.inside(scan.index_of(region.world_of(beyond)))
+            if goes_on and inside.select(axis, end).float().mean().item() > share:
                 return True
     return False
 

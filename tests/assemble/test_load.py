@@ -31,9 +31,9 @@ def test_a_loaded_model_answers_a_click_with_the_cards_preprocessing(small):
 
 
 def test_without_an_id_the_small_model_that_ships_is_taken(shipped, checkpoint):
-    with pytest.raises(CardError, match="no model with id 'sam-med3d-tiny'"):
+    with pytest.raises(CardError, match="no model with id 'tiny'"):
         sam_moe.load()
-    convert(checkpoint, shipped, "sam-med3d-tiny")
+    convert(checkpoint, shipped, "tiny")
     assert isinstance(sam_moe.load(device="cpu"), sam_moe.Predictor)
 
 
