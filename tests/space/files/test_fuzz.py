@@ -6,7 +6,6 @@ from sam_moe.errors import SamMoeError
 from sam_moe.space.files import read
 from sam_moe.space.volume import Volume
 
-
 KINDS = ["scan.nii", "scan.nii.gz", "scan.mha", "scan.nrrd", "z.mha", "z.nrrd"]
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
