@@ -1,0 +1,205 @@
+"""What `sam-moe predict` does: one scan and its prompts in; mask, picture and manifest out."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from sam_moe.config import write_json
+from sam_moe.errors import FileError
+from sam_moe.predict.manifest import (
+    GridRecord,
+    Manifest,
+    ModelRecord,
+    ScanRecord,
+    beside,
+    case_for,
+    machine,
+    now,
+    prompts_of,
+    read_prompts,
+    target_record,
+)
+from sam_moe.predict.picture import overlay
+from sam_moe.predict.prediction import Prediction
+from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.scene import Scene
+from sam_moe.prompts.prompt import Prompt
+from sam_moe.space.files import fingerprint, read_header, suffix_of, write_mask
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[str, float], None]
+
+_TARGET = "target"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked: a prompt, or a file of prompts for one or more targets."""
+
+    scan: Path
+    out: Path
+    prompt: Prompt | None = None
+    prompts_file: Path | None = None
+    overlay: Path | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to answer, and what to note about it."""
+
+    predictor: Predictor
+    weights_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was found and where it was written."""
+
+    predictions: Mapping[str, Prediction]
+    manifest: Manifest
+    files: dict[str, str]
+
+    def __str__(self) -> str:
+        if list(self.predictions) == [_TARGET]:
+            return str(self.predictions[_TARGET])
+        width = max(len(name) for name in self.predictions)
+        return "\n".join(f"{name:<{width}}  {prediction}" for name, prediction in self.predictions.items())
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines."""
+        kept = self.manifest.model_dump(mode="json", include={"scan", "model", "targets", "seconds"})
+        return {"files": self.files, **kept}
+
+
+def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
+    """Segment and write. Everything that can be wrong with the request is found before the model is loaded.
+
+    Raises:
+        SamMoeError: saying what is wrong; then nothing was written.
+    """
+    start = time.perf_counter()
+    _check_paths(request)
+    targets, labels = _targets(request)
+    header = read_header(request.scan)
+    for prompt in targets.values():
+        prompt.check_inside(header.grid.affine, header.grid.shape)
+    tell("loading the model", 0.0)
+    loaded = load()
+    predictor = loaded.predictor
+    tell("reading the scan", 0.0)
+    predictor.open(request.scan)
+    scan = ScanRecord(
+        path=str(request.scan),
+        fingerprint=fingerprint(predictor.scan),
+        grid=GridRecord.of(predictor.scan.grid),
+    )
+    _compare_with_file(request, scan)
+    predictor.progress = tell
+    tell("segmenting", 0.0)
+    mask, predictions = _predict(predictor, targets, labels)
+    tell("writing", 0.0)
+    names = {labels[name]: name for name in targets}
+    write_mask(request.out, mask, predictor.scan.grid, names if request.prompts_file else None)
+    manifest = Manifest(
+        finished=now(),
+        seconds=round(time.perf_counter() - start, 3),
+        command=request.command,
+        mask=request.out.name,
+        scan=scan,
+        model=ModelRecord(
+            id=predictor.model_id, weights_sha256=loaded.weights_sha256, box_strategy=predictor.box_strategy
+        ),
+        machine=machine(predictor.device),
+        targets=tuple(target_record(name, labels[name], found) for name, found in predictions.items()),
+        prompts=prompts_of(
+            request.scan, scan.fingerprint, predictor.scan.grid, targets, labels, beside(request.out)
+        ),
+    )
+    write_json(manifest, beside(request.out))
+    files = {"mask": str(request.out), "manifest": str(beside(request.out))}
+    if request.overlay is not None:
+        tell("drawing", 0.0)
+        overlay(request.overlay, [_scene(predictor, predictions)])
+        files["overlay"] = str(request.overlay)
+    for name, found in predictions.items():
+        if found.voxels == 0:
+            log.warning("nothing was found for %s; the mask has none of it", name)
+    return Done(predictions, manifest, files)
+
+
+def _predict(
+    predictor: Predictor, targets: Mapping[str, Prompt], labels: Mapping[str, int]
+) -> tuple[UInt8[Tensor, "i j k"], Mapping[str, Prediction]]:
+    if len(targets) == 1:
+        ((name, prompt),) = targets.items()
+        found = predictor.predict(*prompt)
+        return found.mask * labels[name], {name: found}
+    joined = predictor.predict_targets(targets)
+    values = torch.zeros(256, dtype=torch.uint8)
+    for number, name in joined.names.items():
+        values[number] = labels[name]
+    return values[joined.labels.long()], joined.predictions
+
+
+def _targets(request: Request) -> tuple[dict[str, Prompt], dict[str, int]]:
+    """Prompts and label values by target name."""
+    if request.prompt is not None:
+        return {_TARGET: request.prompt}, {_TARGET: 1}
+    assert request.prompts_file is not None
+    case = case_for(read_prompts(request.prompts_file), request.prompts_file, request.scan)
+    return (
+        {target.name: case.prompt(target) for target in case.targets},
+        {target.name: target.label for target in case.targets},
+    )
+
+
+def _compare_with_file(request: Request, scan: ScanRecord) -> None:
+    """Warn when voxel indices were recorded on another scan: they may mean other places here."""
+    if request.prompts_file is None:
+        return
+    case = case_for(read_prompts(request.prompts_file), request.prompts_file, request.scan)
+    if case.fingerprint is not None and case.fingerprint != scan.fingerprint:
+        hint = "its voxel indices may mean other places here" if case.space == "voxel" else "check it"
+        log.warning("%s was recorded on another scan than %s; %s", request.prompts_file, request.scan, hint)
+
+
+def _scene(predictor: Predictor, predictions: Mapping[str, Prediction]) -> Scene:
+    items = tuple(item for found in predictions.values() for item in found.prompt)
+    if len(predictions) == 1:
+        title = str(next(iter(predictions.values())))
+    else:
+        title = ", ".join(f"{name} {found.volume_ml:.1f} ml" for name, found in predictions.items())
+    masks = {name: found.mask for name, found in predictions.items()}
+    return Scene(predictor.scan, masks, Prompt(items), title)
+
+
+def _check_paths(request: Request) -> None:
+    """Refuse what could not be written at the end, or would overwrite what was read."""
+    suffix_of(request.out)
+    outputs = [request.out, beside(request.out)]
+    if request.overlay is not None:
+        if request.overlay.suffix.lower() != ".png":
+            raise FileError(f"{request.overlay}: the picture is a PNG. Give it a name that ends in .png.")
+        outputs.append(request.overlay)
+    for path in outputs:
+        if not path.parent.is_dir():
+            raise FileError(f"{path}: no such folder {path.parent}. Expected an existing one; make it first.")
+        if path.is_dir():
+            raise FileError(f"{path}: this is a folder. Expected the name of a file; choose another name.")
+        if _belongs_to(path, request.scan):
+            raise FileError(f"{path}: belongs to the scan, which is left as it is. Choose another place.")
+
+
+def _belongs_to(path: Path, scan: Path) -> bool:
+    """Whether a path is the scan, or lies in the folder of its DICOM files."""
+    place, source = path.resolve(), scan.resolve()
+    return place == source or (source.is_dir() and place.parent == source)

@@ -1,0 +1,196 @@
+"""The run manifest `<mask>.run.json`: everything needed to understand a mask, and to make it again."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from sam_moe import __version__
+from sam_moe.config import Record, read_json
+from sam_moe.errors import PromptError
+from sam_moe.predict.prediction import Prediction
+from sam_moe.prompts.prompt import Prompt
+from sam_moe.prompts.promptset import PromptCase, PromptSet
+from sam_moe.space.grid import Grid
+
+SUFFIX = ".run.json"
+
+Triple = tuple[float, float, float]
+Row = tuple[float, float, float, float]
+
+_PACKAGES = ("torch", "numpy", "nibabel", "SimpleITK", "safetensors")
+
+
+class GridRecord(Record):
+    """Where voxels are."""
+
+    shape: tuple[int, int, int] = Field(description="Voxels along the stored axes.")
+    spacing_mm: Triple = Field(description="Distance between voxel centres along the stored axes.")
+    axes: str = Field(description="The world direction each stored axis points to most, such as RAS.")
+    affine: tuple[Row, Row, Row, Row] = Field(description="From voxel indices to RAS+ millimetres.")
+
+    @classmethod
+    def of(cls, grid: Grid) -> "GridRecord":
+        """The record of a grid."""
+        return cls.model_validate(
+            {
+                "shape": grid.shape,
+                "spacing_mm": grid.spacing_mm,
+                "axes": grid.axcodes,
+                "affine": grid.affine.tolist(),
+            }
+        )
+
+
+class ScanRecord(Record):
+    """The scan that was segmented."""
+
+    path: str = Field(description="As it was given.")
+    fingerprint: str = Field(description="SHA-256 over the numbers and the grid, whatever the file's format.")
+    grid: GridRecord
+
+
+class ModelRecord(Record):
+    """The model that answered."""
+
+    id: str = Field(description="Id of its card.")
+    weights_sha256: str | None = Field(None, description="Checksum of its file of weights.")
+    box_strategy: str = Field(description="How boxes were lowered.")
+
+
+class MachineRecord(Record):
+    """Where it ran."""
+
+    system: str = Field(description="Operating system and processor.")
+    device: str = Field(description="As torch calls it.")
+    threads: int = Field(description="Threads that torch used.")
+    versions: dict[str, str] = Field(description="Of Python and of the packages that numbers depend on.")
+
+
+class TargetRecord(Record):
+    """What was found."""
+
+    name: str
+    label: int = Field(description="Its value in the mask.")
+    voxels: int
+    volume_ml: float
+    cached: bool = Field(description="Whether the embedding was there already.")
+    latency_ms: float
+    timings_ms: dict[str, float] = Field(description="Milliseconds by stage.")
+    region: GridRecord = Field(description="The grid the model looked at; the last one where it zoomed.")
+
+
+class Manifest(Record):
+    """What ran, on what, and what came out."""
+
+    format: Literal[1] = Field(1, description="Version of this format.")
+    kind: Literal["run"] = Field("run", description="Tells a manifest from a prompt set.")
+    finished: datetime = Field(description="When it was done, UTC.")
+    seconds: float = Field(description="From the start of the work to the written mask.")
+    command: tuple[str, ...] = Field(description="The command line.")
+    mask: str = Field(description="File name of the mask, beside this file.")
+    scan: ScanRecord
+    model: ModelRecord
+    machine: MachineRecord
+    targets: tuple[TargetRecord, ...]
+    prompts: PromptSet = Field(description="Replay with `--prompts <this file>`.")
+
+
+def beside(mask: Path) -> Path:
+    """The manifest's path: `liver.nii.gz` has `liver.run.json`."""
+    name = mask.name.removesuffix(".gz")
+    return mask.with_name(name.rpartition(".")[0] + SUFFIX)
+
+
+def machine(device: torch.device | str) -> MachineRecord:
+    """Say where this runs, and what is installed there."""
+    return MachineRecord(
+        system=f"{platform.system()} {platform.machine()}",
+        device=str(device),
+        threads=torch.get_num_threads(),
+        versions=versions(_PACKAGES),
+    )
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of Python, of sam_moe and of these packages; "missing" where one is."""
+    found = {"python": platform.python_version(), "sam_moe": __version__}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord:
+    """What to keep of one prediction."""
+    return TargetRecord(
+        name=name,
+        label=label,
+        voxels=prediction.voxels,
+        volume_ml=prediction.volume_ml,
+        cached=prediction.cached,
+        latency_ms=prediction.latency_ms,
+        timings_ms=prediction.timings_ms,
+        region=GridRecord.of(prediction.region),
+    )
+
+
+def prompts_of(
+    scan: Path,
+    fingerprint: str,
+    grid: Grid,
+    prompts: Mapping[str, Prompt],
+    labels: Mapping[str, int],
+    to: Path,
+) -> PromptSet:
+    """What was said, as a prompt set that lies in the folder of `to`; mixed units become millimetres."""
+    if len({item.space for prompt in prompts.values() for item in prompt}) > 1:
+        prompts = {name: prompt.in_mm(grid.affine) for name, prompt in prompts.items()}
+    try:
+        image = PurePosixPath(Path(os.path.relpath(scan.resolve(), to.resolve().parent)).as_posix())
+    except ValueError:  # another drive: no relative path leads there
+        image = PurePosixPath(scan.name)
+    case = PromptCase.of(str(image), prompts, labels, fingerprint)
+    return PromptSet(name=scan.name, description="As asked of sam-moe predict.", cases=(case,))
+
+
+def read_prompts(path: Path) -> PromptSet:
+    """Read the prompts of a manifest or of a plain prompt set.
+
+    Raises:
+        PromptError: naming the file and the field.
+    """
+    if path.name.endswith(SUFFIX):
+        return read_json(Manifest, path, PromptError).prompts
+    return read_json(PromptSet, path, PromptError)
+
+
+def case_for(prompts: PromptSet, file: Path, scan: Path) -> PromptCase:
+    """The case of a prompt set that speaks of this scan; the only case of a set speaks of any.
+
+    Raises:
+        PromptError: where there are several and none, or more than one, names the scan.
+    """
+    if len(prompts.cases) == 1:
+        return prompts.cases[0]
+    named = [case for case in prompts.cases if (file.parent / case.image).resolve() == scan.resolve()]
+    if len(named) != 1:
+        images = ", ".join(case.image for case in prompts.cases[:10])
+        raise PromptError(
+            f"{file}: {'no' if not named else 'more than one'} case is about {scan}. It is about: {images}. "
+            "Give one of these scans (paths are relative to the prompt file)."
+        )
+    return named[0]
+
+
+def now() -> datetime:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
