@@ -1,0 +1,87 @@
+"""One question on one region."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from sam_moe.errors import PromptError
+from sam_moe.predict.answering import Answer, ask, coarse
+from sam_moe.prompts import Box, Point, Prompt
+from sam_moe.sam3d.lowering import DRAWN_LOGIT, draw_box, lower_box
+from sam_moe.space.grid import Grid
+
+REGION = Grid.around((0, 0, 0), (32, 32, 32), (1.5, 1.5, 1.5))
+
+
+@pytest.fixture
+def embedding(generator):
+    return torch.randn(1, 48, 4, 4, 4, generator=generator)
+
+
+def at(index):
+    return tuple(REGION.world_of(index))
+
+
+def test_a_click_in_millimetres_is_the_reference_call_with_a_zero_mask(model, embedding):
+    found = ask(model, embedding, REGION, Prompt((Point(at((3, 20, 9)), space="mm"),)), "mask")
+    tokens = model.encode_prompt(
+        torch.tensor([[[3.0, 20.0, 9.0]]]), torch.tensor([[1]]), None, torch.zeros(1, 1, 16, 16, 16)
+    )
+    torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-5, rtol=0)
+
+
+def test_all_clicks_accumulate_and_the_last_logits_are_fed_back(model, embedding):
+    previous = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(1))
+    prompt = Prompt((Point(at((3, 20, 9)), space="mm"), Point(at((30, 2, 2)), positive=False, space="mm")))
+    found = ask(model, embedding, REGION, prompt, "mask", previous)
+    tokens = model.encode_prompt(
+        torch.tensor([[[3.0, 20.0, 9.0], [30.0, 2.0, 2.0]]]), torch.tensor([[1, 0]]), None, previous[None, None]
+    )
+    torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("strategy", ["center", "mask", "corners"])
+def test_a_box_is_lowered_by_the_strategy_that_was_named(model, embedding, strategy):
+    box = Box(tuple(REGION.world_of([3.5, 5.5, 7.5])), tuple(REGION.world_of([11.5, 15.5, 23.5])), space="mm")
+    found = ask(model, embedding, REGION, Prompt((box,)), strategy)
+    voxels = torch.tensor([[[4.0, 6.0, 8.0], [12.0, 16.0, 24.0]]])  # half-open
+    lowered = lower_box(voxels, strategy, 32, 16)
+    mask = torch.zeros(1, 1, 16, 16, 16) if lowered.mask is None else lowered.mask
+    tokens = model.encode_prompt(lowered.points, lowered.labels, lowered.boxes, mask)
+    torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-4, rtol=0)
+
+
+def test_corners_are_the_centres_of_the_first_and_last_voxel_and_center_lies_between():
+    voxels = torch.tensor([[[4.0, 6.0, 8.0], [12.0, 16.0, 24.0]]])
+    assert lower_box(voxels, "corners", 32, 16).boxes.tolist() == [[[4, 6, 8], [11, 15, 23]]]
+    assert lower_box(voxels, "center", 32, 16).points.tolist() == [[[7.5, 10.5, 15.5]]]
+
+
+def test_a_drawn_box_is_positive_inside_negative_outside_and_between_where_a_voxel_is_halved():
+    drawn = draw_box(torch.tensor([[[4.0, 6.0, 8.0], [12.0, 16.0, 25.0]]]), 32, 16)[0, 0]
+    assert drawn[2, 3, 4] == DRAWN_LOGIT and drawn[1, 3, 4] == -DRAWN_LOGIT
+    assert drawn[5, 7, 12] == 0  # k: voxels 24 and 25, of which the box holds one
+    assert (drawn == DRAWN_LOGIT).sum() == 4 * 5 * 8
+
+
+def test_a_prompt_without_items_has_no_answer(model, embedding):
+    with pytest.raises(PromptError, match="give a point or a box"):
+        ask(model, embedding, REGION, Prompt(), "mask")
+
+
+def test_low_resolution_voxels_lie_in_the_middle_of_those_they_stand_for():
+    low = coarse(REGION, 16)
+    assert_allclose(REGION.index_of(low.world_of([0, 3, 15])), [0.5, 6.5, 30.5])
+
+
+def test_logits_fed_to_the_same_region_stay_and_to_another_move_with_the_patient():
+    logits = torch.full((16, 16, 16), -5.0)
+    logits[8:10, 8:10, 8:10] = 5
+    answer = Answer(logits, REGION)
+    assert answer.fed_to(REGION) is logits
+    wider = Grid.around((0, 0, 0), (32, 32, 32), (3, 3, 3))
+    moved = answer.fed_to(wider)
+    place = coarse(wider, 16).index_of(coarse(REGION, 16).world_of([8.5, 8.5, 8.5]))
+    assert moved[tuple(np.rint(place).astype(int))] > 0
+    assert moved[0, 0, 0] == -5 and (moved > 0).sum() <= 2

@@ -1,0 +1,114 @@
+"""Which region a prompt asks for, and what is cut there."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from sam_moe.errors import PromptError
+from sam_moe.predict.regions import block_mean, covers, cut, deepest, region_at, region_for, touches_border
+from sam_moe.prompts import Box, Point, Prompt
+from sam_moe.registry import Preprocessing
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume, resample
+
+PUBLIC = Preprocessing(region_voxels=128, spacing_mm=1.5, normalisation="positive")
+SMALL = Preprocessing(
+    region_voxels=64, spacing_mm=1.5, normalisation="mean", zoom_min=0.5, zoom_max=6, box_fill=0.6, click_zoom=1.5
+)
+places = st.tuples(*[st.floats(-300, 300)] * 3)
+
+
+def mm(*items):
+    return Prompt(items)
+
+
+@given(places)
+def test_a_click_stands_in_the_middle_of_its_region(at):
+    region = region_for(mm(Point(at, space="mm")), PUBLIC)
+    assert region.shape == (128, 128, 128) and region.spacing_mm == (1.5, 1.5, 1.5)
+    assert_allclose(region.index_of(at), (64, 64, 64), atol=1e-9)
+
+
+@given(places, st.tuples(*[st.floats(2, 400)] * 3))
+def test_the_region_holds_the_box_unless_the_card_forbids_so_coarse_a_one(start, size):
+    box = Box(start, tuple(np.add(start, size)), space="mm")
+    for card in (PUBLIC, SMALL):
+        region = region_for(mm(box), card)
+        zoom = region.spacing_mm[0] / card.spacing_mm
+        assert card.zoom_min - 1e-9 <= zoom <= card.zoom_max + 1e-9
+        reach = region.index_of(np.array([box.start, box.stop]))
+        if zoom < card.zoom_max * 0.999:
+            assert (reach >= -0.5).all() and (reach <= np.array(region.shape) - 0.5).all()
+            filled = max(size) / (card.region_voxels * region.spacing_mm[0])
+            assert filled <= card.box_fill + 1e-9
+
+
+def test_a_box_as_large_as_the_public_region_is_seen_at_a_coarser_spacing():
+    # 384 mm in 128 voxels that a box may fill to 9 tenths: 384 / (0.9 * 128) = 3.333 mm
+    region = region_for(mm(Box((0, 0, 0), (384, 100, 100), space="mm")), PUBLIC)
+    assert_allclose(region.spacing_mm, [10 / 3] * 3)
+
+
+def test_clicks_far_apart_are_held_like_a_box():
+    clicks = mm(Point((0, 0, 0), space="mm"), Point((200, 0, 0), space="mm"))
+    region = region_for(clicks, SMALL)
+    assert covers(region, clicks)
+    assert_allclose(region.index_of((100, 0, 0)), (32, 32, 32), atol=1e-9)
+
+
+def test_negative_points_alone_do_not_say_what_to_segment():
+    with pytest.raises(PromptError, match="Add a positive point"):
+        region_for(mm(Point((0, 0, 0), positive=False, space="mm")), PUBLIC)
+
+
+def test_at_the_models_own_spacing_a_region_is_plain_interpolation(generator):
+    scan = Volume(torch.rand(40, 30, 20, generator=generator), Grid.around((0, 0, 0), (40, 30, 20), (0.7, 0.7, 2)))
+    region = region_at(np.zeros(3), Preprocessing(region_voxels=16, spacing_mm=1.5, normalisation="mean"), 1)
+    assert torch.equal(cut(scan, region, 1.5, 0.0), resample(scan, onto=region).array)
+
+
+def test_a_coarse_region_averages_what_it_would_step_over(generator):
+    noise = torch.randn(64, 64, 64, generator=generator)
+    scan = Volume(noise, Grid.around((0, 0, 0), (64, 64, 64), (1.5, 1.5, 1.5)))
+    region = Grid.around((0, 0, 0), (12, 12, 12), (6, 6, 6))
+    # 4x4x4 voxels averaged, then interpolated: far quieter than one voxel's noise
+    assert cut(scan, region, 1.5, 0.0).std() < 0.2 < resample(scan, onto=region).array.std()
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 4)] * 3))
+def test_block_means_of_a_ramp_lie_on_the_ramp(seed, blocks):
+    rng = np.random.default_rng(seed)
+    affine = np.eye(4)
+    affine[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.5, 3, size=3)
+    affine[:3, 3] = rng.uniform(-50, 50, size=3)
+    grid = Grid(affine, tuple(int(n) for n in rng.integers(5, 14, size=3)))
+    slope = rng.normal(size=3)
+
+    def ramp(g):
+        index = np.stack(np.meshgrid(*map(np.arange, g.shape), indexing="ij"), axis=-1)
+        return torch.from_numpy(g.world_of(index) @ slope).float()
+
+    region = Grid.around(grid.world_of(np.array(grid.shape) / 2), (6, 6, 6), (4, 4, 4))
+    means = block_mean(Volume(ramp(grid), grid), region, np.array(blocks))
+    assert_allclose(means.array, ramp(means.grid), atol=1e-3)
+
+
+def test_a_mask_that_runs_into_the_border_is_seen_only_where_the_scan_goes_on():
+    region = Grid.around((0, 0, 0), (8, 8, 8), (1, 1, 1))
+    inside = torch.zeros(8, 8, 8, dtype=torch.bool)
+    inside[6:, 3:5, 3:5] = True
+    wide = Grid.around((0, 0, 0), (20, 20, 20), (1, 1, 1))
+    assert touches_border(inside, region, wide)
+    assert not touches_border(inside, region, region)  # the scan ends there too
+    assert not touches_border(inside.roll(-2, 0), region, wide)
+
+
+def test_the_deepest_voxel_of_a_ball_is_its_middle():
+    i = torch.arange(21)
+    ball = ((i[:, None, None] - 8) ** 2 + (i[:, None] - 10) ** 2 + (i - 12) ** 2) <= 36
+    found = deepest(ball)
+    assert found is not None and (found - torch.tensor([8, 10, 12])).abs().max() <= 1
+    assert deepest(torch.zeros(4, 4, 4, dtype=torch.bool)) is None
