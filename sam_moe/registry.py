@@ -267,9 +267,14 @@ def default_folder() -> Path:
                 f"{FOLDER_VARIABLE}={chosen}: no such folder. Name a folder of cards, or unset it."
             )
         return Path(chosen)
-    beside = Path(__file__).resolve().parents[1] / "checkpoints"
-    installed = Path(sysconfig.get_path("data")) / "share" / "sam_moe" / "checkpoints"
+    return shipped("checkpoints", f" or set {FOLDER_VARIABLE}")
+
+
+def shipped(name: str, or_else: str = "") -> Path:
+    """A folder that ships: beside the sources, else where a wheel put it."""
+    beside = Path(__file__).resolve().parents[1] / name
+    installed = Path(sysconfig.get_path("data")) / "share" / "sam_moe" / name
     for folder in (beside, installed):
         if folder.is_dir():
             return folder
-    raise CardError(f"no cards at {beside} or {installed}. Reinstall sam-moe or set {FOLDER_VARIABLE}.")
+    raise CardError(f"no {name} at {beside} or {installed}. Reinstall sam-moe{or_else}.")

@@ -203,5 +203,3 @@ def _legend(shown: Shown) -> Iterator[Line2D | Patch]:
 
 def _colours() -> Iterator[str]:
     return itertools.cycle(_OUTLINES)
-
-

@@ -1,0 +1,241 @@
+"""The verbs and their options; each verb imports what it needs only when it runs."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sam_moe import __version__
+from sam_moe.cli.asked import AskedWrongly, PromptCommand, in_order
+
+_EVERYWHERE = "With --debug, an error shows its traceback. Exit codes: 0 done, 1 failed, 2 asked wrongly."
+
+# Plain help: drawing it with rich would cost more than everything else that --help does.
+app = typer.Typer(
+    help="Promptable 3D segmentation: point at it, get it.", rich_markup_mode=None, epilog=_EVERYWHERE
+)
+checkpoints = typer.Typer(help="List the models, or show one.", invoke_without_command=True)
+app.add_typer(checkpoints, name="checkpoints")
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID",
+        help="Id, card or folder of a model; see sam-moe checkpoints. Else the small one that ships.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, for machines.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sam-moe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Promptable 3D segmentation: point at it, get it."""
+
+
+@app.command(cls=PromptCommand, epilog=_EVERYWHERE)
+def predict(
+    context: typer.Context,
+    scan: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, or a folder of DICOM.", metavar="SCAN")],
+    out: Annotated[Path, typer.Option(help="Mask to write: .nii.gz, .nii, .nrrd or .mha.", metavar="MASK")],
+    point: Annotated[
+        list[str] | None, typer.Option(metavar="I J K", help="A voxel of the target. Repeatable.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option(metavar="I J K", help="A voxel beside the target. Repeatable.")
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="I0 J0 K0 I1 J1 K1",
+            help="A box around the target, from its first voxel to the one after its last. Repeatable.",
+        ),
+    ] = None,
+    mm: Annotated[
+        bool, typer.Option("--mm", help="Numbers are RAS+ millimetres, not voxel indices of the stored axes.")
+    ] = False,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Prompts of one or several targets, from a prompt set or a .run.json."
+        ),
+    ] = None,
+    model: Model = None,
+    overlay: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Also draw three planes with prompts and outlines.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    box_strategy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How a box reaches the model: center, mask or corners.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Segment what points and boxes show.
+
+    For example: sam-moe predict scan.nii.gz --point 40 52 17 --out liver.nii.gz
+
+    The mask has the scan's own grid. Points and boxes count in the order in which they are typed. Beside the
+    mask, <mask>.run.json says what ran; --prompts <mask>.run.json asks the same again.
+    """
+    from sam_moe.cli.progress import Progress
+
+    typed = in_order(point or (), negative or (), box or ())
+    if bool(typed) == (prompts is not None):
+        both = "both --prompts and points or boxes" if typed else "no prompt"
+        raise AskedWrongly(
+            f"{both}. Show the target with --point I J K or --box I0 J0 K0 I1 J1 K1, or give --prompts FILE"
+        )
+    prompt = _prompt(typed, mm) if typed else None
+    with Progress(quiet=as_json) as tell:
+        tell("starting")
+        from sam_moe.cli.loading import loaded
+        from sam_moe.predict.command import Request, run
+
+        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *context.find_root().obj["words"]))
+        done = run(request, lambda: loaded(model, device, box_strategy), tell)
+    typer.echo(json.dumps(done.as_json()) if as_json else str(done))
+    if not as_json:
+        typer.echo("\n".join(f"{what}: {path}" for what, path in done.files.items()), err=True)
+
+
+@app.command(epilog=_EVERYWHERE)
+def convert(
+    source: Annotated[Path, typer.Argument(help="A .pth, .pt or .safetensors checkpoint of a SAM-Med3D.")],
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Its name from now on; else made of the file's.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of cards; else the user's own.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model of that name.")] = False,
+) -> None:
+    """Turn a checkpoint into safetensors and a card.
+
+    A checkpoint that does not fit gets a report of what is missing, unexpected or of another shape.
+    """
+    from sam_moe.cli.progress import Progress
+
+    with Progress() as tell:
+        tell("reading and checking the checkpoint")
+        from sam_moe.assemble.convert import convert as run
+        from sam_moe.errors import WeightsError
+
+        try:
+            made = run(source, to, id, force=force)
+        except WeightsError as error:
+            # The report of keys has several lines, and is meant to be read.
+            typer.echo(f"sam-moe: {error}", err=True)
+            raise typer.Exit(1) from error
+    typer.echo(str(made))
+    name = made.card.id if to is None else made.path.parent
+    typer.echo(f"Use it: sam-moe predict SCAN --point I J K --model {name} --out MASK", err=True)
+
+
+@checkpoints.callback()
+def _checkpoints(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_checkpoints()
+
+
+@checkpoints.command("list")
+def list_checkpoints(as_json: AsJson = False) -> None:
+    """List the models, and whether their weights are here."""
+    from sam_moe.cli.checkpoints import listed, table
+
+    found = listed()
+    typer.echo(json.dumps([item.as_json() for item in found]) if as_json else table(found))
+
+
+@checkpoints.command("show")
+def show_checkpoint(
+    id: Annotated[str, typer.Argument(metavar="ID", help="As in the list.")], as_json: AsJson = False
+) -> None:
+    """Show all that a model's card says."""
+    from sam_moe.cli.checkpoints import find, page
+
+    item = find(id)
+    typer.echo(item.entry.card.model_dump_json(indent=2) if as_json else page(item))
+
+
+@app.command(epilog=_EVERYWHERE)
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what is here and what would be used."""
+    from sam_moe.cli.progress import Progress
+
+    with Progress(quiet=as_json) as tell:
+        tell("looking")
+        from sam_moe.cli.doctor import examine
+
+        found = examine()
+    typer.echo(json.dumps(found.as_json()) if as_json else str(found))
+    if not found.usable:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=_EVERYWHERE)
+def demo(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write; made if missing.")] = Path(
+        "sam-moe-demo"
+    ),
+    model: Model = None,
+) -> None:
+    """Segment the real scan that ships.
+
+    From a point and from a box, held against its label; writes the masks and a picture.
+    """
+    from sam_moe.cli.progress import Progress
+
+    with Progress() as tell:
+        tell("starting")
+        from sam_moe.cli.demo import run
+        from sam_moe.cli.loading import loaded
+
+        report = run(out, lambda: loaded(model, "auto", None).predictor, tell)
+    typer.echo(report)
+
+
+@app.command(epilog=_EVERYWHERE)
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, on what, how long.")],
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a setting. Repeatable.")
+    ] = None,
+) -> None:
+    """Train a small general model by a recipe.
+
+    Started again on the same folder, it goes on where it stopped.
+    """
+    import logging
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    from sam_moe.training.recipes import pretrain as run
+
+    typer.echo(str(run(recipe, change or [])))
+
+
+def _prompt(typed: list[Any], mm: bool) -> Any:
+    from sam_moe.errors import PromptError
+    from sam_moe.prompts.prompt import Box, Point, Prompt, Space
+
+    space: Space = "mm" if mm else "voxel"
+    try:
+        return Prompt(
+            tuple(
+                Box(said.numbers[:3], said.numbers[3:], space)
+                if said.option == "--box"
+                else Point(said.numbers, said.option == "--point", space)
+                for said in typed
+            )
+        )
+    except PromptError as error:
+        raise AskedWrongly(str(error)) from error

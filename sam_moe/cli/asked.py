@@ -1,0 +1,117 @@
+"""Points and boxes as typed: several numbers each, signs included, in one order over all options."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+_NUMBERS = {
+    "--point": ("I", "J", "K"),
+    "--negative": ("I", "J", "K"),
+    "--box": ("I0", "J0", "K0", "I1", "J1", "K1"),
+}
+_WORDS = {3: "three", 6: "six"}
+
+
+class AskedWrongly(typer.BadParameter):
+    """A command line that cannot be followed; the message says it all."""
+
+    def format_message(self) -> str:
+        """The message, without the words that typer puts before it."""
+        return self.message
+
+
+@dataclass(frozen=True, order=True)
+class Typed:
+    """One point or box: its place among all of them, the option that gave it, its numbers."""
+
+    place: int
+    option: str
+    numbers: tuple[float, ...]
+
+
+class PromptCommand(TyperCommand):
+    """A verb whose prompt options take three or six numbers, as often as wanted, in an order that counts.
+
+    Typer takes neither several numbers at a time nor the order between options. So each `--point 40 52 17` is
+    handed to it as the one word `--point=0:40 52 17`, numbered, and `in_order` takes these apart again.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Join the numbers of each prompt option into one word, then let typer read the words."""
+        return super().parse_args(ctx, list(_joined(args)))
+
+
+def in_order(point: Iterable[str], negative: Iterable[str], box: Iterable[str]) -> list[Typed]:
+    """The prompt options in the order they were typed, from the lists that typer gives for each option."""
+    found = []
+    for option, words in (("--point", point), ("--negative", negative), ("--box", box)):
+        for place, _, numbers in (word.partition(":") for word in words):
+            found.append(Typed(int(place), option, tuple(map(float, numbers.split()))))
+    return sorted(found)
+
+
+def _joined(args: list[str]) -> Iterable[str]:
+    place = 0
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        option, equals, value = word.partition("=")
+        if word == "--":
+            yield from (word, *rest)
+            return
+        if option not in _NUMBERS:
+            yield word
+            continue
+        if equals:
+            rest.insert(0, value)
+        count = len(_NUMBERS[option])
+        given = list(_leading_numbers(rest))
+        typed, surplus = rest[:count], given[count:]
+        # A scan may have a number for a name: `--point 1 2 3 007`.
+        if len(given) < count or (surplus and not Path(surplus[0]).exists()):
+            raise AskedWrongly(_complaint(option, given, rest))
+        yield f"{option}={place}:{' '.join(typed)}"
+        place, rest = place + 1, rest[count:]
+
+
+def _leading_numbers(words: list[str]) -> Iterable[str]:
+    for word in words:
+        try:
+            number = float(word)
+        except ValueError:
+            return
+        if not math.isfinite(number):
+            return
+        yield word
+
+
+def _complaint(option: str, given: list[str], rest: list[str]) -> str:
+    names = _NUMBERS[option]
+    wanted = f"{option} takes {_WORDS[len(names)]} numbers, {' '.join(names)}"
+    if len(given) > len(names):
+        return (
+            f"{wanted}, and there are {len(given)}: {' '.join(given)}. "
+            f"For several, repeat {option} before each."
+        )
+    stop = rest[len(given)] if len(rest) > len(given) else None
+    if stop is None or stop.startswith("--"):
+        found = f"{len(given)} of them: {' '.join(given)}" if given else "none"
+        return f"{wanted}, and there {'is' if len(given) < 2 else 'are'} {found}."
+    # 40,52,17 or (40, 52, 17) or "40 52 17": what was meant is plain, say how it is written.
+    pieces = re.findall(r"[^\s,;()\[\]]+", " ".join([*given, *_upto_option(rest[len(given) :])]))
+    if len(list(_leading_numbers(pieces[: len(names)]))) == len(names):
+        return f"{wanted}, with spaces between. Write: {option} {' '.join(pieces[: len(names)])}"
+    return f"{wanted}, and {stop!r} is no finite number."
+
+
+def _upto_option(words: list[str]) -> Iterable[str]:
+    for word in words:
+        if word.startswith("--"):
+            return
+        yield word

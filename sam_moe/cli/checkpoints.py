@@ -1,0 +1,143 @@
+"""What `sam-moe checkpoints` shows: every card found, where it lies, and whether its weights are here."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sam_moe.assemble import find_entry
+from sam_moe.assemble.convert import user_folder
+from sam_moe.registry import CARD, BackboneCard, Entry, Registry, Weights, default_folder, read_card
+
+_WIDTH = 100
+
+State = Literal["shipped", "converted", "fetched", "not yet fetched", "weights missing"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A card, with the weights it has here."""
+
+    entry: Entry
+    state: State
+    weights: Weights | None
+    weights_entry: Entry
+
+    @property
+    def complete(self) -> bool:
+        """Whether its weights lie here with the size and the SHA-256 that the card says; reads them whole."""
+        from sam_moe.sam3d.weights import sha256_of
+
+        path = self.weights_entry.weights_path
+        if self.weights is None or path is None or not path.is_file():
+            return False
+        return path.stat().st_size == self.weights.size_bytes and sha256_of(path) == self.weights.sha256
+
+    @property
+    def size(self) -> str:
+        """The size of the file of weights, where there is one."""
+        return f"{self.weights.size_bytes / 1e6:.1f} MB" if self.weights else "-"
+
+    def as_json(self) -> dict[str, Any]:
+        """The line of the list, for machines."""
+        card = self.entry.card
+        return {
+            "id": card.id,
+            "title": card.title,
+            "licence": card.licence,
+            "state": self.state,
+            "size_bytes": self.weights.size_bytes if self.weights else None,
+            "card": str(self.entry.path),
+        }
+
+
+def listed() -> list[Checkpoint]:
+    """The models that ship, then the user's own; as in `sam_moe.load`, a shipped id hides the user's."""
+    folders = [default_folder()] + ([user_folder()] if user_folder().is_dir() else [])
+    found: dict[str, Checkpoint] = {}
+    for folder in folders:
+        for entry in Registry(folder).list():
+            found.setdefault(entry.card.id, _checkpoint(entry, shipped=folder == folders[0]))
+    return list(found.values())
+
+
+def find(id: str) -> Checkpoint:
+    """One model, by id, card or folder.
+
+    Raises:
+        CardError: listing the known ids, the nearest first.
+    """
+    entry = find_entry(id)
+    return _checkpoint(entry, shipped=entry.folder.parent.resolve() == default_folder().resolve())
+
+
+def table(found: Sequence[Checkpoint]) -> str:
+    """One line a model, in columns."""
+    rows = [("ID", "WEIGHTS", "SIZE", "LICENCE", "TITLE")]
+    rows += [(c.entry.card.id, c.state, c.size, c.entry.card.licence, c.entry.card.title) for c in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    )
+
+
+def page(item: Checkpoint) -> str:
+    """A card as a person reads it."""
+    card = item.entry.card
+    lines = [f"{card.id}: {card.title}", *_wrapped(card.description), ""]
+    facts = {
+        "weights": f"{item.state}, {item.size}, {item.weights.dtype}" if item.weights else item.state,
+        "sha256": item.weights.sha256 if item.weights else None,
+        "public file": f"{card.hub.repo_id}/{card.hub.filename}" if card.hub else None,
+        "architecture": _in_words(card.architecture.model_dump()),
+        "preprocessing": _in_words(card.preprocessing.model_dump()),
+        "boxes by": card.default_box_strategy,
+        "licence": card.licence,
+        "made by": card.made_by.command if card.made_by else None,
+        "not for": card.not_for,
+        "card": str(item.entry.path),
+    }
+    for name, value in facts.items():
+        if value is not None:
+            lines += _wrapped(value, f"{name:<15}")
+    lines += ["", *_credits(card), *_measured(card)]
+    return "\n".join(lines).rstrip()
+
+
+def _wrapped(text: str, before: str = "") -> list[str]:
+    indent = " " * len(before)
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=before, subsequent_indent=indent, break_long_words=False
+    )
+
+
+def _credits(card: BackboneCard) -> list[str]:
+    texts = (f"{credit.source} ({credit.licence}). {credit.note}" for credit in card.attribution)
+    return [line for text in texts for line in _wrapped(text, f"{'after':<15}")]
+
+
+def _measured(card: BackboneCard) -> list[str]:
+    lines = []
+    for row in card.measured:
+        cases = f", {row.cases} cases" if row.cases else ""
+        protocol = f" ({row.protocol})" if row.protocol else ""
+        text = f"{row.metric} {row.value:.4g} on {row.data}{cases}{protocol}"
+        lines += _wrapped(text, f"{'measured':<15}")
+    return lines
+
+
+def _in_words(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _checkpoint(entry: Entry, shipped: bool) -> Checkpoint:
+    if entry.card.weights is not None:
+        here = entry.weights_path is not None and entry.weights_path.is_file()
+        state: State = "weights missing" if not here else "shipped" if shipped else "converted"
+        return Checkpoint(entry, state, entry.card.weights, entry)
+    kept = user_folder() / entry.card.id / CARD
+    if kept.is_file():
+        converted = Entry(read_card(kept), kept)
+        return Checkpoint(entry, "fetched", converted.card.weights, converted)
+    return Checkpoint(entry, "not yet fetched", None, entry)

@@ -1,0 +1,140 @@
+"""What `sam-moe doctor` finds: this machine, what is installed on it, and what would be used."""
+
+import importlib
+import importlib.util
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sam_moe.assemble import choose_device
+from sam_moe.assemble.convert import user_folder
+from sam_moe.cli.checkpoints import listed
+from sam_moe.errors import SamMoeError
+from sam_moe.predict.manifest import versions
+from sam_moe.registry import default_folder
+from sam_moe.sam3d import segment_anything
+from sam_moe.space.files.header import available_memory_bytes
+
+_PACKAGES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "safetensors", "pydantic", "typer", "monai")
+_SAFE_TORCH = (2, 10)
+
+
+@dataclass(frozen=True)
+class Health:
+    """Groups of facts by title, remarks on what is not as it should be, and whether one can work with it."""
+
+    facts: dict[str, dict[str, str]]
+    warnings: tuple[str, ...]
+    usable: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines."""
+        return {**self.facts, "warnings": list(self.warnings), "usable": self.usable}
+
+    def __str__(self) -> str:
+        width = max(len(name) for group in self.facts.values() for name in group)
+        lines = []
+        for title, group in self.facts.items():
+            lines += [title, *(f"  {name:<{width}}  {value}" for name, value in group.items()), ""]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join([*lines, "ready" if self.usable else "not usable as it is"])
+
+
+def examine() -> Health:
+    """Look at everything that decides whether and how `sam-moe predict` runs here."""
+    warnings: list[str] = []
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _SAFE_TORCH:
+        warnings.append(
+            f"torch {torch.__version__} can be made to run code by a .pth file, which is therefore refused; "
+            "install torch 2.10 or newer"
+        )
+    models, usable = _models(warnings)
+    facts = {
+        "versions": {**versions(_PACKAGES), "torchvision": _torchvision(), "segment_anything": _sam()},
+        "machine": _machine(),
+        "would be used": {"device": str(choose_device()), "threads": str(torch.get_num_threads())},
+        "folders": _folders(warnings),
+        "models": models,
+    }
+    return Health(facts, tuple(warnings), usable)
+
+
+def _machine() -> dict[str, str]:
+    free = available_memory_bytes()
+    facts = {
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "cpu cores": f"{_cores()}",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "free memory": "unknown" if free is None else f"{free / 2**30:.1f} GiB",
+        "apple gpu": "yes" if torch.backends.mps.is_available() else "no",
+        "cuda": torch.version.cuda or "torch was built without it",
+    }
+    for number in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(number)
+        facts[f"gpu {number}"] = f"{card.name}, {card.total_memory / 2**30:.1f} GiB"
+    return facts
+
+
+def _cores() -> int:
+    """The cores this process may use; a container often has fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _torchvision() -> str:
+    """Whether torchvision is whole: nothing here needs it, but segment-anything's 2-D helpers do."""
+    if importlib.util.find_spec("torchvision") is None:
+        return "missing; not needed"
+    try:
+        module = importlib.import_module("torchvision")
+    except Exception as error:  # beside a torch it was not built for it raises anything
+        reason = " ".join(str(error).split())[:80]
+        return f"broken ({type(error).__name__}: {reason}); not needed"
+    return f"whole, {module.__version__}"
+
+
+def _sam() -> str:
+    try:
+        segment_anything.load()
+    except Exception as error:
+        return f"does not import ({type(error).__name__}: {error})"
+    return "imports"
+
+
+def _folders(warnings: list[str]) -> dict[str, str]:
+    try:
+        cards = str(default_folder())
+    except SamMoeError as error:
+        cards = "missing"
+        warnings.append(str(error))
+    own = user_folder()
+    return {"cards": cards, "your models": str(own) + ("" if own.is_dir() else " (not made yet)")} | {
+        "working in": str(Path.cwd())
+    }
+
+
+def _models(warnings: list[str]) -> tuple[dict[str, str], bool]:
+    """Each model's state, its file read and its checksum compared; and whether any is there to work with."""
+    try:
+        found = listed()
+    except SamMoeError as error:
+        warnings.append(str(error))
+        return {"none": "the cards cannot be read"}, False
+    states, usable = {}, False
+    for item in found:
+        here = item.weights is not None and item.state != "weights missing"
+        complete = here and item.complete
+        usable = usable or complete
+        states[item.entry.card.id] = item.state + (", SHA-256 as on the card" if complete else "")
+        if item.state == "weights missing" or (here and not complete):
+            what = "are missing" if not here else "are not those the card names"
+            name, folder = item.entry.card.id, item.weights_entry.folder
+            warnings.append(f"the weights of {name} {what}; restore {folder}")
+    if not usable:
+        warnings.append("no model's weights are here; convert one, or let the first prediction fetch one")
+    return states, usable

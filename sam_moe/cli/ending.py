@@ -1,0 +1,92 @@
+"""How a run ends: 0 done, 1 failed, 2 asked wrongly; what went wrong is one line on stderr."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from sam_moe.cli.app import app
+from sam_moe.cli.progress import Remarks
+from sam_moe.errors import SamMoeError
+
+DONE, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
+
+_DEBUG = "--debug"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sam-moe` with these words (by default those it was called with) and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = _take_debug(words)
+    remarks = Remarks(logging.DEBUG if debug else logging.WARNING)
+    logger = logging.getLogger("sam_moe")
+    level = logger.level
+    logger.addHandler(remarks)
+    if debug:
+        logger.setLevel(logging.DEBUG)
+    try:
+        return _run(words, debug)
+    finally:
+        logger.removeHandler(remarks)
+        logger.setLevel(level)
+
+
+def _run(words: list[str], debug: bool) -> int:
+    try:
+        code = typer.main.get_command(app).main(
+            words or ["--help"], prog_name="sam-moe", standalone_mode=False, obj={"words": words}
+        )
+        sys.stdout.flush()
+        if code == INTERRUPTED:
+            _say("interrupted")
+        return code if isinstance(code, int) else DONE
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    except SystemExit as ended:  # typer meets a closed pipe so
+        return ended.code if isinstance(ended.code, int) else FAILED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        return _failed(error, debug)
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    if isinstance(error, SamMoeError):
+        _say(str(error))
+        return FAILED
+    if (usage := _usage(error)) is not None:
+        _say(usage)
+        return ASKED_WRONGLY
+    hint = "report it with the trace above" if debug else f"run again with {_DEBUG} and report the trace"
+    _say(f"internal error, {type(error).__name__}: {error}; please {hint}")
+    return FAILED
+
+
+def _usage(error: Exception) -> str | None:
+    """What typer says of a wrong command line; it has moved the class of such errors more than once."""
+    say = getattr(error, "format_message", None)
+    if say is None or getattr(error, "exit_code", FAILED) != ASKED_WRONGLY:
+        return None
+    text = str(say()).rstrip(".")
+    path = getattr(getattr(error, "ctx", None), "command_path", "sam-moe")
+    return f"{text[:1].lower()}{text[1:]}. See `{path} --help`."
+
+
+def _take_debug(words: list[str]) -> bool:
+    """Take --debug out of the words, wherever it stands before a `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    found = _DEBUG in words[:end]
+    words[:end] = [word for word in words[:end] if word != _DEBUG]
+    return found
+
+
+def _say(text: str) -> None:
+    typer.echo(f"sam-moe: {' '.join(text.split())}", err=True)
