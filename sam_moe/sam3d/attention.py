@@ -96,10 +96,9 @@ class WindowAttention(nn.Module):
         scores = scores.unflatten(2, (n, n, n)).unflatten(-1, (n, n, n))
         scores = scores + a[..., None, None, :] + b[..., None, :, None, :] + c[..., None, None, :, :]
         weights = scores.flatten(-3).flatten(2, 4).softmax(dim=-1)
-        out = (weights @ v).transpose(1, 2).reshape(-1, count, count, count, n, n, n, dim)
+        out: Tensor = self.proj((weights @ v).transpose(1, 2).reshape(-1, n**3, dim))
         out = out.view(batch, count, count, count, n, n, n, dim).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        out = out.reshape(batch, count * n, count * n, count * n, dim)[:, :grid, :grid, :grid]
-        return self.proj(out)  # type: ignore[no-any-return]
+        return out.reshape(batch, count * n, count * n, count * n, dim)[:, :grid, :grid, :grid]
 
 
 class Span(NamedTuple):

@@ -1,5 +1,7 @@
 """The image encoder of SAM-Med3D: a region of interest in, its embedding out; run once a region."""
 
+from contextlib import nullcontext
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -97,7 +99,8 @@ class ImageEncoder(nn.Module):
         `torch.bfloat16` is a choice for processors with matrix units for it (AMX, GPUs); elsewhere it is
         slower. Its error is measured in benchmarks/results/encoder.txt.
         """
-        with torch.autocast(image.device.type, dtype=dtype, enabled=dtype is not None):
+        # Without a dtype the caller's own autocast, if any, stays in force.
+        with nullcontext() if dtype is None else torch.autocast(image.device.type, dtype=dtype):
             x: Tensor = self.patch_embed(image) + self.pos_embed
             for block in self.blocks:
                 x = block(x, plain)

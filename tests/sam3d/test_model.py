@@ -57,6 +57,14 @@ def test_bfloat16_is_an_option_that_gives_float32_within_its_precision(model):
     assert 0 < error < 0.03
 
 
+def test_the_callers_autocast_stays_in_force(model):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert model.image_encoder.blocks[0].mlp(noise(1, 24)).dtype == torch.bfloat16
+        assert torch.equal(
+            model.encode(noise(1, 1, 16, 16, 16)), model.encode(noise(1, 1, 16, 16, 16)).bfloat16()
+        )
+
+
 def test_a_click_trains_the_decoder_after_the_same_model_predicted_in_inference_mode(model):
     """A dense map kept in inference mode would end the training step with an error."""
     image, point, label = noise(1, 1, 16, 16, 16), torch.tensor([[[3.0, 4.0, 5.0]]]), torch.tensor([[1]])
