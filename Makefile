@@ -13,8 +13,8 @@ help:  ## Show this list
 
 install: $(VENV)/.installed  ## Make .venv and install sam-moe into it, editable
 
-demo: install  ## Segment the real scan that ships, from a point and from a box, into demo/
-	$(BIN)/sam-moe demo --out demo
+demo: install  ## Segment the real scan that ships, from a point and from a box, into demo-output/
+	$(BIN)/sam-moe demo --out demo-output
 
 test: checks  ## Check style, types and imports, then run every test this machine can run
 	$(PYTEST)
@@ -32,7 +32,7 @@ schema: install  ## Write prompts/promptset.schema.json from the records
 	replace_file('prompts/promptset.schema.json', json.dumps(promptset.json_schema(), indent=2) + '\n')"
 
 clean:  ## Remove .venv, the demonstration's output and all caches
-	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: installing again waits until what is installed has changed.
