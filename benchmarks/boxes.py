@@ -2,8 +2,8 @@
 
     python benchmarks/boxes.py [--model tiny] [--part validation]
 
-The last line is one JSON object with the mean Dice of each strategy. The default in a backbone's card is chosen from
-this, on validation cases; test cases are for `benchmarks/weights.py` alone.
+The last line is one JSON object with the mean Dice of each strategy. The default in a backbone's card is
+chosen from this, on validation cases; test cases are for `benchmarks/weights.py` alone.
 """
 
 import argparse
@@ -12,17 +12,22 @@ from collections import defaultdict
 from statistics import mean
 
 import numpy as np
-import sam_moe
 from cases import general_cases
+
+import sam_moe
 from sam_moe.prompts.simulate import box_around
 
 
 def main() -> None:
     """Print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--part", default="validation", choices=("validation", "train"))
-    parser.add_argument("--jitter", type=float, default=0.05, help="faces moved by up to this share of the edge")
+    parser.add_argument(
+        "--jitter", type=float, default=0.05, help="faces moved by up to this share of the edge"
+    )
     asked = parser.parse_args()
     ways = {
         f"{strategy}{' refined' if whole else ''}": sam_moe.load(asked.model, box_strategy=strategy)

@@ -2,8 +2,9 @@
 
     python benchmarks/large_scan.py [--model tiny] [--full-size]
 
-`--full-size` answers with the public model's sizes and random weights. The scan is synthetic (a body, organs, noise)
-and is written to and read from a NIfTI file as a person's would be. The last line is one JSON object.
+`--full-size` answers with the public model's sizes and random weights. The scan is synthetic (a body,
+organs, noise) and is written to and read from a NIfTI file as a person's would be. The last line is one
+JSON object.
 """
 
 import argparse
@@ -51,7 +52,9 @@ def peak_mb() -> float:
 
 def main() -> None:
     """Print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--full-size", action="store_true")
     asked = parser.parse_args()
@@ -74,7 +77,9 @@ def main() -> None:
     first = predictor.predict(Point((333, 256, 165)))
     second = predictor.refine(Point((320, 250, 160)))
     print(f"{'x'.join(map(str, SHAPE))} voxels, {torch.get_num_threads()} threads, {predictor.model_id}")
-    print(f"reading {reading:.2f} s, opening {opening:.2f} s, peak {peak_mb():.0f} MB ({before:.0f} MB before)")
+    print(
+        f"reading {reading:.2f} s, opening {opening:.2f} s, peak {peak_mb():.0f} MB ({before:.0f} MB before)"
+    )
     for name, found in (("first click", first), ("second click", second)):
         stages = ", ".join(f"{k} {v:.0f}" for k, v in found.timings_ms.items())
         print(f"{name}: {found.latency_ms:.0f} ms ({stages})")
