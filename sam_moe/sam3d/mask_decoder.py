@@ -12,9 +12,6 @@ from sam_moe.sam3d.layers import MLP, Derived, LayerNorm3d
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.transformer import TwoWayTransformer
 
-PART = 64
-"""Tokens brought to the finest level at a time (32 to 512 measured: benchmarks/LOG.md)."""
-
 
 class MaskAnswer(NamedTuple):
     """Low-resolution mask logits and the decoder's own guess of their IoU (untrained in public weights)."""
@@ -79,16 +76,11 @@ class MaskDecoder(nn.Module):
         kernels = self._kernels(
             lambda: (*_as_linear(first), *_as_linear(second)), *first.parameters(), *second.parameters()
         )
-        batch = len(source)
-        parts = []
-        # The finest level is the decoder's largest tensor and lives only to meet the hyper-networks' answers:
-        # made a part at a time, it never leaves the processor's cache.
-        for part in source.split(PART, dim=1):
-            x = F.linear(part, *kernels[:2]).view(batch, 8 * part.shape[1], -1)
-            x = F.linear(F.gelu(norm.over_last(x)), *kernels[2:])
-            x = F.gelu(x).view(batch, 64 * part.shape[1], -1)
-            parts.append(hyper @ x.transpose(1, 2))
-        logits = torch.cat(parts, dim=-1)
+        batch, tokens, _ = source.shape
+        x = F.linear(source, *kernels[:2]).view(batch, 8 * tokens, -1)
+        x = F.linear(F.gelu(norm.over_last(x)), *kernels[2:])
+        x = F.gelu(x).view(batch, 64 * tokens, -1)
+        logits = hyper @ x.transpose(1, 2)
         # Each token became 2x2x2 children, each child 2x2x2 grandchildren: put them where they lie.
         logits = logits.view(batch, hyper.shape[1], grid, grid, grid, 2, 2, 2, 2, 2, 2)
         logits = logits.permute(0, 1, 2, 5, 8, 3, 6, 9, 4, 7, 10)

@@ -1,8 +1,8 @@
 """Imports segment-anything also where torchvision is missing or broken, which its 2-D helpers alone need.
 
-Nothing in sam_moe computes with it: `transformer.py` is quicker (benchmarks/README.md) and the tests hold it against
-segment-anything's blocks. This door is for them and for those who use both packages: after `load()`, a plain
-`import segment_anything` works too.
+Nothing in sam_moe computes with it: `transformer.py` is quicker (benchmarks/README.md), and the tests hold it
+against segment-anything's blocks. This door is for them and for those who use both packages: after `load()`, a
+plain `import segment_anything` works too.
 """
 
 import importlib
@@ -23,9 +23,9 @@ _NEEDED = {
 def load() -> ModuleType:
     """Import segment-anything, with the real torchvision wherever that imports.
 
-    Elsewhere stand-ins take torchvision's place for the moment of the import and are removed again, so that what
-    imports torchvision later meets the truth. The few helpers that would need it raise ImportError when called
-    (automatic mask generation, 2-D image resizing).
+    Elsewhere stand-ins take torchvision's place for the moment of the import and are removed again, so that
+    what imports torchvision later meets the truth. The few helpers that would need it raise ImportError when
+    called (automatic mask generation, 2-D image resizing).
     """
     if "segment_anything" in sys.modules:
         return sys.modules["segment_anything"]
@@ -69,5 +69,5 @@ def _stand_ins() -> dict[str, ModuleType]:
 def _absent(*_args: Any, **_kwargs: Any) -> NoReturn:
     raise ImportError(
         "this helper of segment-anything needs torchvision, which is missing or broken here. "
-        "Install the torchvision that fits your torch (for a CPU torch: from the same package index as torch)."
+        "Install the torchvision that fits your torch (for a CPU torch: from the same index as torch)."
     )

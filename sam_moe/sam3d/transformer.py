@@ -58,11 +58,13 @@ class Attention(nn.Module):
         """What many tokens hear of few: `forward(source + source_position, k, v)`."""
         k = self._heads(self.k_proj(k)) * self._scale
         v = self._heads(self.v_proj(v))
-        scores = source @ self._flat(k @ self._split(self.q_proj.weight)).mT
-        placed = self._position(self.q_proj, source_position) @ k.mT
-        weights = (scores.unflatten(-1, k.shape[1:3]) + placed.transpose(1, 2)).softmax(dim=-1)
+        scores = self._flat(k @ self._split(self.q_proj.weight)) @ source.mT
+        placed = k @ self._position(self.q_proj, source_position).mT
+        weights = (scores.unflatten(1, k.shape[1:3]) + placed).softmax(
+            dim=2
+        )  # over the few: heads, few, many
         spoken = self._flat(v @ self.out_proj.weight.mT.unflatten(0, (self.num_heads, -1)))
-        heard: Tensor = weights.flatten(2) @ spoken + self.out_proj.bias
+        heard: Tensor = self._flat(weights).mT @ spoken + self.out_proj.bias
         return heard
 
     @property

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sam_moe.sam3d.mask_decoder import PART, MaskDecoder
+from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.segment_anything import load
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.transformer import TwoWayTransformer
@@ -107,10 +107,6 @@ def test_logits_and_iou_are_the_references(decoder, batch, grid, masks):
         logits, iou = reference_logits(decoder, embedding, dense_map, sparse, dense)
     torch.testing.assert_close(answer.logits, logits[:, list(masks)], rtol=0, atol=1e-12)
     torch.testing.assert_close(answer.iou, iou[:, list(masks)], rtol=0, atol=1e-12)
-
-
-def test_more_tokens_than_fit_in_one_part_are_tried_above():
-    assert 4**3 == PART < 5**3
 
 
 @pytest.mark.parametrize("masks", [(0,), (2,), (0, 3)])

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.slow
 
 LOAD = "import sys; from sam_moe.sam3d.segment_anything import load; sam = load(); "
 NO_TRACE = "print('left over', [n for n in sys.modules if n.startswith('torchvision')]); "
-BUILD = "from segment_anything.modeling import MaskDecoder, TwoWayTransformer; TwoWayTransformer(1, 8, 2, 8); "
+BUILD = (
+    "from segment_anything.modeling import MaskDecoder, TwoWayTransformer; TwoWayTransformer(1, 8, 2, 8); "
+)
 
 
 def run(code: str, *folders: Path) -> str:
