@@ -1,7 +1,7 @@
 """Imports segment-anything also where torchvision is missing or broken, which its 2-D helpers alone need.
 
 Nothing in sam_moe computes with it: `transformer.py` is quicker (benchmarks/README.md), and the tests hold it
-against segment-anything's blocks. This door is for them and for those who use both packages: after `load()`, a
+against segment-anything's blocks. This door is for them and for those who use both: after `load()`, a plain
 plain `import segment_anything` works too.
 """
 
