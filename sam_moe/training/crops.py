@@ -111,6 +111,8 @@ def _interpolate(
     part = array[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
     part = (part == only).float() if only is not None else part.float()
     origin = origin - torch.tensor(start)
+    if 1 in part.shape:  # grid_sample takes an axis of one voxel for one without end
+        part = F.pad(part, [pad for n in reversed(part.shape) for pad in (0, int(n == 1))])
     n = torch.tensor(part.shape)
     # grid_sample wants (z, y, x) = (k, j, i), as shares of [-1, 1] between the outermost centres.
     scale = 2.0 / (n - 1).clamp(min=1)

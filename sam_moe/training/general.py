@@ -1,16 +1,15 @@
 """Pretraining a small general model: regions from scans and phantoms, clicks and boxes as at prediction."""
 
-import logging
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from sam_moe.errors import SamMoeError
 from sam_moe.sam3d.lowering import lower_box
 from sam_moe.sam3d.model import SamMed3D, upsample
-from sam_moe.sam3d.normalise import normalise
+from sam_moe.sam3d.normalise import Normalisation, normalise
 from sam_moe.sam3d.prompt_encoder import PromptTokens
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.training.crops import Crop, CropRanges, draw_crop
@@ -19,7 +18,8 @@ from sam_moe.training.phantoms import draw_phantom, spoil
 from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
 from sam_moe.training.sources import Scan
 
-log = logging.getLogger(__name__)
+# Draws in a row that gave no region; more mean that the scans hold next to nothing to learn.
+_PATIENCE = 1000
 
 
 class Regions(Dataset[dict[str, Tensor]]):
@@ -40,7 +40,9 @@ class Regions(Dataset[dict[str, Tensor]]):
         curriculum: int = 0,
         ranges: CropRanges | None = None,
         spoiled: bool = True,
+        normalisation: Normalisation = "mean",
     ) -> None:
+        self.normalisation: Normalisation = normalisation
         self.size, self.seed, self.length, self.spoiled = size, seed, length, spoiled
         self.ranges = ranges or CropRanges()
         self.phantom_share, self.curriculum = phantom_share, curriculum
@@ -56,18 +58,25 @@ class Regions(Dataset[dict[str, Tensor]]):
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         share = 0.5 if number < self.curriculum else self.phantom_share
-        crop: Crop | None = None
-        while crop is None:
-            if not self.names or torch.rand((), generator=rng) < share:
-                crop = draw_phantom(self.size, rng)
-                continue
-            name = self.names[int(torch.multinomial(self.weights, 1, generator=rng))]
-            scan = self.by_set[name][int(torch.randint(len(self.by_set[name]), (), generator=rng))]
-            structures = sorted(scan.structures)
-            label = structures[int(torch.randint(len(structures), (), generator=rng))]
-            crop = draw_crop(scan, label, self.size, self.ranges, rng)
+        for _ in range(_PATIENCE):
+            if (crop := self._draw(share, rng)) is not None:
+                break
+        else:
+            raise SamMoeError(
+                f"{_PATIENCE} draws gave no region for sample {number}. The structures are too small to be "
+                "seen; leave them out, or add scans or phantoms."
+            )
         image = spoil(crop.image, rng) if self.spoiled else crop.image
-        return {"image": normalise(image, "mean")[None], "target": crop.target}
+        return {"image": normalise(image, self.normalisation)[None], "target": crop.target}
+
+    def _draw(self, share: float, rng: torch.Generator) -> Crop | None:
+        if not self.names or torch.rand((), generator=rng) < share:
+            return draw_phantom(self.size, rng)
+        name = self.names[int(torch.multinomial(self.weights, 1, generator=rng))]
+        scan = self.by_set[name][int(torch.randint(len(self.by_set[name]), (), generator=rng))]
+        structures = sorted(scan.structures)
+        label = structures[int(torch.randint(len(structures), (), generator=rng))]
+        return draw_crop(scan, label, self.size, self.ranges, rng)
 
 
 class PromptedLoss(nn.Module):

@@ -1,24 +1,31 @@
-"""The loop that all trainings share: Accelerate, averaged weights, atomic checkpoints, exact resuming."""
+"""The loop that all trainings share: Accelerate, averaged weights, exact resuming, the best that was seen."""
 
 import json
 import logging
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.sam3d.weights import read_metadata, read_state, save_weights
+from sam_moe.training import checkpoint
+from sam_moe.training.runlog import Row, RunLog
 
 log = logging.getLogger(__name__)
+
+BEST = "best.safetensors"
+# One process validates while the others wait; torch's own patience, 10 to 30 minutes, may be too short.
+_PATIENCE = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,15 @@ class Schedule:
         """Share of the learning rate at a step."""
         rest = max(1.0, self.decay * self.steps)
         return min(1.0, (step + 1) / max(1, self.warmup), max(0.0, (self.steps - step) / rest))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a training ends with: averaged weights, the step they are of, and their validation figures."""
+
+    weights: dict[str, Tensor]
+    step: int
+    figures: dict[str, float]
 
 
 class Average:
@@ -80,74 +96,97 @@ def train(
     validate: Callable[[dict[str, Tensor]], dict[str, float]] | None = None,
     validate_every: int = 1000,
     tracker: str | None = None,
-) -> dict[str, Tensor]:
-    """Minimise `loss` over its samples and return the averaged weights of `model`, a part of it.
+    report: Callable[[Row], None] | None = None,
+) -> Kept:
+    """Minimise `loss` over its samples; return the averaged weights of `model`, a part of it.
 
-    Writes into `folder`: `log.jsonl`, `checkpoint/` (whole or not at all) and `best.safetensors`-ready
-    weights through `validate`, which gets the averaged weights and returns figures, `score` among them.
-    Started again on the same folder it goes on from the last checkpoint with the very next batch.
-    `loss(batch..., rng)` must return (scalar, anything); it is called wrapped, so
-    that gradients are shared between processes.
+    Writes into `folder`: `log.jsonl`, `checkpoint/` (whole or not at all) and, with `validate`, the best
+    averaged weights as `best.safetensors`. Started again on the same folder it goes on from the last
+    checkpoint with the very next batch, bit for bit on a CPU.
+
+    `loss(image, target, rng)` must return the scalar to minimise, and anything; it is called wrapped, so that
+    processes share gradients. `validate` gets averaged weights and returns figures, of which the highest
+    `score` decides what is kept; it runs in the main process, which alone returns the best. Without it the
+    last weights are returned. `report` gets every row of the log as it is written, with `steps` in all.
 
     Raises:
-        SamMoeError: when the loss is no longer finite; the step's batch is dumped to `folder/failed`.
+        SamMoeError: when loss or gradient is no longer finite; the batch is dumped to `folder/failed`.
+        ConfigError: for a tracker that is not installed, or a folder with another model's checkpoint.
     """
+    _check_tracker(tracker)
+    folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(
-        dataloader_config=DataLoaderConfiguration(split_batches=False),
         log_with=tracker,
         project_dir=str(folder),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     if tracker:
         accelerator.init_trackers("sam_moe", config=asdict(schedule))
     optimiser = torch.optim.AdamW(
         _decayed(loss, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.98)
     )
-    average = Average(model, schedule.average)
     wrapped, optimiser = accelerator.prepare(loss, optimiser)
+    average = Average(model, schedule.average)  # only now does the model lie on its device
     accelerator.register_for_checkpointing(average)
-    start = _resume(accelerator, folder, schedule)
+    start = checkpoint.resume(accelerator, folder, schedule.steps)
+    diary = RunLog(folder, start, schedule.steps, accelerator.is_main_process, report)
+
+    def write(row: Row) -> None:
+        diary.write(row)
+        accelerator.log({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
+
     batches = _batches(samples, schedule, accelerator, start, workers)
-    best = -1.0
-    since, spent = time.monotonic(), 0.0
+    losses: list[Tensor] = []
+    worked = 0.0
     for step in range(start, schedule.steps):
-        batch = next(batches)
-        rng = torch.Generator().manual_seed((seed * 1_000_003 + step) * 64 + accelerator.process_index)
+        began, batch = time.monotonic(), next(batches)
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate * schedule.factor(step)
-        value, _ = wrapped(batch["image"], batch["target"], rng)
-        if not torch.isfinite(value):
-            _dump(folder, step, batch, accelerator.process_index)
-            raise SamMoeError(
-                f"the loss became {value.item()} at step {step}. The batch lies in {folder / 'failed'}; "
-                "lower the learning rate or look at it, then start again: the last checkpoint is whole."
-            )
+        torch.manual_seed(_seed(seed, step, accelerator.process_index))  # for dropout, if there is any
+        value, _ = wrapped(batch["image"], batch["target"], prompt_rng(seed, step, accelerator.process_index))
+        _check_finite("loss", value, folder, step, batch, accelerator.process_index)
         accelerator.backward(value)
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), schedule.clip)
+        if accelerator.scaler is None:  # a scaler skips such steps itself
+            _check_finite("gradient", norm, folder, step, batch, accelerator.process_index)
         optimiser.step()
         optimiser.zero_grad()
         average.update(model, step)
-        done = step + 1
-        if accelerator.is_main_process and done % schedule.log_every == 0:
-            spent, since = time.monotonic() - since, time.monotonic()
-            rate = schedule.log_every * schedule.batch_size * accelerator.num_processes / spent
-            row = {"step": done, "loss": value.item(), "norm": float(norm), "samples_per_s": round(rate, 2)}
-            _log(folder, row)
-            accelerator.log(row, step=done)
-            log.info("step %d of %d, loss %.3f, %.1f samples/s", done, schedule.steps, row["loss"], rate)
+        losses, worked, done = [*losses, value.detach()], worked + time.monotonic() - began, step + 1
+        if done % schedule.log_every == 0 or done == schedule.steps:
+            rate = len(losses) * schedule.batch_size * accelerator.num_processes / worked
+            mean = float(torch.stack(losses).mean())
+            write({"step": done, "loss": mean, "norm": float(norm), "samples_per_s": round(rate, 2)})
+            log.info("step %d of %d, loss %.3f, %.1f samples/s", done, schedule.steps, mean, rate)
+            losses, worked = [], 0.0
+        # Validated before it is saved: a kill between the two repeats the validation, and skips none.
+        if validate and (done % validate_every == 0 or done == schedule.steps):
+            _validate(accelerator, average, validate, folder, done, write)
         if done % schedule.save_every == 0 or done == schedule.steps:
-            _save(accelerator, folder, done)
-        if (
-            validate
-            and accelerator.is_main_process
-            and (done % validate_every == 0 or done == schedule.steps)
-        ):
-            figures = validate(average.values)
-            _log(folder, {"step": done, **figures})
-            accelerator.log(figures, step=done)
-            log.info("step %d: %s", done, figures)
-            best = max(best, figures.get("score", 0.0))
+            checkpoint.save(accelerator, folder, done)
+    if validate and not (folder / BEST).is_file():  # the run ended before anything was kept
+        _validate(accelerator, average, validate, folder, schedule.steps, write)
     accelerator.end_training()
-    return average.values
+    best = _read_best(folder) if validate and accelerator.is_main_process else None
+    return best or Kept(average.values, schedule.steps, {})
+
+
+def prompt_rng(seed: int, step: int, process: int) -> torch.Generator:
+    """The generator that a step's prompts are drawn from, in one process; on the CPU."""
+    return torch.Generator().manual_seed(_seed(seed, step, process))
+
+
+def _seed(seed: int, step: int, process: int) -> int:
+    return (seed * 1_000_003 + step) * 64 + process
+
+
+def _check_tracker(name: str | None) -> None:
+    known = [str(tracker) for tracker in get_available_trackers()]
+    if name is not None and name not in known:
+        raise ConfigError(
+            f"tracker {name!r} is not installed, or unknown to Accelerate. Install its package, leave "
+            f"`tracker` out, or use one that is here: {', '.join(known) or 'none'}."
+        )
 
 
 def _decayed(loss: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -178,48 +217,42 @@ def _batches(
         yield {k: v.to(accelerator.device) for k, v in batch.items()}
 
 
-def _save(accelerator: Accelerator, folder: Path, step: int) -> None:
-    """Write a checkpoint beside the old one and swap them, so that a kill leaves one of the two whole."""
-    temporary, final, old = folder / "checkpoint.part", folder / "checkpoint", folder / "checkpoint.old"
+def _validate(
+    accelerator: Accelerator,
+    average: Average,
+    validate: Callable[[dict[str, Tensor]], dict[str, float]],
+    folder: Path,
+    step: int,
+    write: Callable[[Row], None],
+) -> None:
+    """Measure the averaged weights and keep them if they are the best so far, in the main process."""
     if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        (temporary / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            os.replace(final, old)
-        os.replace(temporary, final)
-        shutil.rmtree(old, ignore_errors=True)
+        figures = validate(average.values)
+        best = _read_best(folder)
+        if best is None or figures["score"] > best.figures["score"]:
+            save_weights(average.values, folder / BEST, {"step": str(step), "figures": json.dumps(figures)})
+        write({"step": step, **figures})
+        log.info("step %d: %s", step, figures)
     accelerator.wait_for_everyone()
 
 
-def _resume(accelerator: Accelerator, folder: Path, schedule: Schedule) -> int:
-    """Load the last whole checkpoint, if there is one, and return the step it stopped at."""
-    found = next(
-        (f for f in (folder / "checkpoint", folder / "checkpoint.old") if (f / "step.json").is_file()), None
-    )
-    if found is None:
-        return 0
-    step = int(json.loads((found / "step.json").read_text(encoding="utf-8"))["step"])
-    if step > schedule.steps:
-        raise ConfigError(
-            f"{found} stopped at step {step}, but the recipe ends at {schedule.steps}. "
-            "Raise `steps` or name another folder."
-        )
-    accelerator.load_state(str(found))
-    log.info("going on from step %d of %s", step, found)
-    return step
+def _read_best(folder: Path) -> Kept | None:
+    path = folder / BEST
+    if not path.is_file():
+        return None
+    about = read_metadata(path)
+    return Kept(read_state(path), int(about["step"]), json.loads(about["figures"]))
 
 
-def _dump(folder: Path, step: int, batch: dict[str, Tensor], process: int) -> None:
+def _check_finite(
+    what: str, value: Tensor, folder: Path, step: int, batch: dict[str, Tensor], process: int
+) -> None:
+    if torch.isfinite(value).all():
+        return
     failed = folder / "failed"
     failed.mkdir(parents=True, exist_ok=True)
     torch.save({"step": step, "batch": batch}, failed / f"step{step}.process{process}.pt")
-
-
-def _log(folder: Path, row: dict[str, float]) -> None:
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    raise SamMoeError(
+        f"the {what} became {float(value.detach())} at step {step}. The batch lies in {failed}; look at "
+        "it or lower the learning rate, then start again: the last checkpoint is whole."
+    )

@@ -7,11 +7,13 @@ trained on.
 
 import json
 import logging
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -19,6 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
+from sam_moe.space.grid import Grid, same_grid
+from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -48,44 +52,106 @@ class Scan:
 def read_folder(
     folder: Path, splits: Path, part: str = "train", leave_out: frozenset[str] = frozenset()
 ) -> list[dict[str, Any]]:
-    """Read every case of one part of the split: arrays and names, images from their minimum, as int16."""
-    from sam_moe.space.files import read  # only here: training from a cache needs no image libraries
+    """Read every case of one part of the split: arrays and names, axes in RAS order, images as int16.
 
-    chosen = json.loads(splits.read_text(encoding="utf-8"))["sets"]
+    Intensities count from the image's minimum; floats that span little are stretched first, as a region's
+    scale is normalised away. `leave_out` names structures by name or as 'set/name'.
+
+    Raises:
+        ConfigError: for a splits file or data folder that do not belong together.
+    """
+    from sam_moe.space.files import read  # only here: a cache needs no image libraries
+
+    chosen = _entry(_json(splits), "sets", splits)
     cases: list[dict[str, Any]] = []
+    unseen = set(leave_out)
     for name in sorted(chosen):
         description = folder / name / "dataset.json"
         if not description.is_file():
             raise ConfigError(
                 f"{splits} names the set {name}, but there is no {description}. Mend one of the two."
             )
-        dataset = json.loads(description.read_text(encoding="utf-8"))
-        by_id = {c["id"]: c for c in dataset["cases"]}
-        for case_id in chosen[name][part]:
+        dataset = _json(description)
+        empty: list[str] = []
+        by_id = {c["id"]: c for c in _entry(dataset, "cases", description)}
+        for case_id in _entry(chosen[name], part, splits):
+            if case_id not in by_id:
+                raise ConfigError(
+                    f"{splits} names the case {case_id} of the set {name}, but {description} has none with "
+                    "this id. Mend one of the two."
+                )
             case = by_id[case_id]
             label = read(folder / name / case["label"])
+            labels = canonical(label)
             names = _label_names(dataset, case)
-            present = [int(v) for v in torch.unique(label.array) if v > 0]
+            present = [int(v) for v in torch.unique(labels.array) if v > 0]
             structures = {v: names.get(v, f"label {v}") for v in present}
-            structures = {v: n for v, n in structures.items() if not {n, f"{name}/{n}"} & leave_out}
+            left = {v for v, n in structures.items() if {n, f"{name}/{n}"} & leave_out}
+            unseen -= {n for v in left for n in (structures[v], f"{name}/{structures[v]}")}
+            structures = {v: n for v, n in structures.items() if v not in left}
             if not structures:
+                empty.append(case_id)
                 continue
             image = None
             if "image" in case:
                 scan = read(folder / name / case["image"])
-                image = (scan.array.float() - scan.array.float().min()).clamp(0, 4095).to(torch.int16)
+                same_grid(scan.grid, label.grid)
+                image = _whole_numbers(canonical(scan).array)
             cases.append(
                 {
                     "name": case_id,
                     "set": name,
                     "image": image,
-                    "label": label.array.to(torch.int16),
-                    "spacing_mm": label.grid.spacing_mm,
+                    "label": labels.array.to(torch.int16),
+                    "spacing_mm": labels.grid.spacing_mm,
                     "structures": structures,
                 }
             )
         log.info("read %s: %d cases so far", name, len(cases))
+        if empty:
+            log.info("nothing to learn from in %s of %s", ", ".join(empty), name)
+    if unseen:
+        log.warning("left out, but not met in the %s part: %s", part, ", ".join(sorted(unseen)))
     return cases
+
+
+def canonical(volume: Volume) -> Volume:
+    """The same voxels with axes permuted and flipped to RAS order; not resampled."""
+    codes = volume.grid.axcodes
+    if codes == "RAS":
+        return volume
+    order = [next(n for n, code in enumerate(codes) if code in pair) for pair in ("RL", "AP", "SI")]
+    flipped = [axis for axis, n in enumerate(order) if codes[n] not in "RAS"]
+    array = volume.array.permute(order).flip(flipped).contiguous()
+    turn = np.zeros((4, 4))  # takes indices of the new array to those of the old one
+    turn[3, 3] = 1
+    for axis, n in enumerate(order):
+        turn[n, axis] = -1 if axis in flipped else 1
+        turn[n, 3] = array.shape[axis] - 1 if axis in flipped else 0
+    return Volume(array, Grid(volume.grid.affine @ turn, tuple(array.shape)))
+
+
+def _whole_numbers(array: Tensor) -> Tensor:
+    """Intensities from the minimum on, as int16; floats that span less than 256 are stretched to 4095."""
+    low, high = array.float().min(), array.float().max()
+    counted = array.float() - low
+    if array.is_floating_point() and 0 < high - low < 256:
+        counted = counted * (4095 / (high - low))
+    return counted.clamp(0, 4095).to(torch.int16)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not readable as JSON: {error}. Give the path of a JSON file.") from error
+
+
+def _entry(table: Any, key: str, path: Path) -> Any:
+    if not isinstance(table, dict) or key not in table:
+        known = ", ".join(map(str, table)) if isinstance(table, dict) else type(table).__name__
+        raise ConfigError(f"{path}: expected an entry {key!r}, found: {known}. Add it.")
+    return table[key]
 
 
 def _label_names(dataset: dict[str, Any], case: dict[str, Any]) -> dict[int, str]:
@@ -96,8 +162,8 @@ def _label_names(dataset: dict[str, Any], case: dict[str, Any]) -> dict[int, str
     return {int(v): str(name) for name, v in labels.items()} if isinstance(labels, dict) else {}
 
 
-def write_cache(cases: list[dict[str, Any]], path: Path) -> None:
-    """Write the cases as one safetensors file, whole or not at all."""
+def write_cache(cases: list[dict[str, Any]], path: Path, origin: str = "") -> None:
+    """Write the cases as one safetensors file, whole or not at all; `origin` says what they were read from."""
     tensors, table = {}, []
     for number, case in enumerate(cases):
         for kind in ("image", "label"):
@@ -105,9 +171,20 @@ def write_cache(cases: list[dict[str, Any]], path: Path) -> None:
                 tensors[f"{number}.{kind}"] = case[kind].contiguous()
         table.append({k: case[k] for k in ("name", "set", "spacing_mm", "structures")})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata={"cases": json.dumps(table)})
-    temporary.replace(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write at once
+    try:
+        save_file(tensors, temporary, metadata={"cases": json.dumps(table), "origin": origin})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cache_origin(path: Path) -> str | None:
+    """What `write_cache` was told that the cases were read from, or None where there is no cache."""
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:
+        return str((file.metadata() or {}).get("origin", ""))
 
 
 def read_cache(path: Path) -> list[Scan]:

@@ -1,0 +1,109 @@
+"""What a training made becomes a model that `sam_moe.load` takes: weights and a card in the run's folder."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from sam_moe.config import Record
+from sam_moe.errors import ConfigError
+from sam_moe.registry import (
+    CARD,
+    Architecture,
+    Attribution,
+    BackboneCard,
+    MadeBy,
+    Measurement,
+    Preprocessing,
+    Weights,
+    write_card,
+)
+from sam_moe.sam3d.weights import save_weights, sha256_of
+from sam_moe.training.loop import Kept
+
+WEIGHTS = "model.safetensors"
+
+Store = Literal["float32", "float16"]
+
+_ASKED = {"click": "a click", "corners": "a box by its corners", "mask": "a box drawn as a mask"}
+
+
+class CardRecipe(Record):
+    """What a card says that no training can know."""
+
+    id: str = Field(
+        pattern="^[a-z0-9][a-z0-9._-]*$", description="Name of the card; of its folder too, once it ships."
+    )
+    title: str = Field(min_length=1, description="One line for a list.")
+    description: str = Field("", description="What it is good at.")
+    default_box_strategy: Literal["center", "mask", "corners"] = Field(
+        "mask", description="How a box is lowered unless told otherwise."
+    )
+    licence: str = Field(min_length=1, description="SPDX identifier of the weights' licence.")
+    attribution: tuple[Attribution, ...] = Field((), description="Whom to credit: the sets learnt from.")
+    not_for: str = Field(min_length=1, description="What it must not be used for.")
+
+
+def ship(
+    kept: Kept,
+    folder: Path,
+    words: CardRecipe,
+    architecture: Architecture,
+    preprocessing: Preprocessing,
+    made_by: MadeBy,
+    measured_on: str,
+    store: Store = "float16",
+) -> Path:
+    """Write `model.safetensors` and `card.json`, and return the path of the weights.
+
+    Figures are those of the weights before they were rounded to `store`.
+
+    Raises:
+        ConfigError: for a weight too large for float16.
+    """
+    weights = {
+        name: tensor.to(getattr(torch, store)) if tensor.is_floating_point() else tensor
+        for name, tensor in kept.weights.items()
+    }
+    large = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if large:
+        raise ConfigError(f"{', '.join(large)} does not fit into {store}. Set `store: float32`.")
+    path = folder / WEIGHTS
+    save_weights(weights, path, {"step": str(kept.step)})
+    card = BackboneCard(
+        **words.model_dump(exclude={"attribution"}),
+        attribution=words.attribution,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        weights=Weights(file=WEIGHTS, sha256=sha256_of(path), size_bytes=path.stat().st_size, dtype=store),
+        made_by=made_by,
+        measured=measurements(kept, measured_on),
+    )
+    write_card(card, folder / CARD)
+    return path
+
+
+def measurements(kept: Kept, data: str) -> tuple[Measurement, ...]:
+    """Validation figures as a card lists them; the score is their mean."""
+    rows = []
+    for name, value in kept.figures.items():
+        way, turn = name[:-1], name[-1]
+        if way in _ASKED:
+            more = f", then {int(turn) - 1} correcting clicks" if turn != "1" else ""
+            protocol = f"step {kept.step}; asked by {_ASKED[way]}{more}; mean over regions"
+        else:
+            protocol = f"step {kept.step}; mean over all ways to ask and all rounds; decided the step"
+        rows.append(Measurement(metric="Dice", value=value, data=data, protocol=protocol))
+    return tuple(rows)
+
+
+def hardware(processes: int) -> str:
+    """Processor or accelerator of this machine, times the number of processes."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        name = f"{platform.processor() or platform.machine()} CPU, {os.cpu_count()} cores"
+    return f"{processes} x {name}"

@@ -1,0 +1,77 @@
+"""How good a general model is on regions it never learnt from, for each way to prompt and each correction."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from sam_moe.errors import ConfigError
+from sam_moe.sam3d.model import SamMed3D
+from sam_moe.sam3d.normalise import Normalisation
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.training.general import PromptedLoss, Regions, dice_of
+from sam_moe.training.sources import Scan
+
+WAYS = ("click", "corners", "mask")
+ROUNDS = 3
+_BATCH = 8
+
+
+class Validation:
+    """Mean Dice of given weights on fixed regions, always the same and always asked the same.
+
+    Figures are named by way and number of prompts, `click1` to `mask3`; `score` is their mean (ours). Scans
+    are read when the first figures are wanted.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], list[Scan]],
+        sizes: Sizes,
+        regions: int,
+        normalisation: Normalisation = "mean",
+    ) -> None:
+        self.read, self.sizes, self.regions, self.normalisation = read, sizes, regions, normalisation
+        self.batch: dict[str, Tensor] | None = None
+
+    @torch.no_grad()
+    def __call__(self, weights: dict[str, Tensor]) -> dict[str, float]:
+        """Measure on the device that the weights lie on."""
+        device = next(iter(weights.values())).device
+        model = SamMed3D(self.sizes)
+        model.load_state_dict(weights)
+        loss, scores = PromptedLoss(model.to(device).eval(), ROUNDS, box_jitter=0.03), []
+        for start in range(0, self.regions, _BATCH):
+            image, target = (x[start : start + _BATCH].to(device) for x in self._regions())
+            _, seen = loss(image, target, torch.Generator().manual_seed(start))
+            found = torch.stack([dice_of(logits, target.repeat(len(WAYS), 1, 1, 1)) for logits in seen])
+            scores.append(found.view(ROUNDS, len(WAYS), -1).cpu())
+        mean = torch.cat(scores, dim=2).mean(dim=2)
+        figures = {
+            f"{way}{turn + 1}": round(float(mean[turn, column]), 4)
+            for turn in range(ROUNDS)
+            for column, way in enumerate(WAYS)
+        }
+        return {**figures, "score": round(float(mean.mean()), 4)}
+
+    def _regions(self) -> tuple[Tensor, Tensor]:
+        if self.batch is None:
+            scans = self.read()
+            if not scans:
+                raise ConfigError(
+                    "the validation part holds no structure to measure on. Name cases in the splits file, or "
+                    "set validation_crops to 0."
+                )
+            stream = Regions(
+                scans,
+                self.sizes.image_size,
+                7,
+                self.regions,
+                {},
+                0.0,
+                spoiled=False,
+                normalisation=self.normalisation,
+            )
+            self.batch = default_collate([stream[number] for number in range(self.regions)])
+        return self.batch["image"], self.batch["target"]
