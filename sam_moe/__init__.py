@@ -1,10 +1,14 @@
 """Promptable 3D medical image segmentation: one frozen model, many experts.
 
 The names below are imported when first asked for (PEP 562), so that `import sam_moe` starts without torch.
+From then on `import segment_anything` works also where its torchvision does not
+(`sam3d/segment_anything.py`).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from sam_moe.sam3d import segment_anything as _segment_anything
 
 if TYPE_CHECKING:
     from sam_moe.assemble import load
@@ -43,6 +47,9 @@ _HOMES = {
     "read": "sam_moe.space.files",
     "write_mask": "sam_moe.space.files",
 }
+
+
+_segment_anything.prepare()
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,6 @@ from sam_moe.cli.checkpoints import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.predict.manifest import versions
 from sam_moe.registry import default_folder
-from sam_moe.sam3d import segment_anything
 from sam_moe.space.files.header import available_memory_bytes
 
 _PACKAGES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "safetensors", "pydantic", "typer", "monai")
@@ -100,7 +99,7 @@ def _torchvision() -> str:
 
 def _sam() -> str:
     try:
-        segment_anything.load()
+        importlib.import_module("segment_anything")
     except Exception as error:
         return f"does not import ({type(error).__name__}: {error})"
     return "imports"

@@ -1,13 +1,17 @@
-"""Imports segment-anything also where torchvision is missing or broken, which its 2-D helpers alone need.
+"""Lets `import segment_anything` work also where torchvision, which its 2-D helpers need, does not import.
 
-Nothing in sam_moe computes with it: `transformer.py` is quicker (benchmarks/README.md), and the tests hold it
-against segment-anything's blocks. This door is for them and for those who use both: after `load()`, a plain
-plain `import segment_anything` works too.
+Nothing in sam_moe computes with it: `transformer.py` is quicker (benchmarks/README.md), and the tests hold
+it against segment-anything's blocks. The shim is for them and for those who use both: `import sam_moe` puts
+it in place.
 """
 
 import importlib
 import logging
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -20,15 +24,46 @@ _NEEDED = {
 }
 
 
-def load() -> ModuleType:
-    """Import segment-anything, with the real torchvision wherever that imports.
+def prepare() -> None:
+    """Stand by for an import of segment-anything; nothing is imported before.
 
-    Elsewhere stand-ins take torchvision's place for the moment of the import and are removed again, so that
-    what imports torchvision later meets the truth. The few helpers that would need it raise ImportError when
-    called (automatic mask generation, 2-D image resizing).
+    The real torchvision is used wherever it imports. Elsewhere stand-ins take its place for the moment of
+    the import and are removed again, so that what imports torchvision later meets the truth. The few
+    helpers that would need it raise ImportError when called (automatic mask generation, 2-D image resizing).
     """
-    if "segment_anything" in sys.modules:
-        return sys.modules["segment_anything"]
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(MetaPathFinder):
+    """Finds segment-anything where it lies, and has it loaded with a torchvision to import."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "segment_anything":
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(Loader):
+    def __init__(self, real: Loader) -> None:
+        self.real = real
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.real.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        with _some_torchvision():
+            self.real.exec_module(module)
+
+
+@contextmanager
+def _some_torchvision() -> Iterator[None]:
+    """The real torchvision, or stand-ins for as long as the block runs."""
     found = _torchvision_modules()
     try:
         for module, names in _NEEDED.items():
@@ -37,10 +72,11 @@ def load() -> ModuleType:
     except Exception as error:  # missing, or broken in any way: beside a CPU torch it raises RuntimeError
         _log.info("torchvision does not import (%s); its stand-ins serve segment-anything", error)
     else:
-        return importlib.import_module("segment_anything")
+        yield
+        return
     _replace_torchvision(_stand_ins())
     try:
-        return importlib.import_module("segment_anything")
+        yield
     finally:
         _replace_torchvision(found)
 

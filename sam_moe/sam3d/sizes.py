@@ -1,4 +1,4 @@
-"""How large a SAM-Med3D is: the one record that builds the network, read off a checkpoint or written in a card."""
+"""How large a SAM-Med3D is: the record that builds the network, read off a checkpoint or a card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

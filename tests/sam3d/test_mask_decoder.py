@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.segment_anything import load
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.transformer import TwoWayTransformer
 
@@ -34,7 +33,6 @@ def decoder() -> MaskDecoder:
 
 def theirs_of(ours: TwoWayTransformer, dim: int, depth: int, heads: int, mlp_dim: int) -> nn.Module:
     """segment-anything's transformer with our weights: the names are the same."""
-    load()
     from segment_anything.modeling import TwoWayTransformer as Theirs
 
     theirs = Theirs(depth, dim, heads, mlp_dim).double().eval()

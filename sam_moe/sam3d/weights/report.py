@@ -59,8 +59,7 @@ def compare(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> KeyR
     misfits = tuple(
         Misfit(name, _kind(state[name]), _kind(tensor))
         for name, tensor in expected.items()
-        if name in state
-        and (state[name].shape != tensor.shape or not state[name].is_floating_point())
+        if name in state and (state[name].shape != tensor.shape or not state[name].is_floating_point())
     )
     return KeyReport(
         len(expected),
