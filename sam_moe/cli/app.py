@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from sam_moe import __version__
-from sam_moe.cli.asked import AskedWrongly, PromptCommand, in_order
+from sam_moe.cli.asked import COMMAND_LINE, AskedWrongly, ListedByDefault, PromptCommand, in_order
 
 _EVERYWHERE = "With --debug, an error shows its traceback. Exit codes: 0 done, 1 failed, 2 asked wrongly."
 
@@ -15,7 +15,7 @@ _EVERYWHERE = "With --debug, an error shows its traceback. Exit codes: 0 done, 1
 app = typer.Typer(
     help="Promptable 3D segmentation: point at it, get it.", rich_markup_mode=None, epilog=_EVERYWHERE
 )
-checkpoints = typer.Typer(help="List the models, or show one.", invoke_without_command=True)
+checkpoints = typer.Typer(cls=ListedByDefault, help="List the models, or show one.")
 app.add_typer(checkpoints, name="checkpoints")
 
 Model = Annotated[
@@ -28,10 +28,11 @@ Model = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, for machines.")]
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         typer.echo(f"sam-moe {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -45,7 +46,6 @@ def _root(
 
 @app.command(cls=PromptCommand, epilog=_EVERYWHERE)
 def predict(
-    context: typer.Context,
     scan: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, or a folder of DICOM.", metavar="SCAN")],
     out: Annotated[Path, typer.Option(help="Mask to write: .nii.gz, .nii, .nrrd or .mha.", metavar="MASK")],
     point: Annotated[
@@ -88,6 +88,7 @@ def predict(
     mask, <mask>.run.json says what ran; --prompts <mask>.run.json asks the same again.
     """
     from sam_moe.cli.progress import Progress
+    from sam_moe.errors import PromptError
 
     typed = in_order(point or (), negative or (), box or ())
     if bool(typed) == (prompts is not None):
@@ -97,12 +98,14 @@ def predict(
         )
     prompt = _prompt(typed, mm) if typed else None
     with Progress(quiet=as_json) as tell:
-        tell("starting")
         from sam_moe.cli.loading import loaded
         from sam_moe.predict.command import Request, run
 
-        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *context.find_root().obj["words"]))
-        done = run(request, lambda: loaded(model, device, box_strategy), tell)
+        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()))
+        try:
+            done = run(request, lambda: loaded(model, device, box_strategy), tell)
+        except PromptError as error:
+            raise PromptError(_in_options(str(error))) from error
     typer.echo(json.dumps(done.as_json()) if as_json else str(done))
     if not as_json:
         typer.echo("\n".join(f"{what}: {path}" for what, path in done.files.items()), err=True)
@@ -141,12 +144,6 @@ def convert(
     typer.echo(f"Use it: sam-moe predict SCAN --point I J K --model {name} --out MASK", err=True)
 
 
-@checkpoints.callback()
-def _checkpoints(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        list_checkpoints()
-
-
 @checkpoints.command("list")
 def list_checkpoints(as_json: AsJson = False) -> None:
     """List the models, and whether their weights are here."""
@@ -172,8 +169,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Tell what is here and what would be used."""
     from sam_moe.cli.progress import Progress
 
-    with Progress(quiet=as_json) as tell:
-        tell("looking")
+    with Progress(quiet=as_json):
         from sam_moe.cli.doctor import examine
 
         found = examine()
@@ -196,7 +192,6 @@ def demo(
     from sam_moe.cli.progress import Progress
 
     with Progress() as tell:
-        tell("starting")
         from sam_moe.cli.demo import run
         from sam_moe.cli.loading import loaded
 
@@ -221,6 +216,11 @@ def pretrain(
     from sam_moe.training.recipes import pretrain as run
 
     typer.echo(str(run(recipe, change or [])))
+
+
+def _in_options(text: str) -> str:
+    """What the library advises, in the words of the command line."""
+    return text.replace("say space='mm'", "add --mm").replace("say space='voxel'", "leave out --mm")
 
 
 def _prompt(typed: list[Any], mm: bool) -> Any:

@@ -3,12 +3,15 @@
 import math
 import re
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+
+COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("COMMAND_LINE", default=())
 
 _NUMBERS = {
     "--point": ("I", "J", "K"),
@@ -44,7 +47,15 @@ class PromptCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Join the numbers of each prompt option into one word, then let typer read the words."""
-        return super().parse_args(ctx, list(_joined(args)))
+        return super().parse_args(ctx, list(_joined(args, ctx)))
+
+
+class ListedByDefault(TyperGroup):
+    """A group of verbs that lists what it is about when none of them is given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take nothing for `list`."""
+        return super().parse_args(ctx, args or ["list"])
 
 
 def in_order(point: Iterable[str], negative: Iterable[str], box: Iterable[str]) -> list[Typed]:
@@ -56,7 +67,7 @@ def in_order(point: Iterable[str], negative: Iterable[str], box: Iterable[str]) 
     return sorted(found)
 
 
-def _joined(args: list[str]) -> Iterable[str]:
+def _joined(args: list[str], context: Any) -> Iterable[str]:
     place = 0
     rest = list(args)
     while rest:
@@ -75,7 +86,7 @@ def _joined(args: list[str]) -> Iterable[str]:
         typed, surplus = rest[:count], given[count:]
         # A scan may have a number for a name: `--point 1 2 3 007`.
         if len(given) < count or (surplus and not Path(surplus[0]).exists()):
-            raise AskedWrongly(_complaint(option, given, rest))
+            raise AskedWrongly(_complaint(option, given, rest), context)
         yield f"{option}={place}:{' '.join(typed)}"
         place, rest = place + 1, rest[count:]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from sam_moe.cli.app import app
+from sam_moe.cli.asked import COMMAND_LINE
 from sam_moe.cli.progress import Remarks
 from sam_moe.errors import SamMoeError
 
@@ -20,13 +21,12 @@ _DEBUG = "--debug"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `sam-moe` with these words (by default those it was called with) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    COMMAND_LINE.set(tuple(words))
     debug = _take_debug(words)
-    remarks = Remarks(logging.DEBUG if debug else logging.WARNING)
-    logger = logging.getLogger("sam_moe")
+    remarks, logger = Remarks(), logging.getLogger("sam_moe")
     level = logger.level
     logger.addHandler(remarks)
-    if debug:
-        logger.setLevel(logging.DEBUG)
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
     try:
         return _run(words, debug)
     finally:
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str], debug: bool) -> int:
     try:
         code = typer.main.get_command(app).main(
-            words or ["--help"], prog_name="sam-moe", standalone_mode=False, obj={"words": words}
+            words or ["--help"], prog_name="sam-moe", standalone_mode=False
         )
         sys.stdout.flush()
         if code == INTERRUPTED:
@@ -75,9 +75,10 @@ def _usage(error: Exception) -> str | None:
     say = getattr(error, "format_message", None)
     if say is None or getattr(error, "exit_code", FAILED) != ASKED_WRONGLY:
         return None
-    text = str(say()).rstrip(".")
+    text = str(say())
     path = getattr(getattr(error, "ctx", None), "command_path", "sam-moe")
-    return f"{text[:1].lower()}{text[1:]}. See `{path} --help`."
+    stop = "" if text.endswith((".", "?")) else "."
+    return f"{text[:1].lower()}{text[1:]}{stop} See `{path} --help`."
 
 
 def _take_debug(words: list[str]) -> bool:

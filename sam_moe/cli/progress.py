@@ -4,7 +4,6 @@ import logging
 import sys
 import threading
 from types import TracebackType
-from typing import Self
 
 import typer
 
@@ -17,7 +16,7 @@ class Progress:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._stage = ""
-        self._live = None if quiet or not sys.stderr.isatty() else _Live()
+        self._live = None if quiet or not sys.stderr.isatty() else _Live("starting")
         self._timer: threading.Timer | None = None
 
     def __call__(self, stage: str, share: float = 0.0) -> None:
@@ -31,7 +30,7 @@ class Progress:
             self._timer.start()
         self._stage = stage
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(
@@ -49,7 +48,7 @@ class Progress:
 class _Live:
     """A spinner with the stage and its seconds, gone when done."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str) -> None:
         from rich.console import Console
         from rich.progress import Progress as Bars
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -57,8 +56,8 @@ class _Live:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         self._bars = Bars(*columns, console=Console(stderr=True), transient=True)
         self._bars.start()
-        self._stage = ""
-        self._task = self._bars.add_task("")
+        self._stage = stage
+        self._task = self._bars.add_task(stage)
 
     def show(self, stage: str, share: float) -> None:
         if stage != self._stage:
@@ -72,9 +71,10 @@ class _Live:
 
 
 class Remarks(logging.Handler):
-    """The library's warnings as lines on stderr, above the spinner where there is one."""
+    """What the library logs, as lines on stderr, above the spinner where there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, whatever line breaks the message has."""
         text = " ".join(record.getMessage().split())
-        typer.echo(f"sam-moe: {record.levelname.lower()}: {text}", err=True)
+        kind = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        typer.echo(f"sam-moe: {kind}{text}", err=True)

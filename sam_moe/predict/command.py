@@ -26,7 +26,6 @@ from sam_moe.predict.manifest import (
     read_prompts,
     target_record,
 )
-from sam_moe.predict.picture import overlay
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.scene import Scene
@@ -128,6 +127,8 @@ def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
     files = {"mask": str(request.out), "manifest": str(beside(request.out))}
     if request.overlay is not None:
         tell("drawing", 0.0)
+        from sam_moe.predict.picture import overlay  # matplotlib costs half a second, and few ask for it
+
         overlay(request.overlay, [_scene(predictor, predictions)])
         files["overlay"] = str(request.overlay)
     for name, found in predictions.items():

@@ -135,10 +135,10 @@ def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord
         name=name,
         label=label,
         voxels=prediction.voxels,
-        volume_ml=prediction.volume_ml,
+        volume_ml=round(prediction.volume_ml, 6),
         cached=prediction.cached,
-        latency_ms=prediction.latency_ms,
-        timings_ms=prediction.timings_ms,
+        latency_ms=round(prediction.latency_ms, 3),
+        timings_ms={stage: round(spent, 3) for stage, spent in prediction.timings_ms.items()},
         region=GridRecord.of(prediction.region),
     )
 

@@ -82,8 +82,8 @@ def turned(scene: Scene) -> Shown:
 
 
 def middle_of(shown: Shown) -> tuple[int, int, int]:
-    """The slices to show: where the target is largest; of nothing, those through the first prompt."""
-    found = _any([*shown.masks.values(), shown.truth])
+    """The slices to show: where the truth, or else the answer, is largest; of nothing, amid the prompts."""
+    found = _any([shown.truth]) if shown.truth is not None else _any(shown.masks.values())
     if found is not None:
         areas = (found.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
         x, y, z = (int(area.argmax()) for area in areas)

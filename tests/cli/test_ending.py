@@ -1,0 +1,91 @@
+"""How runs end: exit codes, one line for what went wrong, and no noise."""
+
+import os
+import signal
+
+import pytest
+
+
+def test_what_is_done_ends_with_0(sam_moe, cards):
+    ran = sam_moe("checkpoints", "list")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_without_a_word_it_shows_the_help(sam_moe):
+    ran = sam_moe()
+    assert ran.code == 0
+    assert ran.out.startswith("Usage: sam-moe ")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("predict", "sam-moe: missing argument 'SCAN'. See `sam-moe predict --help`.\n"),
+        ("predict s.nii --out m.nii", "sam-moe: no prompt. Show the target with --point I J K or"),
+        ("predict s.nii --point 1 2 3", "sam-moe: missing option '--out'. See"),
+        ("predict s.nii --out m.nii --pont 1 2 3", "sam-moe: no such option: --pont"),
+        ("predict s.nii --out m.nii --point 1 2", "sam-moe: --point takes three numbers"),
+        ("predict s.nii --out m.nii --box 1 1 1 1 2 2", "sam-moe: box from (1, 1, 1) to (1, 2, 2) is empty"),
+        ("predict s.nii --out m.nii --point 1 2 3 --prompts p.json", "both --prompts and points or boxes"),
+        ("predct", "sam-moe: no such command 'predct'"),
+        ("checkpoints show", "sam-moe: missing argument"),
+    ],
+)
+def test_what_was_asked_wrongly_ends_with_2_and_one_line(sam_moe, words, complaint):
+    ran = sam_moe(*words.split())
+    assert ran.code == 2
+    assert complaint in ran.err
+    assert "--help`." in ran.err
+    assert ran.err.count("\n") == 1
+    assert ran.out == ""
+
+
+def test_what_failed_ends_with_1_and_one_line(sam_moe, cards, tmp_path):
+    ran = sam_moe("predict", tmp_path / "none.nii", "--point", 1, 2, 3, "--out", tmp_path / "m.nii")
+    assert ran.code == 1
+    assert (
+        ran.err == f"sam-moe: {tmp_path}/none.nii: no such file or folder. Expected a scan; check the path.\n"
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_debug_anywhere_shows_the_trace_and_then_the_line(sam_moe, cards, place):
+    words = ["checkpoints", "show", "nothing"]
+    words.insert(place, "--debug")
+    ran = sam_moe(*words)
+    assert ran.code == 1
+    assert "Traceback (most recent call last)" in ran.err
+    assert ran.err.splitlines()[-1].startswith("sam-moe: no model with id 'nothing'")
+
+
+def test_what_nobody_foresaw_is_one_line_that_asks_for_a_report(sam_moe, cards, scan, tmp_path):
+    words = ["predict", scan, "--point", 24, 24, 24, "--out", tmp_path / "m.nii", "--device", "meta"]
+    ran = sam_moe(*words)
+    assert ran.code == 1
+    assert ran.remarks.startswith("sam-moe: internal error, ")
+    assert ran.remarks.endswith("please run again with --debug and report the trace\n")
+    assert ran.remarks.count("\n") == 1
+    assert "Traceback" in sam_moe(*words, "--debug").err
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_with_130_and_one_line(process, cards, tmp_path):
+    os.mkfifo(tmp_path / "scan.nii.gz")
+    words = ["predict", tmp_path / "scan.nii.gz", "--point", 1, 2, 3, "--out", tmp_path / "mask.nii.gz"]
+    running = process(*words)
+    with (tmp_path / "scan.nii.gz").open("wb"):  # waits until it is being read
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out, err) == (130, "", "sam-moe: interrupted\n")
+    assert not (tmp_path / "mask.nii.gz").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["--help"], ["checkpoints", "list"]])
+def test_a_reader_that_goes_away_is_met_with_silence(process, cards, words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    running = process(*words, stdout=writer)
+    os.close(writer)
+    _, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (1, "")
