@@ -36,7 +36,10 @@ def test_all_clicks_accumulate_and_the_last_logits_are_fed_back(model, embedding
     prompt = Prompt((Point(at((3, 20, 9)), space="mm"), Point(at((30, 2, 2)), positive=False, space="mm")))
     found = ask(model, embedding, REGION, prompt, "mask", previous)
     tokens = model.encode_prompt(
-        torch.tensor([[[3.0, 20.0, 9.0], [30.0, 2.0, 2.0]]]), torch.tensor([[1, 0]]), None, previous[None, None]
+        torch.tensor([[[3.0, 20.0, 9.0], [30.0, 2.0, 2.0]]]),
+        torch.tensor([[1, 0]]),
+        None,
+        previous[None, None],
     )
     torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-5, rtol=0)
 

@@ -14,7 +14,12 @@ GRID = Grid.around((0, 0, 0), (10, 10, 10), (1, 1, 2))
 
 
 def prediction(array, **more):
-    details = {"region": GRID, "model_id": "tiny", "cached": False, "timings_ms": {"encode": 30.0, "decode": 8.0}}
+    details = {
+        "region": GRID,
+        "model_id": "tiny",
+        "cached": False,
+        "timings_ms": {"encode": 30.0, "decode": 8.0},
+    }
     return Prediction(Volume(array, GRID), GRID, Prompt((Point((1, 1, 1)),)), **(details | more))
 
 

@@ -37,7 +37,7 @@ def test_a_mask_lies_on_the_scans_own_grid(predictor, scan):
     found = predictor.open(scan).predict(CLICK)
     assert found.mask.shape == scan.grid.shape and found.mask.dtype == torch.uint8
     assert found.probability.grid.same_as(scan.grid)
-    assert 0 <= found.probability.array.min() and found.probability.array.max() <= 1
+    assert found.probability.array.min() >= 0 and found.probability.array.max() <= 1
 
 
 def test_a_second_click_on_the_same_region_is_not_encoded_again(predictor, scan, encodings):

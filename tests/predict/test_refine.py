@@ -15,7 +15,11 @@ from sam_moe.space.volume import Volume, resample
 numbers = st.floats(-200, 200)
 
 
-@given(st.tuples(numbers, numbers, numbers), st.tuples(*[st.floats(0, 300)] * 3), st.tuples(numbers, numbers, numbers))
+@given(
+    st.tuples(numbers, numbers, numbers),
+    st.tuples(*[st.floats(0, 300)] * 3),
+    st.tuples(numbers, numbers, numbers),
+)
 def test_tiles_cover_the_box_well_inside_and_lie_on_one_lattice(low, size, anchor):
     box = np.array([low, np.add(low, size)])
     found = tiles(box, np.array(anchor), 32, 1.5)
@@ -47,7 +51,7 @@ def test_an_empty_coarse_mask_needs_no_refinement():
 
 
 def test_joined_regions_restore_what_every_region_agrees_on():
-    """Each region answers with the true target as it lies in the world: the joined answer must be that target."""
+    """Each region answers with the true target as it lies in the world, and so must the joined answer."""
     truth = Volume(torch.zeros(100, 40, 40), Grid.around((0, 0, 0), (100, 40, 40), (1.5, 1.5, 1.5)))
     truth.array[15:85, 12:28, 12:28] = 1
     asked = []
@@ -67,8 +71,15 @@ def test_joined_regions_restore_what_every_region_agrees_on():
     assert overlap > 0.95
     for region, prompt in asked:  # the user's click where it falls, else one inside the coarse mask
         holds = region.inside(region.index_of((-30, 0, 0)))
-        assert (prompt.points[0].at == (-30, 0, 0)) == holds
-        assert all(p.positive for p in prompt.points)
+        assert (prompt.points[0].at == (-30, 0, 0)) == holds and len(prompt.points) == 1
+        assert prompt.points[0].positive and len(prompt.boxes) == 1
+        inside = resample(rough().probability(), onto=region).array > 0.5
+        corners = region.index_of([prompt.boxes[0].start, prompt.boxes[0].stop])
+        assert inside.sum() == inside[_between(corners)].sum()  # the box holds what the coarse mask has there
+
+
+def _between(corners):
+    return tuple(slice(round(a + 0.5), round(b + 0.5)) for a, b in corners.T)
 
 
 def test_regions_without_any_of_the_mask_keep_the_coarse_answer():

@@ -16,7 +16,13 @@ from sam_moe.space.volume import Volume, resample
 
 PUBLIC = Preprocessing(region_voxels=128, spacing_mm=1.5, normalisation="positive")
 SMALL = Preprocessing(
-    region_voxels=64, spacing_mm=1.5, normalisation="mean", zoom_min=0.5, zoom_max=6, box_fill=0.6, click_zoom=1.5
+    region_voxels=64,
+    spacing_mm=1.5,
+    normalisation="mean",
+    zoom_min=0.5,
+    zoom_max=6,
+    box_fill=0.6,
+    click_zoom=1.5,
 )
 places = st.tuples(*[st.floats(-300, 300)] * 3)
 
@@ -65,7 +71,9 @@ def test_negative_points_alone_do_not_say_what_to_segment():
 
 
 def test_at_the_models_own_spacing_a_region_is_plain_interpolation(generator):
-    scan = Volume(torch.rand(40, 30, 20, generator=generator), Grid.around((0, 0, 0), (40, 30, 20), (0.7, 0.7, 2)))
+    scan = Volume(
+        torch.rand(40, 30, 20, generator=generator), Grid.around((0, 0, 0), (40, 30, 20), (0.7, 0.7, 2))
+    )
     region = region_at(np.zeros(3), Preprocessing(region_voxels=16, spacing_mm=1.5, normalisation="mean"), 1)
     assert torch.equal(cut(scan, region, 1.5, 0.0), resample(scan, onto=region).array)
 
