@@ -85,8 +85,7 @@ def refine(
 
 
 def _prompt_in(region: Grid, seen: Volume, prompt: Prompt) -> Prompt | None:
-    """The box of the coarse mask in a region and the clicks inside it, one of them positive; None without a
-    mask.
+    """The coarse mask's box in a region and the clicks inside, one of them positive; None without a mask.
 
     On validation cases this beat the clicks alone and the box alone (benchmarks/LOG.md).
     """
