@@ -212,10 +212,14 @@ def pretrain(
     """
     import logging
 
-    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
-    from sam_moe.training.recipes import pretrain as run
+    from sam_moe.cli.progress import Progress
 
-    typer.echo(str(run(recipe, change or [])))
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    with Progress() as tell:
+        from sam_moe.training.recipes import pretrain as run
+
+        made = run(recipe, change or (), lambda row: tell("training", row["step"] / row["steps"]))
+    typer.echo(str(made))
 
 
 def _in_options(text: str) -> str:

@@ -178,7 +178,9 @@ class Predictor:
         coarsest = finest * max(1.0, self.preprocessing.click_zoom)
         if self.whole_targets and answer.region.spacing_mm[0] > coarsest * 1.01:
             regions = plan(result, self.preprocessing.region_voxels, finest, self.refine_regions)
-            for number, joined in enumerate(refine(answer, world, regions, self._asked(timings)), start=1):
+            # Of an empty mask there is nothing to refine
+            finer = refine(answer, world, regions, self._asked(timings)) if regions else ()
+            for number, joined in enumerate(finer, start=1):
                 result = joined
                 self._tell("refining", number / len(regions))
         return _Turn(prompt, answer, result), cached

@@ -86,7 +86,8 @@ def middle_of(shown: Shown) -> tuple[int, int, int]:
     found = _any([shown.truth]) if shown.truth is not None else _any(shown.masks.values())
     if found is not None:
         areas = (found.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
-        x, y, z = (int(area.argmax()) for area in areas)
+        largest = (np.flatnonzero(area == area.max()) for area in areas)
+        x, y, z = (int(ties[len(ties) // 2]) for ties in largest)
         return x, y, z
     centre = _corners(shown.prompt).mean(axis=0) if len(shown.prompt) else np.array(shown.image.shape) / 2
     x, y, z = (int(np.clip(round(c), 0, n - 1)) for c, n in zip(centre, shown.image.shape, strict=True))

@@ -1,0 +1,70 @@
+"""Progress: silent when quick, one line a slow stage where no terminal is, live on a terminal."""
+
+import logging
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sam_moe.cli.progress import Progress, Remarks
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_quick_stages_say_nothing(capsys):
+    with Progress() as tell:
+        tell("reading")
+        tell("encoding", 0.5)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_a_stage_of_more_than_a_second_is_one_line_however_often_it_is_told(capsys):
+    with Progress() as tell:
+        tell("reading")
+        tell("refining", 0.1)
+        end = time.monotonic() + 1.6
+        while time.monotonic() < end:
+            tell("refining", 0.5)
+            time.sleep(0.05)
+        tell("writing")
+    assert capsys.readouterr().err == "refining …\n"
+
+
+@pytest.mark.slow
+def test_asked_for_json_it_keeps_quiet(capsys):
+    with Progress(quiet=True) as tell:
+        tell("refining")
+        time.sleep(1.2)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_on_a_terminal_the_stage_is_shown_and_wiped_away():
+    program = (
+        "import time\nfrom sam_moe.cli.progress import Progress\n"
+        "with Progress() as tell:\n    tell('encoding', 0.25); time.sleep(0.6)\n"
+    )
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], stderr=theirs, stdout=subprocess.PIPE, check=True, env=env
+    )
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "encoding 25%" in shown
+    assert shown.rstrip().endswith("\x1b[2K")  # the line is erased
+    assert done.stdout == b""
+
+
+def test_what_the_library_warns_of_is_one_line(capsys):
+    logger = logging.Logger("sam_moe.somewhere")
+    logger.addHandler(Remarks())
+    logger.warning("every voxel\nis %s", 3)
+    logger.info("step 3")
+    assert capsys.readouterr().err == "sam-moe: warning: every voxel is 3\nsam-moe: step 3\n"

@@ -1,0 +1,118 @@
+"""What the predict verb does: everything wrong is found before the work, and nothing is overwritten."""
+
+import json
+
+import pytest
+import torch
+
+from sam_moe.errors import FileError, PromptError
+from sam_moe.predict.command import Loaded, Request, run
+from sam_moe.predict.manifest import beside
+from sam_moe.prompts.prompt import Box, Point, Prompt
+from sam_moe.prompts.promptset import PromptCase, PromptSet, write
+from sam_moe.space.files import read, write_volume
+from sam_moe.space.phantom import ball
+
+MIDDLE = Prompt((Point((24, 24, 24)),))
+
+
+@pytest.fixture
+def scan(tmp_path, generator):
+    write_volume(tmp_path / "scan.nii.gz", ball(generator)[0])
+    return tmp_path / "scan.nii.gz"
+
+
+@pytest.fixture
+def load(predictor):
+    predictor.whole_targets = False
+    return lambda: Loaded(predictor, "a" * 64)
+
+
+def never():
+    raise AssertionError("the model was loaded although the request was wrong")
+
+
+def no_tell(stage, share):
+    pass
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_the_mask_is_written_in_the_format_of_its_suffix(scan, load, tmp_path, suffix):
+    out = tmp_path / f"mask{suffix}"
+    done = run(Request(scan, out, MIDDLE), load, no_tell)
+    mask = read(out)
+    assert torch.equal(mask.array, done.predictions["target"].mask)
+    assert mask.grid.same_as(read(scan).grid)
+    assert beside(out).is_file()
+
+
+def test_the_stages_are_told_in_order(scan, load, tmp_path):
+    told = []
+    request = Request(scan, tmp_path / "m.nii", MIDDLE, overlay=tmp_path / "m.png")
+    run(request, load, lambda stage, share: told.append(stage))
+    stages = ["loading the model", "reading the scan", "segmenting", "encoding", "writing", "drawing"]
+    assert list(dict.fromkeys(told)) == stages
+
+
+@pytest.mark.parametrize(
+    ("out", "overlay", "complaint"),
+    [
+        ("scan.nii.gz", None, "belongs to the scan"),
+        ("../{folder}/scan.nii.gz", None, "belongs to the scan"),
+        ("mask.jpg", None, "unknown kind of file"),
+        ("none/mask.nii.gz", None, "no such folder"),
+        ("mask.nii.gz", "none/p.png", "no such folder"),
+        ("mask.nii.gz", "p.jpg", "ends in .png"),
+    ],
+)
+def test_what_could_not_be_written_is_refused_before_the_work(scan, tmp_path, out, overlay, complaint):
+    before = files(tmp_path)
+    out = tmp_path / out.format(folder=tmp_path.name)
+    request = Request(scan, out, MIDDLE, overlay=overlay and tmp_path / overlay)
+    with pytest.raises(FileError, match=complaint):
+        run(request, never, no_tell)
+    assert files(tmp_path) == before
+
+
+def test_a_mask_is_not_put_among_the_files_of_a_dicom_series(tmp_path):
+    with pytest.raises(FileError, match="belongs to the scan"):
+        run(Request(tmp_path, tmp_path / "mask.nii.gz", MIDDLE), never, no_tell)
+
+
+def test_a_link_to_the_scan_is_the_scan(scan, tmp_path):
+    (tmp_path / "link.nii.gz").symlink_to(scan)
+    with pytest.raises(FileError, match="belongs to the scan"):
+        run(Request(scan, tmp_path / "link.nii.gz", MIDDLE), never, no_tell)
+
+
+def test_a_prompt_outside_the_scan_is_refused_before_the_work(scan, tmp_path):
+    with pytest.raises(PromptError, match="lies outside the volume"):
+        run(Request(scan, tmp_path / "m.nii", Prompt((Point((99, 0, 0)),))), never, no_tell)
+
+
+@pytest.mark.parametrize("whole_targets", [False, True])
+def test_a_target_that_is_not_found_is_warned_of(scan, load, tmp_path, caplog, whole_targets):
+    predictor = load().predictor
+    predictor.whole_targets = whole_targets
+    # Logits are products with this layer's output; a layer of zeros makes them 0, which is not yet 'inside'.
+    last = predictor.model.mask_decoder.output_hypernetworks_mlps[0].layers[-1]
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.zeros_(last.bias)
+    whole = Prompt((Box((0, 0, 0), (48, 48, 48)),))  # larger than a region
+    done = run(Request(scan, tmp_path / "m.nii.gz", whole), load, no_tell)
+    assert done.predictions["target"].voxels == 0
+    assert "nothing was found for target" in caplog.text
+
+
+def test_a_file_of_one_target_keeps_its_name_and_its_label(scan, load, tmp_path):
+    case = PromptCase.of("scan.nii.gz", {"spleen": MIDDLE}, {"spleen": 9})
+    write(PromptSet(name="one", cases=(case,)), tmp_path / "one.json")
+    done = run(Request(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "one.json"), load, no_tell)
+    assert read(tmp_path / "m.nii.gz").array.unique().tolist() == [0, 9]
+    assert json.loads((tmp_path / "m.labels.json").read_text()) == {"9": "spleen"}
+    assert str(done) == f"spleen  {done.predictions['spleen']}"
+    assert [target["label"] for target in done.as_json()["targets"]] == [9]

@@ -1,0 +1,106 @@
+"""The picture as it is written: its pixels, not our words about it."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from sam_moe.errors import FileError
+from sam_moe.predict.picture import overlay
+from sam_moe.predict.scene import Scene
+from sam_moe.prompts.prompt import Box, Point, Prompt
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume
+
+COLOURS = {
+    "outline": (0x56, 0xB4, 0xE9),
+    "positive": (0x33, 0xFF, 0x66),
+    "negative": (0xFF, 0x40, 0x40),
+    "box": (0xFF, 0xE1, 0x19),
+}
+
+
+def pixels_of(path, colour):
+    """Rows and columns, in the three panels, of pixels of nearly this colour."""
+    picture = matplotlib.image.imread(path)[:, :, :3] * 255
+    near = np.abs(picture - COLOURS[colour]).max(axis=2) < 40
+    near[:46] = near[490:] = False  # title and legend
+    return np.argwhere(near)
+
+
+@pytest.fixture
+def volume():
+    """Dark, 100 mm a side, in slices of 5 mm, with a bright cube in the patient's right front top."""
+    array = torch.full((100, 100, 20), 10.0)
+    array[0, 0, 0] = 0.0
+    array[60:80, 70:90, 14:18] = 100.0
+    return Volume(array, Grid.around((0, 0, 0), (100, 100, 20), (1, 1, 5)))
+
+
+@pytest.fixture
+def mask(volume):
+    return (volume.array > 50).to(torch.uint8)
+
+
+def test_right_is_on_the_left_front_and_top_are_up(volume, mask, tmp_path):
+    overlay(tmp_path / "p.png", [Scene(volume, {"answer": mask}, Prompt((Point((70, 80, 16)),)), "title")])
+    places = pixels_of(tmp_path / "p.png", "outline")
+    # Panels are 450 pixels wide; their middles lie at 225, 675 and 1125, and at 271 from the top.
+    for middle, panel in ((225, places[places[:, 1] < 450]), (1125, places[places[:, 1] >= 900])):
+        rows, columns = panel.mean(axis=0)
+        assert columns < middle  # right in the axial panel, front in the sagittal one
+        assert rows < 271
+    coronal = places[(places[:, 1] >= 450) & (places[:, 1] < 900)]
+    assert coronal[:, 1].mean() < 675
+    assert coronal[:, 0].mean() < 271
+
+
+def test_thick_slices_keep_their_proportions(volume, mask, tmp_path):
+    overlay(tmp_path / "p.png", [Scene(volume, {"answer": mask}, Prompt(), "title")])
+    places = pixels_of(tmp_path / "p.png", "outline")
+    for left in (0, 450, 900):  # 20 voxels of 1 mm, and 4 slices of 5 mm: a cube
+        panel = places[(places[:, 1] >= left) & (places[:, 1] < left + 450)]
+        height, width = np.ptp(panel, axis=0)
+        assert abs(height - width) <= 3
+        assert width > 60
+
+
+@pytest.mark.parametrize(
+    ("item", "colour"),
+    [
+        (Point((70, 80, 16)), "positive"),
+        (Point((70, 80, 16), positive=False), "negative"),
+        (Box((58, 68, 13), (82, 92, 19)), "box"),
+    ],
+)
+def test_each_kind_of_prompt_has_its_colour(volume, mask, tmp_path, item, colour):
+    overlay(tmp_path / "p.png", [Scene(volume, {"answer": mask}, Prompt((item,)), "title")])
+    assert len(pixels_of(tmp_path / "p.png", colour)) > 20
+    for other in {"positive", "negative", "box"} - {colour}:
+        assert len(pixels_of(tmp_path / "p.png", other)) == 0
+
+
+def test_a_prompt_in_other_slices_is_faint(volume, mask, tmp_path):
+    for name, depth in (("here", 16), ("elsewhere", 3)):
+        scene = Scene(volume, {"answer": mask}, Prompt((Point((70, 80, depth)),)), "title")
+        overlay(tmp_path / f"{name}.png", [scene])
+    here, elsewhere = (pixels_of(tmp_path / f"{name}.png", "positive") for name in ("here", "elsewhere"))
+    axial = [places[places[:, 1] < 450] for places in (here, elsewhere)]
+    assert len(axial[0]) > 20
+    assert len(axial[1]) == 0
+
+
+def test_an_empty_answer_without_a_prompt_is_drawn_too(volume, mask, tmp_path):
+    overlay(tmp_path / "p.png", [Scene(volume, {"answer": torch.zeros_like(mask)}, Prompt(), "nothing")])
+    assert len(pixels_of(tmp_path / "p.png", "outline")) == 0
+
+
+def test_scenes_are_drawn_below_each_other(volume, mask, tmp_path):
+    scene = Scene(volume, {"answer": mask}, Prompt(), "title", truth=mask)
+    overlay(tmp_path / "p.png", [scene, scene])
+    assert matplotlib.image.imread(tmp_path / "p.png").shape[:2] == (1080, 1350)
+
+
+def test_a_folder_that_is_not_there_is_named(volume, mask, tmp_path):
+    with pytest.raises(FileError, match="none/p.png: cannot be written"):
+        overlay(tmp_path / "none" / "p.png", [Scene(volume, {"answer": mask}, Prompt(), "title")])
