@@ -72,6 +72,9 @@ class Preprocessing(Record):
     zoom_max: float = Field(8.0, gt=0, description="Greatest factor on spacing_mm.")
     box_fill: float = Field(0.9, gt=0, le=1, description="Share of the region a box may fill unzoomed.")
     click_zoom: float = Field(1.0, gt=0, description="Factor on spacing_mm for a prompt without a box.")
+    refine_beyond: float = Field(
+        1.0, gt=0, description="Factor on spacing_mm beyond which an answer is refined with finer regions."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "Preprocessing":

@@ -175,7 +175,7 @@ class Predictor:
             answer, cached = self._follow(answer, world, cached, timings)
         result = answer.probability()
         finest = self.preprocessing.spacing_mm
-        coarsest = finest * max(1.0, self.preprocessing.click_zoom)
+        coarsest = finest * self.preprocessing.refine_beyond
         if self.whole_targets and answer.region.spacing_mm[0] > coarsest * 1.01:
             regions = plan(result, self.preprocessing.region_voxels, finest, self.refine_regions)
             # Of an empty mask there is nothing to refine
