@@ -27,10 +27,11 @@ def click_inside(
 ) -> Float[Tensor, "b 3"]:
     """One voxel of each mask: where most neighbours belong to it, blurred by `randomness` in [0, 1].
 
-    `depth` is the half width of the neighbourhood in pairs of voxels. An empty mask gives voxel (0, 0, 0);
-    the caller knows.
+    `depth` is the half width of the neighbourhood in pairs of voxels, less where the region is too small for
+    it. An empty mask gives voxel (0, 0, 0); the caller knows.
     """
     size = wanted.shape[-1]
+    depth = min(depth, (size // 2 - 1) // 2)
     x = F.avg_pool3d(wanted[:, None].float(), 2)
     for axis in range(3):
         kernel, pad = [1, 1, 1], [0, 0, 0]

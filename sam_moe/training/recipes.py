@@ -14,7 +14,7 @@ from sam_moe.config import Record, Settings, dump_settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.registry import Architecture, MadeBy, Preprocessing
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.training.card import CardRecipe, Store, hardware, ship
+from sam_moe.training.card import WEIGHTS, CardRecipe, Store, hardware, ship
 from sam_moe.training.general import PromptedLoss, Regions, fresh_model
 from sam_moe.training.loop import Schedule, train
 from sam_moe.training.runlog import Row, hours_of, read_rows
@@ -137,7 +137,7 @@ def pretrain(
         report,
     )
     processes = PartialState()  # Accelerate's; exists since `train` at the latest
-    path = recipe.run / "model.safetensors"
+    path = recipe.run / WEIGHTS
     if processes.is_main_process:
         log.info("shipping the weights of step %d of %d", kept.step, recipe.schedule.steps)
         per_step = recipe.schedule.batch_size * processes.num_processes
@@ -172,13 +172,9 @@ def _write_recipe(recipe: PretrainRecipe) -> None:
         except ConfigError as error:  # written by another version, or by hand: no reason not to go on
             log.warning("overwriting a recipe that is not understood: %s", error)
         else:
-            changed = [
-                key for key in PretrainRecipe.model_fields if getattr(before, key) != getattr(recipe, key)
-            ]
-            if changed:
-                log.warning(
-                    "going on in %s with another recipe; changed: %s", path.parent, ", ".join(changed)
-                )
+            keys = PretrainRecipe.model_fields
+            if changed := [key for key in keys if getattr(before, key) != getattr(recipe, key)]:
+                log.warning("going on in %s with changes to: %s", path.parent, ", ".join(changed))
     dump_settings(recipe, path)
 
 
@@ -196,8 +192,8 @@ def _scans(recipe: PretrainRecipe, part: str) -> list[Scan]:
         known = json.loads(found or "{}")
         if known.get("leave_out") != asked["leave_out"]:
             raise ConfigError(
-                f"{cache} was read with other structures left out, or it is not known with which, and there is "
-                f"no {data.folder} to read them again from. Bring the data, or a cache of this recipe."
+                f"{cache} was read with other structures left out, or none knows with which, and there is no "
+                f"{data.folder} to read them again from. Bring the data, or a cache made by this recipe."
             )
     elif found != json.dumps(asked):
         log.info("reading the %s part of %s", part, data.folder)

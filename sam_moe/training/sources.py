@@ -128,7 +128,8 @@ def canonical(volume: Volume) -> Volume:
     for axis, n in enumerate(order):
         turn[n, axis] = -1 if axis in flipped else 1
         turn[n, 3] = array.shape[axis] - 1 if axis in flipped else 0
-    return Volume(array, Grid(volume.grid.affine @ turn, tuple(array.shape)))
+    i, j, k = array.shape
+    return Volume(array, Grid(volume.grid.affine @ turn, (i, j, k)))
 
 
 def _whole_numbers(array: Tensor) -> Tensor:
@@ -163,7 +164,7 @@ def _label_names(dataset: dict[str, Any], case: dict[str, Any]) -> dict[int, str
 
 
 def write_cache(cases: list[dict[str, Any]], path: Path, origin: str = "") -> None:
-    """Write the cases as one safetensors file, whole or not at all; `origin` says what they were read from."""
+    """Write the cases as one safetensors file, whole or not at all; `origin` is what they were read from."""
     tensors, table = {}, []
     for number, case in enumerate(cases):
         for kind in ("image", "label"):

@@ -1,0 +1,81 @@
+"""A data folder of drawn patients, and a model small enough to be trained in a test."""
+
+import json
+from itertools import chain
+
+import pytest
+import torch
+
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.space.files import write_mask, write_volume
+from sam_moe.space.grid import Grid
+from sam_moe.space.phantom import ball
+from sam_moe.space.volume import Volume
+from sam_moe.training.sources import read_cache, read_folder, write_cache
+
+GRID = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
+
+SPLITS = {
+    "balls": {"train": ["a", "b"], "validation": ["c"], "test": ["d"]},
+    "maps": {"train": ["m"], "validation": [], "test": ["n"]},
+}
+
+
+def patient(seed, grid=GRID):
+    """A scan with a ball (1) and, in a corner of the body, a box of 3x4x5 voxels (2)."""
+    scan, mask = ball(torch.Generator().manual_seed(seed), grid)
+    labels = mask.array.clone()
+    labels[4:7, 4:8, 4:9] = 2
+    image = (scan.array - scan.array.min()).round().to(torch.int16)
+    return Volume(image, grid), Volume(labels, grid)
+
+
+@pytest.fixture
+def sizes():
+    return Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two sets, of scans and of label maps, beside splits.json."""
+    folder = tmp_path / "data"
+    for number, (name, parts) in enumerate(SPLITS.items()):
+        cases = []
+        (folder / name).mkdir(parents=True)
+        for case in sorted(chain.from_iterable(parts.values())):
+            scan, labels = patient(100 * number + ord(case))
+            entry = {"id": case, "label": f"{case}_label.nii.gz"}
+            write_mask(folder / name / entry["label"], labels.array, labels.grid, None)
+            if name == "balls":
+                entry["image"] = f"{case}.nii.gz"
+                write_volume(folder / name / entry["image"], scan)
+            cases.append(entry)
+        labels = {"ball": 1, "box": 2} if name == "balls" else "in words"
+        dataset = {"labels": labels, "cases": cases}
+        (folder / name / "dataset.json").write_text(json.dumps(dataset))
+    (tmp_path / "splits.json").write_text(json.dumps({"sets": SPLITS}))
+    return folder
+
+
+@pytest.fixture
+def splits(folder):
+    return folder.parent / "splits.json"
+
+
+@pytest.fixture
+def change():
+    """Makes a change in a JSON file: `change(path, lambda table: ...)`."""
+
+    def make(path, how):
+        table = json.loads(path.read_text())
+        how(table)
+        path.write_text(json.dumps(table))
+
+    return make
+
+
+@pytest.fixture
+def scans(folder, splits, tmp_path):
+    """The train part, through a cache."""
+    write_cache(read_folder(folder, splits), tmp_path / "train.safetensors")
+    return read_cache(tmp_path / "train.safetensors")

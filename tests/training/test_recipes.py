@@ -1,0 +1,168 @@
+"""From a recipe and a data folder to a model that `sam_moe.load` takes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import sam_moe
+from sam_moe.config import load_settings
+from sam_moe.errors import ConfigError
+from sam_moe.prompts.prompt import Box
+from sam_moe.registry import read_card
+from sam_moe.sam3d.weights import load_model, read_metadata, read_state
+from sam_moe.space.files import read
+from sam_moe.training.recipes import PretrainRecipe, pretrain
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def recipe(folder, splits, tmp_path, sizes):
+    """Makes a recipe's file, with changes to its groups."""
+    plain = {
+        "run": str(tmp_path / "run"),
+        "card": {"id": "run", "title": "Tiny", "licence": "Apache-2.0", "not_for": "Patients."},
+        "architecture": {**vars(sizes), "global_attn_indexes": [1]},
+        "preprocessing": {"region_voxels": 16, "spacing_mm": 3.0, "normalisation": "mean"},
+        "data": {"folder": str(folder), "splits": str(splits), "phantom_share": 0.2},
+        "schedule": {"steps": 6, "batch_size": 2, "warmup": 2, "save_every": 2},
+        "rounds": 2,
+        "validation_crops": 4,
+        "validate_every": 3,
+        "workers": 0,
+    }
+
+    def make(**changes):
+        table = {
+            k: {**v, **changes.get(k, {})} if isinstance(v, dict) else changes.get(k, v)
+            for k, v in plain.items()
+        }
+        table |= {k: v for k, v in changes.items() if k not in plain}
+        path = tmp_path / "my recipe.yaml"
+        path.write_text(yaml.safe_dump(table))
+        return path
+
+    return make
+
+
+@pytest.mark.slow
+def test_a_recipe_ends_in_a_model_that_answers(recipe, folder, sizes, tmp_path):
+    heard = []
+    path = pretrain(recipe(), ["seed=3"], heard.append)
+    run = tmp_path / "run"
+    assert path == run / "model.safetensors"
+    names = {"recipe.yaml", "log.jsonl", "model.safetensors", "best.safetensors", "card.json", "checkpoint"}
+    assert names <= {p.name for p in run.iterdir()}
+    assert load_settings(PretrainRecipe, run / "recipe.yaml").seed == 3
+    # the kept step is the one with the highest score in the log, and the card says so
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    scores = {row["step"]: row["score"] for row in rows if "score" in row}
+    assert list(scores) == [3, 6]
+    step = max(scores, key=scores.get)
+    card = read_card(run / "card.json")
+    assert read_metadata(path) == {"step": str(step)}
+    assert card.measured[-1].value == scores[step] and f"step {step};" in card.measured[-1].protocol
+    assert card.measured[0].data == "4 regions of the validation part of splits.json"
+    assert card.made_by.command == f"sam-moe pretrain '{tmp_path / 'my recipe.yaml'}' --set seed=3"
+    assert card.made_by.seeds == (3,) and card.made_by.data == ("balls", "maps")
+    assert card.made_by.hours == pytest.approx(sum(row["seconds"] for row in rows) / 3600, abs=1e-3)
+    assert [(row["step"], row["steps"]) for row in heard] == [(row["step"], 6) for row in rows]
+    # strictly the model, and it answers on a scan of the folder
+    best = read_state(run / "best.safetensors")
+    model = load_model(path, sizes)
+    assert all(torch.equal(v, best[k].half().float()) for k, v in model.state_dict().items())
+    scan = read(folder / "balls" / "c.nii.gz")
+    answer = sam_moe.load(run, device="cpu").open(scan).predict(Box((6, 5, 4), (18, 15, 12)))
+    assert answer.mask.shape == scan.array.shape and torch.isfinite(answer.probability.array).all()
+
+
+@pytest.mark.slow
+def test_started_again_it_goes_on_and_started_once_more_it_is_done(recipe, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(row):
+        if row["step"] == 3:
+            raise Stopped
+
+    whole = pretrain(recipe(run=str(tmp_path / "whole"))).read_bytes()
+    with pytest.raises(Stopped):
+        pretrain(recipe(), report=stop)
+    assert pretrain(recipe()).read_bytes() == whole
+    heard = []
+    assert pretrain(recipe(), report=heard.append).read_bytes() == whole and heard == []
+
+
+@pytest.mark.slow
+def test_without_validation_the_last_weights_are_shipped_in_full_precision_if_asked(recipe, tmp_path):
+    path = pretrain(recipe(store="float32", validation_crops=0, schedule={"steps": 2}))
+    card = read_card(path.with_name("card.json"))
+    assert card.measured == () and card.weights.dtype == "float32"
+    average = torch.load(tmp_path / "run" / "checkpoint" / "custom_checkpoint_0.pkl")
+    assert all(torch.equal(tensor, average[name]) for name, tensor in read_state(path).items())
+
+
+@pytest.mark.slow
+def test_what_is_left_out_later_is_not_learnt_from_an_old_cache(recipe, tmp_path, caplog):
+    short = {"schedule": {"steps": 1}, "validation_crops": 0}
+    pretrain(recipe(**short))
+    pretrain(recipe(**short, data={"leave_out": ["box"]}))
+    assert "going on in" in caplog.text and "changes to: data" in caplog.text
+    from sam_moe.training.sources import read_cache
+
+    assert [s.structures for s in read_cache(tmp_path / "run" / "train.safetensors")][:2] == [{1: "ball"}] * 2
+
+
+@pytest.mark.slow
+def test_a_cache_that_was_taken_along_needs_no_data_unless_it_holds_what_is_left_out(recipe, folder, splits):
+    import shutil
+
+    short = {"schedule": {"steps": 2}, "validation_crops": 0}
+    pretrain(recipe(**short), ["schedule.steps=1"])
+    shutil.rmtree(folder)
+    splits.unlink()
+    assert pretrain(recipe(**short)).is_file()
+    with pytest.raises(ConfigError, match=r"train\.safetensors was read with other structures left out"):
+        pretrain(recipe(**short, data={"leave_out": ["box"]}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides", "message"),
+    [
+        ({"validation_crop": 3}, [], r"validation_crop: unknown key; did you mean 'validation_crops'"),
+        (
+            {},
+            ["schedule.step=3"],
+            r"--set schedule\.step=3: schedule\.step: unknown key; did you mean 'steps'",
+        ),
+        ({}, ["preprocessing.region_voxels=32"], r"region_voxels 32 must equal architecture\.image_size 16"),
+        ({"architecture": {"corner_embeddings": False}}, [], r"corner_embeddings must be true"),
+        ({"architecture": {"patch_size": 2}}, [], r"patch_size 2 must be a multiple of 4"),
+        ({"card": {"id": "Not An Id"}}, [], r"card\.id: "),
+        ({}, ["store=int8"], r"store: "),
+        ({}, ["tracker=nonsense"], r"tracker 'nonsense' is not installed"),
+        ({}, ["data.folder=/nowhere"], r"there is no .*nowhere"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_says_why(recipe, changes, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        pretrain(recipe(**changes), overrides)
+
+
+def test_nothing_to_learn_is_refused(recipe):
+    with pytest.raises(ConfigError, match=r"the train part holds no structure to learn"):
+        pretrain(recipe(data={"leave_out": ["ball", "box", "label 1", "label 2"]}))
+
+
+def test_a_weight_for_a_set_that_is_not_there_is_warned_of(recipe, caplog):
+    pretrain(recipe(validation_crops=0, schedule={"steps": 1}, data={"weights": {"bals": 2.0}}))
+    assert "data.weights names sets without a case to learn from: bals" in caplog.text
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("checkpoints/*/recipe.yaml")), ids=lambda p: p.parent.name)
+def test_the_recipes_that_ship_can_be_followed(path):
+    recipe = load_settings(PretrainRecipe, path)
+    assert recipe.card.id == path.parent.name

@@ -1,0 +1,208 @@
+"""Labelled scans: the right cases and names, axes in RAS order, and a cache that gives back the same."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sam_moe.errors import ConfigError, GeometryError
+from sam_moe.space.files import write_mask, write_volume
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume
+from sam_moe.training.sources import cache_origin, canonical, read_cache, read_folder, write_cache
+
+CODES = ["RAS", "LPS", "LAS", "ASR", "IPL", "SRA", "PIR"]
+
+
+def grid_with(codes, shape=(4, 5, 6)):
+    """A grid whose stored axes grow to the given directions, 1, 2 and 3 mm apart."""
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for axis, code in enumerate(codes):
+        world = next(n for n, pair in enumerate(("RL", "AP", "SI")) if code in pair)
+        affine[world, axis] = (axis + 1) * (1 if code in "RAS" else -1)
+    affine[:3, 3] = (-7, 11, 13)
+    return Grid(affine, shape)
+
+
+def test_only_the_asked_part_is_read(folder, splits):
+    assert [c["name"] for c in read_folder(folder, splits)] == ["a", "b", "m"]
+    assert [c["name"] for c in read_folder(folder, splits, "validation")] == ["c"]
+
+
+def test_files_of_other_parts_are_not_even_opened(folder, splits):
+    for case in "cd":
+        (folder / "balls" / f"{case}.nii.gz").unlink()
+        (folder / "balls" / f"{case}_label.nii.gz").unlink()
+    assert len(read_folder(folder, splits)) == 3
+
+
+def test_a_case_is_its_label_its_image_from_the_minimum_and_its_names(folder, splits):
+    case = read_folder(folder, splits)[0]
+    assert case["structures"] == {1: "ball", 2: "box"}
+    assert (case["label"] == 2).nonzero().amin(0).tolist() == [4, 4, 4]
+    assert (case["label"] == 2).nonzero().amax(0).tolist() == [6, 7, 8]
+    assert case["spacing_mm"] == pytest.approx((2.0, 2.5, 3.0))
+    assert case["image"].dtype == torch.int16 and case["image"].min() == 0
+
+
+def test_a_set_whose_labels_are_described_in_words_has_numbers_for_names(folder, splits):
+    assert read_folder(folder, splits)[2]["structures"] == {1: "label 1", 2: "label 2"}
+    assert read_folder(folder, splits)[2]["image"] is None
+
+
+def test_what_a_case_calls_its_labels_goes_before_what_the_set_calls_them(folder, splits, change):
+    names = {"1": "left", "2": "right"}
+    change(folder / "balls" / "dataset.json", lambda d: d["cases"][1].update(label_names=names))
+    a, b, _ = read_folder(folder, splits)
+    assert (a["structures"], b["structures"]) == ({1: "ball", 2: "box"}, {1: "left", 2: "right"})
+
+
+def test_a_structure_is_left_out_by_its_name_in_all_sets_or_with_its_set_in_one(folder, splits, change):
+    change(folder / "maps" / "dataset.json", lambda d: d.update(labels={"ball": 1, "box": 2}))
+    everywhere = read_folder(folder, splits, leave_out=frozenset({"ball"}))
+    assert [c["structures"] for c in everywhere] == [{2: "box"}] * 3
+    once = read_folder(folder, splits, leave_out=frozenset({"maps/ball"}))
+    assert [c["structures"] for c in once] == [{1: "ball", 2: "box"}] * 2 + [{2: "box"}]
+
+
+def test_a_case_without_anything_left_is_not_kept(folder, splits):
+    kept = read_folder(folder, splits, leave_out=frozenset({"ball", "balls/box"}))
+    assert [c["name"] for c in kept] == ["m"]
+
+
+def test_a_name_to_leave_out_that_is_never_met_is_warned_of(folder, splits, caplog):
+    read_folder(folder, splits, leave_out=frozenset({"ball", "bal", "maps/label 1"}))
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning == "left out, but not met in the train part: bal"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda s: s["sets"].update(moons={"train": []}), r"the set moons, but there is no .*dataset\.json"),
+        (lambda s: s["sets"]["balls"]["train"].append("z"), r"names the case z of the set balls, but"),
+        (lambda s: s["sets"]["maps"].pop("train"), r"expected an entry 'train', found: validation, test"),
+        (lambda s: s.pop("sets"), r"expected an entry 'sets'"),
+    ],
+)
+def test_splits_that_do_not_fit_the_data_are_refused(folder, splits, change, break_it, message):
+    change(splits, break_it)
+    with pytest.raises(ConfigError, match=message):
+        read_folder(folder, splits)
+
+
+def test_splits_that_are_no_json_or_not_there_are_refused(folder, splits):
+    splits.write_text("{")
+    with pytest.raises(ConfigError, match=r"splits\.json: not readable as JSON"):
+        read_folder(folder, splits)
+    splits.unlink()
+    with pytest.raises(ConfigError, match=r"splits\.json: not readable"):
+        read_folder(folder, splits)
+
+
+def test_a_label_on_another_grid_than_its_image_is_refused(folder, splits):
+    shifted = Grid.around((9, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
+    write_mask(folder / "balls" / "a_label.nii.gz", torch.ones(24, 20, 16, dtype=torch.uint8), shifted, None)
+    with pytest.raises(GeometryError, match="not the same grid"):
+        read_folder(folder, splits)
+
+
+@pytest.mark.parametrize("codes", CODES)
+def test_voxels_stay_where_they_are_when_axes_are_brought_to_ras(codes):
+    grid = grid_with(codes)
+    volume = Volume(torch.arange(120).reshape(4, 5, 6), grid)
+    turned = canonical(volume)
+    assert turned.grid.axcodes == "RAS"
+    for index in np.ndindex(4, 5, 6):
+        there = np.rint(turned.grid.index_of(grid.world_of(index))).astype(int)
+        assert turned.array[tuple(there)] == volume.array[index]
+
+
+@pytest.mark.parametrize("codes", CODES[1:])
+def test_a_scan_stored_in_another_order_is_read_as_the_same_patient(folder, splits, codes):
+    plain = read_folder(folder, splits)[0]
+    affine, array = np.diag([2.0, 2.5, 3.0, 1.0]), plain["image"]
+    target = grid_with(codes, (2, 2, 2))
+    order = [next(n for n, pair in enumerate(("RL", "AP", "SI")) if code in pair) for code in codes]
+    flips = [axis for axis, code in enumerate(codes) if code not in "RAS"]
+    stored = {}
+    for kind in ("image", "label"):
+        stored[kind] = plain[kind].permute(order).flip(flips).contiguous()
+    direction = np.sign(target.affine[:3, :3]) @ np.diag([affine[o, o] for o in order])
+    matrix = np.eye(4)
+    matrix[:3, :3] = direction
+    grid = Grid(matrix, tuple(stored["image"].shape))
+    assert grid.axcodes == codes
+    write_volume(folder / "balls" / "a.nii.gz", Volume(stored["image"], grid))
+    write_mask(folder / "balls" / "a_label.nii.gz", stored["label"].to(torch.uint8), grid, None)
+    turned = read_folder(folder, splits)[0]
+    assert torch.equal(turned["label"], plain["label"]) and torch.equal(turned["image"], array)
+    assert turned["spacing_mm"] == pytest.approx(plain["spacing_mm"])
+
+
+def test_an_image_of_fractions_keeps_its_shades(folder, splits):
+    shades = torch.linspace(0, 1, 24)[:, None, None].expand(24, 20, 16).contiguous()
+    grid = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
+    write_volume(folder / "balls" / "a.nii.gz", Volume(shades, grid))
+    image = read_folder(folder, splits)[0]["image"]
+    assert len(image.unique()) == 24 and image.max() >= 4094
+
+
+def test_a_cache_gives_back_every_bit_with_halved_copies(folder, splits, tmp_path):
+    cases = read_folder(folder, splits)
+    write_cache(cases, tmp_path / "deep" / "c.safetensors", "origin")
+    scans = read_cache(tmp_path / "deep" / "c.safetensors")
+    assert cache_origin(tmp_path / "deep" / "c.safetensors") == "origin"
+    assert [(s.name, s.group) for s in scans] == [("a", "balls"), ("b", "balls"), ("m", "maps")]
+    for scan, case in zip(scans, cases, strict=True):
+        assert torch.equal(scan.labels, case["label"]) and scan.structures == case["structures"]
+        assert scan.spacings_mm[0] == tuple(case["spacing_mm"])
+    assert torch.equal(scans[0].levels[0], cases[0]["image"])
+    # 2.0 x 2.5 x 3.0 mm: halved until no axis is finer than 4 mm
+    assert scans[0].spacings_mm[1:] == ((4.0, 5.0, 6.0),)
+    blocks = cases[0]["image"].double().reshape(12, 2, 10, 2, 8, 2).mean(dim=(1, 3, 5))
+    assert torch.equal(scans[0].levels[1], blocks.floor().to(torch.int16))
+    assert scans[2].levels == ()
+
+
+def test_a_cache_that_cannot_be_written_whole_leaves_the_old_one(folder, splits, tmp_path):
+    path = tmp_path / "c.safetensors"
+    cases = read_folder(folder, splits)
+    write_cache(cases, path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        write_cache([{**cases[0], "structures": {1: object()}}], path)
+    broken = {**cases[0], "image": cases[0]["image"].to_sparse()}
+    with pytest.raises((ValueError, RuntimeError)):
+        write_cache([broken], path)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.glob("c.*")] == ["c.safetensors"]
+
+
+def test_there_is_no_origin_without_a_cache(tmp_path):
+    assert cache_origin(tmp_path / "none.safetensors") is None
+
+
+@given(st.integers(0, 2**31), st.integers(1, 5))
+def test_voxels_of_a_structure_are_where_its_label_is(seed, count):
+    from sam_moe.training.sources import Scan
+
+    labels = torch.randint(0, count + 1, (3, 4, 5), generator=torch.Generator().manual_seed(seed))
+    scan = Scan(
+        "s", "g", (), ((1.0, 1.0, 1.0),), labels.to(torch.int16), {v: str(v) for v in range(1, count + 1)}
+    )
+    found = torch.zeros_like(labels)
+    for value, index in scan.voxels.items():
+        found[tuple(index.long().T)] = value
+    assert torch.equal(found, labels)
+
+
+def test_what_is_written_beside_the_tensors_is_plain_json(folder, splits, tmp_path):
+    from safetensors import safe_open
+
+    write_cache(read_folder(folder, splits), tmp_path / "c.safetensors")
+    with safe_open(tmp_path / "c.safetensors", framework="pt") as file:
+        assert [c["name"] for c in json.loads(file.metadata()["cases"])] == ["a", "b", "m"]

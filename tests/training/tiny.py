@@ -1,0 +1,136 @@
+"""Trains a model of nothing but a name on phantoms: run by tests in fresh, killed and parallel processes.
+
+tiny.py train FOLDER STEPS      train, save at every step, print the SHA-256 of what was learnt
+tiny.py kill FOLDER STEPS       train, killed at every single file operation in turn; print a report
+tiny.py share FOLDER            one step in several processes; each leaves its gradients and weights
+"""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.training.general import PromptedLoss, Regions, fresh_model
+from sam_moe.training.loop import Schedule, train
+
+SIZES = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)
+CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
+
+
+def learn(folder, steps, batch_size=1, report=None):
+    """Train; returns a digest of the model, its average and all of the optimiser."""
+    torch.set_num_threads(1)
+    model = fresh_model(SIZES, 0)
+    stream = Regions([], 16, 1, 10**6, {}, 1.0)
+    schedule = Schedule(steps, batch_size, 3e-3, warmup=2, save_every=1, log_every=1, clip=1e9)
+    kept = train(PromptedLoss(model, 2), model, stream, schedule, folder, 1, report=report)
+    digest = hashlib.sha256()
+    for name, tensor in [*model.state_dict().items(), *kept.weights.items()]:
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    rows = [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    return f"{digest.hexdigest()} {rows}"
+
+
+def die(row):
+    """Die as by a kill when step 3 is reported, which is before it is saved."""
+    if row["step"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def child(work):
+    """Run in a copy of this process; returns its exit status, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def ended(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def until_operation(number, folder, work):
+    """Work until just before file operation `number` inside the folder, then be killed; none is exempt."""
+    seen = 0
+
+    def hook(event, args):
+        nonlocal seen
+        if event not in CHANGES or not args or not str(args[0]).startswith(str(folder)):
+            return
+        if event == "open" and not (isinstance(args[1], str) and set(args[1]) & set("wax")):
+            return
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    work()
+
+
+def kill(folder, steps):
+    """Two kills a run, at every operation and a drawn one, then to the end; and kills at drawn moments."""
+    folder.mkdir()
+    wanted, draw = learn(folder / "whole", steps), random.Random(0)
+    ends, killed, number = set(), 0, 0
+    while True:
+        number += 1
+        run = folder / str(number)
+        status = ended(child(lambda run=run, n=number: until_operation(n, run, lambda: learn(run, steps))))
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL, status
+        again = draw.randrange(1, 25)
+        status = ended(child(lambda run=run, n=again: until_operation(n, run, lambda: learn(run, steps))))
+        assert status in (0, -signal.SIGKILL), status
+        killed += 1 + (status != 0)
+        ends.add(learn(run, steps))
+    for moment in range(6):
+        run = folder / f"moment{moment}"
+        for _ in range(2):
+            pid = child(lambda run=run: learn(run, steps))
+            time.sleep(draw.uniform(0.02, 0.6))
+            os.kill(pid, signal.SIGKILL)
+            killed += ended(pid) != 0
+        ends.add(learn(run, steps))
+    print(json.dumps({"killed": killed, "operations": number - 1, "same": ends == {wanted}}))
+
+
+def share(folder):
+    """Three steps; the gradients of the first, and the weights after the last."""
+    first = []
+
+    def keep(optimiser, *_):
+        groups = optimiser.param_groups
+        first.append([p.grad.clone() for group in groups for p in group["params"]])
+
+    register_optimizer_step_pre_hook(keep)
+    end = learn(folder, 3, batch_size=2)
+    torch.save(
+        {"gradients": first[0], "end": end.split()[0]}, folder / f"rank{PartialState().process_index}.pt"
+    )
+
+
+if __name__ == "__main__":
+    verb, where = sys.argv[1], Path(sys.argv[2])
+    if verb == "train":
+        print(learn(where, int(sys.argv[3])))
+    elif verb == "stop":
+        learn(where, int(sys.argv[3]), report=die)
+    elif verb == "kill":
+        kill(where, int(sys.argv[3]))
+    else:
+        share(where)
