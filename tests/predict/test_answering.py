@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from sam_moe.errors import PromptError
 from sam_moe.predict.answering import Answer, ask, coarse
 from sam_moe.prompts import Box, Point, Prompt
-from sam_moe.sam3d.lowering import DRAWN_LOGIT, draw_box, lower_box
+from sam_moe.sam3d.lowering import lower_box
 from sam_moe.space.grid import Grid
 
 REGION = Grid.around((0, 0, 0), (32, 32, 32), (1.5, 1.5, 1.5))
@@ -53,19 +53,6 @@ def test_a_box_is_lowered_by_the_strategy_that_was_named(model, embedding, strat
     mask = torch.zeros(1, 1, 16, 16, 16) if lowered.mask is None else lowered.mask
     tokens = model.encode_prompt(lowered.points, lowered.labels, lowered.boxes, mask)
     torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-4, rtol=0)
-
-
-def test_corners_are_the_centres_of_the_first_and_last_voxel_and_center_lies_between():
-    voxels = torch.tensor([[[4.0, 6.0, 8.0], [12.0, 16.0, 24.0]]])
-    assert lower_box(voxels, "corners", 32, 16).boxes.tolist() == [[[4, 6, 8], [11, 15, 23]]]
-    assert lower_box(voxels, "center", 32, 16).points.tolist() == [[[7.5, 10.5, 15.5]]]
-
-
-def test_a_drawn_box_is_positive_inside_negative_outside_and_between_where_a_voxel_is_halved():
-    drawn = draw_box(torch.tensor([[[4.0, 6.0, 8.0], [12.0, 16.0, 25.0]]]), 32, 16)[0, 0]
-    assert drawn[2, 3, 4] == DRAWN_LOGIT and drawn[1, 3, 4] == -DRAWN_LOGIT
-    assert drawn[5, 7, 12] == 0  # k: voxels 24 and 25, of which the box holds one
-    assert (drawn == DRAWN_LOGIT).sum() == 4 * 5 * 8
 
 
 def test_a_prompt_without_items_has_no_answer(model, embedding):

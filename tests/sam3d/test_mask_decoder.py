@@ -40,44 +40,6 @@ def theirs_of(ours: TwoWayTransformer, dim: int, depth: int, heads: int, mlp_dim
     return theirs
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize(("batch", "tokens"), [(1, 7), (2, 5), (1, 40)])
-def test_the_two_way_transformer_is_segment_anythings(depth, batch, tokens):
-    ours = TwoWayTransformer(48, depth, num_heads=8, mlp_dim=64).double()
-    randomise(ours)
-    theirs = theirs_of(ours, 48, depth, 8, 64)
-    source, position, prompt = (
-        noise(batch, 48, 4, 16),
-        noise(1, 48, 4, 16, seed=2),
-        noise(batch, tokens, 48, seed=3),
-    )
-    expected = theirs(source, position.expand_as(source), prompt)
-    got = ours(source.flatten(2).transpose(1, 2), position.flatten(2).transpose(1, 2), prompt)
-    for a, b in zip(got, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
-
-
-def test_its_gradients_are_segment_anythings():
-    ours = TwoWayTransformer(48, 2, num_heads=8, mlp_dim=64).double()
-    randomise(ours)
-    theirs = theirs_of(ours, 48, 2, 8, 64)
-    source, position, prompt = (noise(1, 48, 4, 16, seed=s).requires_grad_() for s in (1, 2, 3))
-    prompt = noise(1, 7, 48, seed=4).requires_grad_()
-    out = ours(source.flatten(2).transpose(1, 2), position.flatten(2).transpose(1, 2), prompt)
-    expected = theirs(source, position, prompt)
-    weights = [noise(*x.shape, seed=5) for x in expected]
-    names = [name for name, _ in ours.named_parameters()]
-    a, b = (
-        torch.autograd.grad(
-            sum((x * w).sum() for x, w in zip(answer, weights, strict=True)),
-            [source, position, prompt, *(dict(network.named_parameters())[name] for name in names)],
-        )
-        for answer, network in ((out, ours), (expected, theirs))
-    )
-    for name, mine, other in zip(["source", "position", "prompt", *names], a, b, strict=True):
-        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}")
-
-
 def reference_logits(
     decoder: MaskDecoder, embedding: Tensor, dense_map: Tensor, sparse: Tensor, dense: Tensor
 ):

@@ -79,9 +79,7 @@ def test_a_loaded_model_does_not_change_with_its_file(tmp_path, state):
 def test_any_stored_precision_computes_in_fp32(tmp_path, state, dtype):
     stored = {name: tensor.to(dtype) for name, tensor in state.items()}
     save_weights(stored, tmp_path / "model.safetensors")
-    assert_holds(
-        load_model(tmp_path / "model.safetensors"), {name: t.float() for name, t in stored.items()}
-    )
+    assert_holds(load_model(tmp_path / "model.safetensors"), {name: t.float() for name, t in stored.items()})
 
 
 def distributed(state):
