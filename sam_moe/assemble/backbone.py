@@ -108,9 +108,7 @@ def _converted(entry: Entry) -> Entry:
             "model another id and rename its folder to match."
         )
     # The shipped card may have been corrected since: only the weights are taken from the kept one.
-    return dataclasses.replace(
-        entry, card=entry.card.model_copy(update={"weights": kept.weights}), path=path
-    )
+    return dataclasses.replace(entry, card=entry.card.model_copy(update={"weights": kept.weights}), path=path)
 
 
 def _check_file(path: Path, weights: Weights, card: Path) -> None:
