@@ -25,7 +25,7 @@ class Case:
 
 
 def general_cases(part: str, least_voxels: int = 40) -> Iterator[Case]:
-    """Every structure that the general model is for, in every case of a part; none that experts will learn."""
+    """Every structure that the general model is for, in every case of a part, but no expert's label."""
     splits = json.loads((ROOT / "benchmarks" / "splits.json").read_text(encoding="utf-8"))
     for name, parts in splits["sets"].items():
         folder = DATA / name

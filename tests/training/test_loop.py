@@ -112,10 +112,10 @@ def test_the_average_moves_quickly_at_first_and_then_by_its_decay():
 @pytest.mark.slow
 def test_a_small_model_learns_phantoms(sizes, tmp_path):
     model = fresh_model(sizes, 0)
-    plan = Schedule(120, 4, 3e-3, warmup=10, save_every=1000, log_every=10)
+    plan = Schedule(60, 4, 3e-3, warmup=5, save_every=1000, log_every=10)
     train(PromptedLoss(model, 2), model, Regions([], 16, 1, 10**6, {}, 1.0), plan, tmp_path, 1)
     losses = [row["loss"] for row in rows(tmp_path)]
-    assert sum(losses[-3:]) / 3 < 0.9 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_after_a_stop_the_next_start_ends_with_the_same_bits(tmp_path):
@@ -153,8 +153,9 @@ def test_a_fresh_process_goes_on_bit_for_bit(tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_any_file_operation_or_moment_a_run_ends_as_if_nothing_had_been(tmp_path):
-    found = json.loads(program("kill", tmp_path / "runs", 3))
-    assert found["same"] and found["operations"] > 15 and found["killed"] > found["operations"]
+    found = json.loads(program("kill", tmp_path / "runs", 2))
+    assert found["same"] and found["lost"] == 0
+    assert found["killed"] > 60 and found["between"] == 1
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -69,9 +70,14 @@ def until_operation(number, folder, work):
 
     def hook(event, args):
         nonlocal seen
-        if event not in CHANGES or not args or not str(args[0]).startswith(str(folder)):
+        if event not in CHANGES:
             return
-        if event == "open" and not (isinstance(args[1], str) and set(args[1]) & set("wax")):
+        inside = str(args[0]).startswith(str(folder)) or event in (
+            "os.remove",
+            "os.rmdir",
+        )  # relative in rmtree
+        writes = event != "open" or (isinstance(args[1], str) and bool(set(args[1]) & set("wax")))
+        if not (inside and writes):
             return
         seen += 1
         if seen == number:
@@ -81,32 +87,51 @@ def until_operation(number, folder, work):
     work()
 
 
+def killed_at(number, run, steps):
+    """Train, killed just before file operation `number`; returns whether it came that far."""
+    status = ended(child(lambda: until_operation(number, run, lambda: learn(run, steps))))
+    assert status in (0, -signal.SIGKILL), status
+    return status != 0
+
+
+def saved(run):
+    """The step that a run would go on from."""
+    found = [run / name / "step.json" for name in ("checkpoint", "checkpoint.old")]
+    return next((json.loads(path.read_text())["step"] for path in found if path.is_file()), 0)
+
+
 def kill(folder, steps):
-    """Two kills a run, at every operation and a drawn one, then to the end; and kills at drawn moments."""
+    """Kills at every operation, a second one somewhere after it, then to the end; kills at drawn moments.
+
+    Where the first kill came between the renames, which leaves only the old checkpoint, the second one
+    comes at every operation too.
+    """
     folder.mkdir()
     wanted, draw = learn(folder / "whole", steps), random.Random(0)
-    ends, killed, number = set(), 0, 0
-    while True:
+    ends, killed, number, between, lost = set(), 0, 1, 0, 0
+    while killed_at(number, run := folder / str(number), steps):
+        only_old = (run / "checkpoint.old").exists() and not (run / "checkpoint").exists()
+        between += only_old
+        for second in range(1, 100) if only_old else [draw.randrange(1, 20)]:
+            copy = folder / f"{number}-{second}"
+            if run.exists():
+                shutil.copytree(run, copy)
+            again = killed_at(second, copy, steps)
+            killed += 1 + again
+            lost += saved(copy) < saved(run)
+            ends.add(learn(copy, steps))
+            if not again:
+                break
         number += 1
-        run = folder / str(number)
-        status = ended(child(lambda run=run, n=number: until_operation(n, run, lambda: learn(run, steps))))
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL, status
-        again = draw.randrange(1, 25)
-        status = ended(child(lambda run=run, n=again: until_operation(n, run, lambda: learn(run, steps))))
-        assert status in (0, -signal.SIGKILL), status
-        killed += 1 + (status != 0)
-        ends.add(learn(run, steps))
-    for moment in range(6):
+    for moment in range(4):
         run = folder / f"moment{moment}"
         for _ in range(2):
             pid = child(lambda run=run: learn(run, steps))
-            time.sleep(draw.uniform(0.02, 0.6))
+            time.sleep(draw.uniform(0.02, 0.4))
             os.kill(pid, signal.SIGKILL)
             killed += ended(pid) != 0
         ends.add(learn(run, steps))
-    print(json.dumps({"killed": killed, "operations": number - 1, "same": ends == {wanted}}))
+    print(json.dumps({"killed": killed, "between": between, "lost": lost, "same": ends == {wanted}}))
 
 
 def share(folder):
