@@ -44,7 +44,7 @@ def main() -> None:
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)
         scan, truth = two_regions(generator, (card.region_voxels,) * 3, (spacing,) * 3)
-        mask = truth.array.numpy()
+        mask = truth.array.bool().numpy()
         compare("phantom, 1 click", scan, truth, centre_point(mask, truth.grid.spacing_mm))
         compare("phantom, box", scan, truth, box_around(mask))
     if DATA.is_dir():
