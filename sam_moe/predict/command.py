@@ -30,7 +30,7 @@ from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.scene import Scene
 from sam_moe.prompts.prompt import Prompt
-from sam_moe.space.files import fingerprint, read_header, suffix_of, write_mask
+from sam_moe.space.files import read_header, suffix_of, write_mask
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
     predictor.open(request.scan)
     scan = ScanRecord(
         path=str(request.scan),
-        fingerprint=fingerprint(predictor.scan),
+        fingerprint=predictor.scan_fingerprint,
         grid=GridRecord.of(predictor.scan.grid),
     )
     _compare_with_file(request, scan)

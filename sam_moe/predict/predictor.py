@@ -81,6 +81,11 @@ class Predictor:
         return self._scan
 
     @property
+    def scan_fingerprint(self) -> str:
+        """What the open scan is called by content (`space.files.fingerprint`)."""
+        return self._scan_key
+
+    @property
     def prompt(self) -> Prompt:
         """What was said so far about the current target."""
         return self._past[-1].prompt if self._past else Prompt()
