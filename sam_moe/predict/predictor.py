@@ -9,9 +9,10 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from sam_moe.errors import FileError, PromptError
+from sam_moe.errors import PromptError
 from sam_moe.predict.answering import Answer, Promptable, ask
 from sam_moe.predict.cache import EmbeddingCache
+from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.refine import plan, refine
 from sam_moe.predict.regions import covers, cut, region_at, region_for, touches_border
@@ -19,7 +20,7 @@ from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.normalise import normalise
-from sam_moe.space.files import fingerprint, read
+from sam_moe.space.files import fingerprint
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -92,15 +93,9 @@ class Predictor:
 
     def open(self, scan: Volume | str | Path) -> "Predictor":
         """Take up a scan, read from a file if it is a path; the history starts anew."""
-        volume = scan if isinstance(scan, Volume) else read(scan)
-        low, high = volume.array.min(), volume.array.max()
-        if not bool(high > low):
-            raise FileError(
-                f"every voxel of {'the scan' if isinstance(scan, Volume) else scan} is {low.item():g}. "
-                "Expected an image with contrast; check that this is the scan and not an empty mask."
-            )
+        volume, low = opened(scan)
         self._scan, self._scan_key = volume, fingerprint(volume)
-        self._floor = 0.0 if self.preprocessing.normalisation == "positive" else float(low)
+        self._floor = 0.0 if self.preprocessing.normalisation == "positive" else low
         self._past, self._future = [], []
         return self
 

@@ -42,13 +42,13 @@ _PAIRS = (".mhd", ".nhdr", ".hdr", ".img", ".raw")
 _LFS = b"version https://git-lfs"
 
 
-def read(path: str | Path, memory_limit_bytes: int | None = None) -> Volume:
+def read(path: str | Path, memory_limit_bytes: int | None = None, *, quiet: bool = False) -> Volume:
     """Read a scan or a label map: NIfTI, NRRD, MHA, or a DICOM series (its folder or one file of it).
 
     The array keeps the stored type where torch computes with it; unsigned 16 and 32 bits become int32 and
     int64, double precision and scaled values float32. The memory that reading takes is estimated from the
     header and compared with the limit (by default what this machine has available) before a voxel is read.
-    A constant image is read, with a warning in the log.
+    A constant image is read, with a warning in the log; `quiet` leaves that to a caller who refuses it.
 
     Raises:
         FileError, GeometryError: for everything that would make a wrong volume; one line, with the remedy.
@@ -66,7 +66,7 @@ def read(path: str | Path, memory_limit_bytes: int | None = None) -> Volume:
             f"{path}: not enough memory to read it. Expected {header.memory_bytes / 2**30:.2f} GiB to be "
             "free; crop or resample the scan."
         ) from error
-    _check_values(path, array)
+    _check_values(path, array, quiet)
     return Volume(torch.from_numpy(array), header.grid)
 
 
@@ -162,8 +162,8 @@ def _converted(header: Header, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.
     return out
 
 
-def _check_values(path: Path, array: Shaped[np.ndarray, "i j k"]) -> None:
-    """Refuse what is not finite; warn of an image that shows nothing."""
+def _check_values(path: Path, array: Shaped[np.ndarray, "i j k"], quiet: bool) -> None:
+    """Refuse what is not finite; warn of an image that shows nothing, unless told to be quiet."""
     parts = [array[:, :, k : k + _SLAB] for k in range(0, array.shape[2], _SLAB)]
     if array.dtype.kind == "f":
         nan = sum(int(np.isnan(part).sum()) for part in parts)
@@ -175,5 +175,5 @@ def _check_values(path: Path, array: Shaped[np.ndarray, "i j k"]) -> None:
                 "Expected finite numbers; replace them, for example by the value of air."
             )
     first = array[0, 0, 0]
-    if all((part == first).all() for part in parts):
+    if not quiet and all((part == first).all() for part in parts):
         logger.warning("%s: every voxel is %s; there is nothing to see in this image", path, first)
