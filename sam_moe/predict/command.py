@@ -26,8 +26,10 @@ from sam_moe.predict.manifest import (
     read_prompts,
     target_record,
 )
+from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.regions import check_positive
 from sam_moe.predict.scene import Scene
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.space.files import read_header, suffix_of, write_mask
@@ -90,12 +92,13 @@ def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
     targets, labels = _targets(request)
     header = read_header(request.scan)
     for prompt in targets.values():
+        check_positive(prompt)
         prompt.check_inside(header.grid.affine, header.grid.shape)
+    tell("reading the scan", 0.0)
+    volume, _ = opened(request.scan)
     tell("loading the model", 0.0)
     loaded = load()
-    predictor = loaded.predictor
-    tell("reading the scan", 0.0)
-    predictor.open(request.scan)
+    predictor = loaded.predictor.open(volume)
     scan = ScanRecord(
         path=str(request.scan),
         fingerprint=predictor.scan_fingerprint,

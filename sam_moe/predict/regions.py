@@ -24,13 +24,9 @@ def region_for(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
     click is the centre, unless later ones lie too far out for that; then all positive clicks are treated as
     a box.
     """
+    check_positive(prompt)
     spans = [np.stack([box.start, box.stop]) for box in prompt.boxes]
     positive = [np.array(point.at) for point in prompt.points if point.positive]
-    if not spans and not positive:
-        raise PromptError(
-            "a prompt of negative points alone does not say what to segment. "
-            "Add a positive point on the target or a box around it."
-        )
     if not spans:
         clicked = region_at(positive[0], preprocessing, preprocessing.click_zoom)
         if covers(clicked, prompt):
@@ -42,6 +38,15 @@ def region_for(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
     if not spans:
         zoom = max(zoom, preprocessing.click_zoom)
     return region_at((low + high) / 2, preprocessing, zoom)
+
+
+def check_positive(prompt: Prompt) -> None:
+    """Raise PromptError for a prompt of negative points alone."""
+    if not prompt.boxes and not any(point.positive for point in prompt.points):
+        raise PromptError(
+            "a prompt of negative points alone does not say what to segment. "
+            "Add a positive point on the target or a box around it."
+        )
 
 
 def region_at(centre_mm: Float[np.ndarray, "3"], preprocessing: Preprocessing, zoom: float) -> Grid:

@@ -1,5 +1,6 @@
 """What the predict verb does: everything wrong is found before the work, and nothing is overwritten."""
 
+import gzip
 import json
 
 import pytest
@@ -54,7 +55,7 @@ def test_the_stages_are_told_in_order(scan, load, tmp_path):
     told = []
     request = Request(scan, tmp_path / "m.nii", MIDDLE, overlay=tmp_path / "m.png")
     run(request, load, lambda stage, share: told.append(stage))
-    stages = ["loading the model", "reading the scan", "segmenting", "encoding", "writing", "drawing"]
+    stages = ["reading the scan", "loading the model", "segmenting", "encoding", "writing", "drawing"]
     assert list(dict.fromkeys(told)) == stages
 
 
@@ -92,6 +93,14 @@ def test_a_link_to_the_scan_is_the_scan(scan, tmp_path):
 def test_a_prompt_outside_the_scan_is_refused_before_the_work(scan, tmp_path):
     with pytest.raises(PromptError, match="lies outside the volume"):
         run(Request(scan, tmp_path / "m.nii", Prompt((Point((99, 0, 0)),))), never, no_tell)
+    with pytest.raises(PromptError, match="negative points alone"):
+        run(Request(scan, tmp_path / "m.nii", Prompt((Point((2, 2, 2), False),))), never, no_tell)
+
+
+def test_a_scan_that_cannot_be_read_whole_is_refused_before_the_model_is_loaded(scan, tmp_path):
+    (tmp_path / "cut.nii").write_bytes(gzip.decompress(scan.read_bytes())[:-1000])
+    with pytest.raises(FileError, match="truncated"):
+        run(Request(tmp_path / "cut.nii", tmp_path / "m.nii", MIDDLE), never, no_tell)
 
 
 @pytest.mark.parametrize("whole_targets", [False, True])
