@@ -71,10 +71,17 @@ class _Live:
 
 
 class Remarks(logging.Handler):
-    """What the library logs, as lines on stderr, above the spinner where there is one."""
+    """What the library logs, as lines on stderr, above the spinner where there is one; none of them twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line, whatever line breaks the message has."""
+        """Write one line, whatever line breaks the message has; a header is read more than once."""
         text = " ".join(record.getMessage().split())
+        if text in self._said:
+            return
+        self._said.add(text)
         kind = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         typer.echo(f"sam-moe: {kind}{text}", err=True)

@@ -62,9 +62,10 @@ def test_on_a_terminal_the_stage_is_shown_and_wiped_away():
     assert done.stdout == b""
 
 
-def test_what_the_library_warns_of_is_one_line(capsys):
+def test_what_the_library_warns_of_is_one_line_however_often_it_says_so(capsys):
     logger = logging.Logger("sam_moe.somewhere")
     logger.addHandler(Remarks())
     logger.warning("every voxel\nis %s", 3)
     logger.info("step 3")
+    logger.warning("every voxel is 3")
     assert capsys.readouterr().err == "sam-moe: warning: every voxel is 3\nsam-moe: step 3\n"
