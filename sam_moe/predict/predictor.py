@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, float], None]
 
+_NOTHING = "nothing was said: give at least one Point or Box."
+
 
 @dataclass(frozen=True)
 class _Turn:
@@ -64,10 +66,11 @@ class Predictor:
     ) -> None:
         self.model, self.preprocessing, self.model_id = model, preprocessing, model_id
         self.box_strategy, self.device = box_strategy, torch.device(device)
-        self.cache = cache or EmbeddingCache()
+        self.cache = EmbeddingCache() if cache is None else cache  # one that is still empty is false
         self.whole_targets, self.refine_regions = whole_targets, refine_regions
         self.progress = progress
-        self._encoder = encoder_fingerprint
+        # What an embedding depends on beside scan and region, so that a cache can be shared
+        self._encoder = f"{encoder_fingerprint or id(model)} {preprocessing} {self.device}"
         self._scan: Volume | None = None
         self._scan_key = ""
         self._floor = 0.0
@@ -101,20 +104,13 @@ class Predictor:
 
     def predict(self, *items: Item) -> Prediction:
         """Answer a new target's prompt: one or more points and boxes, in voxels or millimetres."""
-        self._past, self._future = [], []
-        return self.refine(*items)
+        return self._say(Prompt(items), None)
 
     def refine(self, *items: Item) -> Prediction:
         """Add items to the current target; the previous answer is fed back."""
         if not items:
-            raise PromptError("nothing was said: give at least one Point or Box.")
-        timings: dict[str, float] = {}
-        prompt = Prompt((*self.prompt, *items))
-        prompt.check_inside(self.scan.grid.affine, self.scan.grid.shape)
-        turn, cached = self._answer(prompt, self._past[-1] if self._past else None, timings)
-        self._past.append(turn)
-        self._future.clear()
-        return self._prediction(turn, cached, timings)
+            raise PromptError(_NOTHING)
+        return self._say(Prompt((*self.prompt, *items)), self._past[-1] if self._past else None)
 
     def undo(self) -> Prediction | None:
         """Take the last item back; None when nothing is left."""
@@ -143,6 +139,19 @@ class Predictor:
             best = torch.where(claimed, probability, best)
         names = dict(enumerate(targets, start=1))
         return LabelMap(labels, self.scan.grid, names, predictions)
+
+    def _say(self, prompt: Prompt, last: _Turn | None) -> Prediction:
+        """Answer a prompt that goes on from the last turn or from nothing; a refused one changes nothing."""
+        if not len(prompt):
+            raise PromptError(_NOTHING)
+        prompt.check_inside(self.scan.grid.affine, self.scan.grid.shape)
+        timings: dict[str, float] = {}
+        start = perf_counter()
+        turn, cached = self._answer(prompt, last, timings)
+        timings["join"] = max(0.0, 1000 * (perf_counter() - start) - sum(timings.values()))
+        self._past = [*(self._past if last else ()), turn]
+        self._future = []
+        return self._prediction(turn, cached, timings)
 
     def _again(self) -> Prediction | None:
         if not self._past:

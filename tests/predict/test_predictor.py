@@ -1,12 +1,14 @@
 """From scan and clicks to masks on the scan's own voxels."""
 
 from itertools import permutations, product
+from time import perf_counter
 
 import numpy as np
 import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
+from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import Preprocessing
@@ -72,6 +74,27 @@ def test_a_new_scan_is_encoded_anew_and_the_first_one_is_remembered(predictor, g
     assert predictor.open(one).predict(CLICK).cached and len(encodings) == 2
 
 
+def test_a_cache_is_shared_by_those_who_would_encode_alike(model, preprocessing, scan, encodings):
+    cache = EmbeddingCache()
+    shared = {"cache": cache, "encoder_fingerprint": "e", "whole_targets": False}
+    Predictor(model, preprocessing, "mask", "one", **shared).open(scan).predict(CLICK)
+    assert len(cache) == len(encodings) == 1
+    again = Predictor(model, preprocessing, "mask", "two", **shared).open(scan).predict(CLICK)
+    assert again.cached and len(encodings) == 1
+    other = preprocessing.model_copy(update={"normalisation": "mean"})
+    Predictor(model, other, "mask", "three", **shared).open(scan).predict(CLICK)
+    assert len(encodings) == 2
+
+
+def test_the_latency_is_all_that_passed_joining_regions_included(predictor, generator):
+    predictor.open(two_regions(generator)[0])
+    start = perf_counter()
+    found = predictor.predict(Box((0, 0, 0), predictor.scan.grid.shape))
+    passed_ms = 1000 * (perf_counter() - start)
+    assert found.region.spacing_mm[0] > 1.5
+    assert 0.9 * passed_ms - 5 < found.latency_ms <= passed_ms
+
+
 def test_undo_and_redo_walk_along_the_clicks(predictor, scan):
     predictor.open(scan)
     first = predictor.predict(CLICK)
@@ -85,6 +108,17 @@ def test_undo_and_redo_walk_along_the_clicks(predictor, scan):
     predictor.undo()
     assert predictor.undo() is None and predictor.undo() is None
     assert predictor.redo().prompt == first.prompt
+
+
+def test_a_refused_prompt_leaves_the_target_and_its_history(predictor, scan):
+    predictor.open(scan)
+    first = predictor.predict(CLICK)
+    second = predictor.refine(Point((28, 20, 24)))
+    for bad in ((Point((99, 0, 0)),), (Point((24, 24, 24), positive=False),), ()):
+        with pytest.raises(PromptError):
+            predictor.predict(*bad)
+    assert predictor.prompt == second.prompt
+    assert predictor.undo().prompt == first.prompt
 
 
 def test_a_click_after_undo_forgets_what_was_undone(predictor, scan):
