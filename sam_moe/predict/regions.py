@@ -84,20 +84,36 @@ def cut(scan: Volume, region: Grid, spacing_mm: float, fill: float) -> Float[Ten
 
 
 def block_mean(scan: Volume, region: Grid, blocks: Int[np.ndarray, "3"]) -> Volume:
-    """Average the scan over whole blocks of voxels where the region can see them."""
-    size = np.minimum(blocks, scan.grid.shape)
-    corners = scan.grid.index_of(region.corners_mm) / size
-    whole = np.array(scan.grid.shape) // size
-    start = np.floor(corners.min(axis=0) - 1).clip(0, whole - 1).astype(int) * size
-    stop = np.ceil(corners.max(axis=0) + 1).clip(1, whole).astype(int) * size
-    stop = np.maximum(stop, start + size)
-    part = scan.array[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]].float()
+    """Average the scan over blocks of voxels where the region can see them.
+
+    Blocks are counted from the region's centre, not from the first stored voxel: a flipped scan has the same
+    ones. A block that reaches out of the scan repeats the scan's border there.
+    """
+    shape = np.array(scan.grid.shape)
+    size = np.minimum(blocks, shape)
+    edges = scan.grid.index_of(np.vstack([region.corners_mm, region.corners_mm.mean(axis=0)])) + 0.5
+    anchor = _nearest_edge(edges[-1], scan.grid)
+    seen = (edges[:-1] - anchor) / size  # in blocks from the anchor
+    least, most = np.floor(-anchor / size), np.ceil((shape - anchor) / size)
+    first = (np.floor(seen.min(axis=0)) - 1).clip(least, most - 1)
+    last = (np.ceil(seen.max(axis=0)) + 1).clip(first + 1, most)
+    start, stop = (anchor + first * size).astype(int), (anchor + last * size).astype(int)
+    inside = tuple(slice(a, b) for a, b in zip(start.clip(0), np.minimum(stop, shape), strict=True))
+    lacking = np.stack([(-start).clip(0), (stop - shape).clip(0)], axis=1)[::-1]  # F.pad: last axis first
+    part = F.pad(scan.array[inside].float()[None], lacking.ravel().tolist(), mode="replicate")
     i, j, k = size.tolist()
-    mean = F.avg_pool3d(part[None], (i, j, k))[0]
+    mean = F.avg_pool3d(part, (i, j, k))[0]
     affine = scan.grid.affine.copy()
     affine[:3, 3] = scan.grid.world_of(start + (size - 1) / 2)
     affine[:3, :3] *= size
     return Volume(mean, Grid(affine, (mean.shape[0], mean.shape[1], mean.shape[2])))
+
+
+def _nearest_edge(at: Float[np.ndarray, "3"], grid: Grid) -> Float[np.ndarray, "3"]:
+    """The voxel edge nearest to a place; of two equally near ones that to the right, front or top."""
+    columns = grid.affine[:3, :3]
+    sign = np.sign(columns[np.abs(columns).argmax(axis=0), range(3)])
+    return np.asarray(sign * np.floor((sign * at + 0.5).round(6)), dtype=np.float64)
 
 
 def touches_border(inside: Bool[Tensor, "l l l"], region: Grid, scan: Grid, share: float = 0.004) -> bool:
@@ -121,6 +137,15 @@ def deepest(inside: Tensor) -> Tensor | None:
     if not bool(inside.any()):
         return None
     x = inside.float()[None, None]
-    score = x + F.avg_pool3d(x, 3, 1, 1) + F.avg_pool3d(x, 9, 1, 4)
+    score = x + _neighbours(x, 3) / 3**3 + _neighbours(x, 9) / 9**3
     index = torch.argmax((score[0, 0] * inside).flatten())
     return torch.stack(torch.unravel_index(index, inside.shape))
+
+
+def _neighbours(x: Tensor, width: int) -> Tensor:
+    """How many voxels of a mask lie in the cube around each voxel: whole numbers, one axis after another."""
+    for axis in range(3):
+        kernel, margin = [1, 1, 1], [0, 0, 0]
+        kernel[axis], margin[axis] = width, width // 2
+        x = F.avg_pool3d(x, kernel, 1, margin, divisor_override=1)
+    return x
