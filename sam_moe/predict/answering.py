@@ -80,14 +80,24 @@ def ask(
 ) -> Answer:
     """Answer a prompt in millimetres on an encoded region.
 
-    All clicks accumulate. `previous` logits are fed back; at first there are none, which is zeros (never
-    the untrained `no_mask_embed`), or the drawn box where that is the strategy. Of several boxes `corners`
-    and `center` take the one around all of them, and `mask` draws each.
+    All clicks accumulate, but for those outside the region: no model learnt to hear them, and the negative
+    one far away says nothing new (ours). `previous` logits are fed back; at first there are none, which is
+    zeros (never the untrained `no_mask_embed`), or the drawn box where that is the strategy. Of several boxes
+    `corners` and `center` take the one around all of them, and `mask` draws each.
+
+    Raises:
+        PromptError: where nothing of the prompt lies in the region.
     """
     sizes, device = model.sizes, embedding.device
     local = prompt.map(np.linalg.inv(region.affine), "voxel")
-    points = [p.at for p in local.points]
-    labels = [int(p.positive) for p in local.points]
+    clicks = [p for p in local.points if region.inside(p.at)]
+    if not (clicks or local.boxes):
+        raise PromptError(
+            "nothing to answer: no point or box lies in the region. Give one there; points of one target lie "
+            "no farther apart than the largest region reaches."
+        )
+    points = [p.at for p in clicks]
+    labels = [int(p.positive) for p in clicks]
     corners: Tensor | None = None
     mask = previous
     if local.boxes:
@@ -102,8 +112,6 @@ def ask(
             mask = draw_box(boxes, sizes.image_size, sizes.low_res).amax(0)[0]
     if mask is None:
         mask = torch.zeros((sizes.low_res,) * 3)
-    if not points and corners is None:
-        raise PromptError("nothing to answer: give a point or a box.")
     tokens = model.encode_prompt(
         torch.tensor([points], dtype=torch.float32, device=device) if points else None,
         torch.tensor([labels], device=device) if points else None,

@@ -55,8 +55,18 @@ def test_a_box_is_lowered_by_the_strategy_that_was_named(model, embedding, strat
     torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-4, rtol=0)
 
 
+def test_a_click_outside_the_region_changes_nothing(model, embedding):
+    """Its Fourier features would be those of no place that the model ever saw."""
+    click, far = Point(at((3, 20, 9)), space="mm"), Point(at((3, 20, 70)), False, space="mm")
+    alone = ask(model, embedding, REGION, Prompt((click,)), "mask")
+    both = ask(model, embedding, REGION, Prompt((click, far)), "mask")
+    assert torch.equal(both.logits, alone.logits)
+    with pytest.raises(PromptError, match="no point or box lies in the region"):
+        ask(model, embedding, REGION, Prompt((far,)), "mask")
+
+
 def test_a_prompt_without_items_has_no_answer(model, embedding):
-    with pytest.raises(PromptError, match="give a point or a box"):
+    with pytest.raises(PromptError, match="nothing to answer"):
         ask(model, embedding, REGION, Prompt(), "mask")
 
 
