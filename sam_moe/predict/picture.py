@@ -174,11 +174,13 @@ def _name_edges(axes: Axes, plane: _Plane) -> None:
 
 
 def _scale_bar(axes: Axes, width_mm: float) -> None:
-    length = max(mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm <= width_mm / 4)
+    """A bar of 1, 2 or 5 times a power of ten, at most a quarter of the panel."""
+    ten = 10.0 ** np.floor(np.log10(width_mm / 4))
+    length = max(step * ten for step in (1, 2, 5) if step * ten <= width_mm / 4 * (1 + 1e-9))
     share = length / width_mm
     (line,) = axes.plot([0.03, 0.03 + share], [0.04, 0.04], transform=axes.transAxes, color="white", lw=2)
     line.set_path_effects(_EDGED)
-    _write(axes, 0.03, 0.055, f"{length} mm", fontsize=9)
+    _write(axes, 0.03, 0.055, f"{length:g} mm", fontsize=9)
 
 
 def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:

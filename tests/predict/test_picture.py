@@ -95,6 +95,14 @@ def test_an_empty_answer_without_a_prompt_is_drawn_too(volume, mask, tmp_path):
     assert len(pixels_of(tmp_path / "p.png", "outline")) == 0
 
 
+@pytest.mark.parametrize("spacing_mm", [0.001, 0.03, 40.0])
+def test_scans_of_any_size_get_a_scale_bar(volume, mask, tmp_path, spacing_mm):
+    """A micro-CT of three millimetres is narrower than four times the shortest bar of a millimetre."""
+    small = Volume(volume.array, Grid.around((0, 0, 0), volume.grid.shape, (spacing_mm,) * 3))
+    overlay(tmp_path / "p.png", [Scene(small, {"answer": mask}, Prompt(), "title")])
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
 def test_scenes_are_drawn_below_each_other(volume, mask, tmp_path):
     scene = Scene(volume, {"answer": mask}, Prompt(), "title", truth=mask)
     overlay(tmp_path / "p.png", [scene, scene])
