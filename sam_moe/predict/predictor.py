@@ -15,7 +15,7 @@ from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.refine import plan, refine
-from sam_moe.predict.regions import covers, cut, region_at, region_for, touches_border
+from sam_moe.predict.regions import covers, cut, holds_boxes, region_at, region_for, touches_border
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.lowering import BoxStrategy
@@ -179,6 +179,12 @@ class Predictor:
             region = last.answer.region
         else:
             region = region_for(world, self.preprocessing)
+            if not holds_boxes(region, world):
+                log.warning(
+                    "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
+                    self.model_id,
+                    region.extent_mm[0],
+                )
         answer, cached = self._ask(region, world, last.answer.fed_to(region) if last else None, timings)
         if self.whole_targets and not world.boxes:  # a box says how far the target reaches
             answer, cached = self._follow(answer, world, cached, timings)

@@ -67,6 +67,13 @@ def covers(region: Grid, prompt: Prompt) -> bool:
     return True
 
 
+def holds_boxes(region: Grid, prompt: Prompt) -> bool:
+    """Whether the boxes of a prompt in millimetres lie in the region, to a voxel."""
+    edges = np.array([end for box in prompt.boxes for end in (box.start, box.stop)]).reshape(-1, 3)
+    index = region.index_of(edges)
+    return bool(((index > -1.5) & (index < np.array(region.shape) + 0.5)).all())
+
+
 def cut(scan: Volume, region: Grid, spacing_mm: float, fill: float) -> Float[Tensor, "s s s"]:
     """Take the region's intensities from the scan.
 

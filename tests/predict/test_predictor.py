@@ -228,6 +228,17 @@ def test_a_large_target_is_followed_beyond_its_region(predictor, generator):
     assert wide.region.spacing_mm[0] > narrow.region.spacing_mm[0]
 
 
+def test_a_box_that_no_region_holds_is_warned_of(predictor, generator, caplog):
+    """The largest region spans 32 voxels of 1.5 mm, 8 times as coarse: 384 mm."""
+    rod = Grid.around((0, 0, 0), (400, 4, 4), (1, 1, 1))
+    predictor.open(Volume(torch.rand(rod.shape, generator=generator), rod))
+    predictor.whole_targets = False
+    predictor.predict(Box((10, 0, 0), (390, 4, 4)))
+    assert not caplog.text
+    predictor.predict(Box((0, 0, 0), (400, 4, 4)))
+    assert "larger than the largest region of random, 384 mm" in caplog.text
+
+
 def test_progress_is_told(predictor, scan):
     told = []
     predictor.progress = lambda stage, share: told.append((stage, share))
