@@ -75,7 +75,7 @@ def read_json(cls: type[R], path: Path | str, error_class: type[SamMoeError]) ->
     text = _read_text(Path(path), error_class)
     try:
         data = json.loads(text, object_pairs_hook=_without_duplicates)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter where brackets are nested too deep
         raise error_class(f"{path}: not readable as JSON: {_one_line(error)}") from error
     if "format" in cls.model_fields and isinstance(data, dict):
         known, found = cls.model_fields["format"].default, data.get("format")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from sam_moe.config import Settings, dump_settings, load_settings, nearest_first
+from sam_moe.config import Settings, dump_settings, load_settings, nearest_first, read_json
 from sam_moe.errors import ConfigError
 
 
@@ -121,3 +121,9 @@ def test_settings_cannot_be_changed_after_they_were_checked():
 def test_the_nearest_name_comes_first_and_all_are_kept():
     assert nearest_first("tny", ["general", "tiny", "sam-med3d-turbo"])[0] == "tiny"
     assert sorted(nearest_first("x", ["b", "a"])) == ["a", "b"]
+
+
+def test_json_nested_too_deep_is_an_error_of_the_file(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    with pytest.raises(ConfigError, match=r"deep\.json: not readable as JSON"):
+        read_json(Recipe, tmp_path / "deep.json", ConfigError)
