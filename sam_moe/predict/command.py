@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from sam_moe.config import write_json
-from sam_moe.errors import FileError
+from sam_moe.errors import FileError, PromptError
 from sam_moe.predict.manifest import (
     GridRecord,
     Manifest,
@@ -91,9 +91,14 @@ def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
     _check_paths(request)
     targets, labels = _targets(request)
     header = read_header(request.scan)
-    for prompt in targets.values():
-        check_positive(prompt)
-        prompt.check_inside(header.grid.affine, header.grid.shape)
+    for name, prompt in targets.items():
+        try:
+            check_positive(prompt)
+            prompt.check_inside(header.grid.affine, header.grid.shape)
+        except PromptError as error:
+            if request.prompts_file is None:
+                raise
+            raise PromptError(f"{request.prompts_file}: target {name!r}: {error}") from error
     tell("reading the scan", 0.0)
     volume, _ = opened(request.scan)
     tell("loading the model", 0.0)

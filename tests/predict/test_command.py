@@ -125,3 +125,10 @@ def test_a_file_of_one_target_keeps_its_name_and_its_label(scan, load, tmp_path)
     assert json.loads((tmp_path / "m.labels.json").read_text()) == {"9": "spleen"}
     assert str(done) == f"spleen  {done.predictions['spleen']}"
     assert [target["label"] for target in done.as_json()["targets"]] == [9]
+
+
+def test_of_several_targets_the_one_that_is_wrong_is_named(scan, tmp_path):
+    case = PromptCase.of("scan.nii.gz", {"spleen": MIDDLE, "liver": Prompt((Point((99, 0, 0)),))})
+    write(PromptSet(name="two", cases=(case,)), tmp_path / "two.json")
+    with pytest.raises(PromptError, match=r"two\.json: target 'liver': point \(99, 0, 0\)"):
+        run(Request(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "two.json"), never, no_tell)
