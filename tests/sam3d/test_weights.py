@@ -150,6 +150,13 @@ class DeclaredSafe:
     """Something another library declared safe to unpickle."""
 
 
+def test_a_pickle_that_torch_finds_odd_is_refused_without_remarks(tmp_path, recwarn):
+    (tmp_path / "odd.pth").write_bytes(pickle.dumps(print, protocol=4))
+    with pytest.raises(WeightsError):
+        read_state(tmp_path / "odd.pth")
+    assert not recwarn.list
+
+
 def test_what_others_declared_safe_is_refused_here_and_stays_declared(tmp_path, state):
     torch.save({"model_state_dict": state, "extra": DeclaredSafe()}, tmp_path / "x.pth")
     before = torch.serialization.get_safe_globals()

@@ -13,6 +13,7 @@ import pickle
 import re
 import tempfile
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -156,7 +157,8 @@ def _read_pickle(path: Path) -> Any:
     # Handed a path, torch takes that suffix for a safetensors file; handed a file, it maps nothing.
     mapped = zipfile.is_zipfile(path) and path.suffix != ".safetensors"
     try:
-        with _only_namespace(), path.open("rb") as file:
+        with _only_namespace(), path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on odd pickles: they are read or refused
             return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if refused := _REFUSED.search(str(error)):
