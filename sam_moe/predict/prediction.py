@@ -12,7 +12,7 @@ from sam_moe.errors import GeometryError
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.space.files import write_mask
 from sam_moe.space.grid import Grid
-from sam_moe.space.volume import Volume, resample
+from sam_moe.space.volume import Volume, resample, resample_seen
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,11 @@ class Prediction:
 
     @cached_property
     def mask(self) -> UInt8[Tensor, "i j k"]:
-        """1 where the probability exceeds one half."""
-        return (self.probability.array > 0.5).to(torch.uint8)
+        """1 where the probability exceeds one half; costs what the region does, however large the scan."""
+        mask = torch.zeros(self.grid.shape, dtype=torch.uint8)
+        part, where = resample_seen(self.answer, self.grid)
+        mask[where] = (part > 0.5).to(torch.uint8)
+        return mask
 
     @cached_property
     def voxels(self) -> int:

@@ -71,6 +71,21 @@ def resample(volume: Volume, onto: Grid, fill: float = 0.0, within: Grid | None 
     return Volume(_sample(volume, onto, _reach(volume.grid, onto, within), fill, torch.float32), onto)
 
 
+def resample_seen(volume: Volume, onto: Grid) -> tuple[Float[Tensor, "x y z"], tuple[slice, ...]]:
+    """The part of `resample` that the source reaches, and where in the target it lies; equal to the bit.
+
+    For a small region on a large scan it takes the memory and the time of the region alone (ours).
+    """
+    box = _reach(volume.grid, onto, None)
+    if box.empty:
+        box = _Box((0, 0, 0), (0, 0, 0))
+    shape = [b - a for a, b in zip(box.start, box.stop, strict=True)]
+    part = torch.zeros(shape, dtype=torch.float32, device=volume.array.device)
+    if not box.empty:
+        _fill_box(volume, onto, box, part, nearest=False)
+    return part, box.slices
+
+
 def resample_labels(volume: Volume, onto: Grid) -> Volume:
     """Take the nearest voxel's label at the voxel centres of another grid; 0 outside the source.
 
@@ -101,16 +116,21 @@ def _sample(
     out = make(onto.shape, dtype=interpolated or source.dtype, device=source.device)
     if fill not in (0, 1):
         out.fill_(fill)
-    if box.empty:
-        return out
+    if not box.empty:
+        _fill_box(volume, onto, box, out[box.slices], nearest=interpolated is None)
+    return out
+
+
+def _fill_box(volume: Volume, onto: Grid, box: _Box, part: Shaped[Tensor, "i j k"], nearest: bool) -> None:
+    """Write what the source has at the target's voxels in the box; `part` is that box of the target."""
+    source = volume.array.detach()
     matrix = onto.to(volume.grid)
     axes = _parallel_axes(matrix, onto.shape)
     if axes is None:
-        _sample_oblique(source, matrix, box, out, nearest=interpolated is None)
+        _sample_oblique(source, matrix, box, part, nearest)
     else:
         steps = [_Step.along(matrix[a, t], matrix[a, 3], source.shape[a], box, t) for t, a in enumerate(axes)]
-        _sample_separable(source.permute(axes), steps, out, nearest=interpolated is None)
-    return out
+        _sample_separable(source.permute(axes), steps, part, nearest)
 
 
 def _parallel_axes(matrix: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]) -> list[int] | None:
@@ -130,7 +150,7 @@ def _whole_parts(coordinate: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]
 
 @dataclass(frozen=True)
 class _Step:
-    """Where to look along one axis: target slices [start, stop), and the two source slices for each."""
+    """Where to look along one axis: slices [start, stop) of the box, and the two source slices for each."""
 
     scale: float
     start: int
@@ -144,7 +164,7 @@ class _Step:
         index = np.arange(box.start[axis], box.stop[axis])
         at = _whole_parts(scale * index + offset)
         inside = (at >= -0.5) & (at <= count - 0.5)
-        index, at = index[inside], at[inside].clip(0, count - 1)
+        index, at = index[inside] - box.start[axis], at[inside].clip(0, count - 1)
         # From the nearer neighbour towards the other: a mirrored axis then gives the same bits.
         near = np.floor(at + 0.5)
         far = (near + np.sign(at - near)).astype(np.int64)
@@ -209,7 +229,7 @@ def _gather(piece: Tensor, axis: int, index: Shaped[np.ndarray, " n"]) -> Tensor
 def _sample_oblique(
     source: Tensor, matrix: Float[np.ndarray, "4 4"], box: _Box, out: Tensor, nearest: bool
 ) -> None:
-    """Fill `out` inside the box, a few planes at a time; float64 coordinates keep large scans exact."""
+    """Fill `out`, the box of the target, in slabs; float64 coordinates keep large scans exact."""
     # Any strided array is read where it lies: a voxel's place in memory is a weighted sum of its indices.
     counts, strides = source.shape, source.stride()
     span = sum((n - 1) * s for n, s in zip(counts, strides, strict=True)) + 1
@@ -226,7 +246,7 @@ def _sample_oblique(
             (i[start : start + slab, None, None] + j[None, :, None]) + (k + matrix[a, 3])[None, None, :]
             for a, (i, j, k) in enumerate(tables)
         ]
-        region = out[box.slices][start : start + slab]
+        region = out[start : start + slab]
         inside = torch.ones(places[0].shape, dtype=torch.bool, device=source.device)
         for at, n in zip(places, counts, strict=True):
             at.mul_(_PARTS).round_().div_(_PARTS)

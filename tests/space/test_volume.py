@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from sam_moe.errors import GeometryError
 from sam_moe.space import volume as module
 from sam_moe.space.grid import Grid
-from sam_moe.space.volume import Volume, resample, resample_labels
+from sam_moe.space.volume import Volume, resample, resample_labels, resample_seen
 
 
 def plain(volume, onto, fill=0.0):
@@ -203,6 +203,21 @@ def test_only_the_needed_part_of_a_scan_is_converted(tilt):
     region = Grid.around(endless.grid.world_of((8000, 8000, 8000)), (16, 16, 16), (1.5, 1.5, 1.5))
     assert (resample(endless, region).array == 1).all()
     assert (resample_labels(endless, region).array == 1).all()
+
+
+@pytest.mark.parametrize("tilt", [0, 25])
+def test_what_is_seen_of_a_region_is_the_part_of_everything_to_the_bit(tilt):
+    rotated = np.eye(4)
+    rotated[:3, :3] = Rotation.from_euler("zx", [tilt, tilt / 2], degrees=True).as_matrix() * 0.9
+    rotated[:3, 3] = -30
+    region, scan = noise(REGION), Grid(rotated, (90, 80, 70))
+    everywhere = resample(region, scan).array
+    part, where = resample_seen(region, scan)
+    assert torch.equal(everywhere[where], part) and part.numel() < everywhere.numel()
+    everywhere[where] = 0
+    assert not everywhere.any()
+    far = Grid.around((9000, 0, 0), (4, 4, 4), (1, 1, 1))
+    assert resample_seen(region, far)[0].shape == (0, 0, 0)
 
 
 def test_a_scan_elsewhere_gives_only_fill():
