@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -193,11 +194,9 @@ class Predictor:
         coarsest = finest * self.preprocessing.refine_beyond
         if self.whole_targets and answer.region.spacing_mm[0] > coarsest * 1.01:
             regions = plan(result, self.preprocessing.region_voxels, finest, self.refine_regions)
-            # Of an empty mask there is nothing to refine
-            finer = refine(answer, world, regions, self._asked(timings)) if regions else ()
-            for number, joined in enumerate(finer, start=1):
-                result = joined
-                self._tell("refining", number / len(regions))
+            if regions:  # of an empty mask there is nothing to refine
+                tell = partial(self._tell, "refining")
+                result = refine(answer, world, regions, self._asked(timings), tell)
         return _Turn(prompt, answer, result), cached
 
     def _follow(

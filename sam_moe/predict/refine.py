@@ -1,6 +1,6 @@
 """A target larger than a region, at full resolution: overlapping regions laid over a coarse answer (ours)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -26,8 +26,7 @@ def tiles(
     They lie on a lattice through `anchor_mm`, so that a mask that grew a little finds its neighbours
     encoded already.
     """
-    edge = voxels * spacing_mm
-    stride = edge * (1 - _OVERLAP)
+    stride = round(voxels * (1 - _OVERLAP)) * spacing_mm  # whole voxels, so that tiles share theirs
     axes = []
     for (low, high), anchor in zip(inside_mm.T, anchor_mm, strict=True):
         # The tile at anchor + n * stride is responsible for half a stride to both sides.
@@ -54,13 +53,14 @@ def refine(
     prompt: Prompt,
     regions: list[Grid],
     answer: Callable[[Grid, Prompt, Tensor], Answer],
-) -> Iterator[Volume]:
-    """Ask each region again, told what the coarse answer saw there; yield the joined probability so far.
+    tell: Callable[[float], None],
+) -> Volume:
+    """Ask each region of a plan again, told what the coarse answer saw there; return the joined probability.
 
     Each region hears the coarse logits as its mask prompt, the coarse mask's box in it, the clicks that fall
     into it and, where none of them is positive, a click deep inside the coarse mask; regions without any of
     the mask keep the coarse answer. Answers are joined with weights that fall off towards the region's
-    border.
+    border. `tell` hears the share done.
     """
     seen = rough.probability()
     spacing = regions[0].spacing_mm[0]
@@ -70,18 +70,19 @@ def refine(
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = low + spacing / 2
     canvas = Grid(affine, (shape[0], shape[1], shape[2]))
-    background = resample(seen, onto=canvas).array
     total, weight = torch.zeros(canvas.shape), torch.zeros(canvas.shape)
-    for region in regions:
+    hat = _hat(regions[0].shape[0])
+    for number, region in enumerate(regions, start=1):
         local = _prompt_in(region, seen, prompt)
         if local is not None:
+            first = np.rint(canvas.index_of(region.world_of((0, 0, 0)))).astype(int)
+            i, j, k = (slice(a, a + n) for a, n in zip(first, region.shape, strict=True))
             result = answer(region, local, rough.fed_to(region)).probability()
-            hat = Volume(_hat(region.shape[0]), region)
-            placed = resample(Volume(result.array * hat.array, region), onto=canvas).array
-            total += placed
-            weight += resample(hat, onto=canvas).array
-        joined = torch.where(weight > 1e-3, total / weight.clamp(min=1e-3), background)
-        yield Volume(joined, canvas)
+            total[i, j, k] += result.array * hat
+            weight[i, j, k] += hat
+        tell(number / len(regions))
+    background = resample(seen, onto=canvas).array
+    return Volume(torch.where(weight > 0, total / weight.clamp(min=1e-9), background), canvas)
 
 
 def _prompt_in(region: Grid, seen: Volume, prompt: Prompt) -> Prompt | None:

@@ -24,7 +24,7 @@ def test_tiles_cover_the_box_well_inside_and_lie_on_one_lattice(low, size, ancho
     box = np.array([low, np.add(low, size)])
     found = tiles(box, np.array(anchor), 32, 1.5)
     centres = np.array([t.world_of([16, 16, 16]) for t in found])
-    stride = 32 * 1.5 * 0.625
+    stride = 20 * 1.5
     steps = (centres - anchor) / stride
     assert_allclose(steps, np.round(steps), atol=1e-6)
     for corner in np.stack(np.meshgrid(*box.T), axis=-1).reshape(-1, 3):
@@ -64,7 +64,9 @@ def test_joined_regions_restore_what_every_region_agrees_on():
 
     regions = plan(rough().probability(), 32, 1.5, most=200)
     click = Prompt((Point((-30.0, 0, 0), space="mm"),))
-    *_, joined = refine(rough(), click, regions, answer)
+    told = []
+    joined = refine(rough(), click, regions, answer, told.append)
+    assert told == [(n + 1) / len(regions) for n in range(len(regions))]
     assert joined.grid.spacing_mm == (1.5, 1.5, 1.5)
     found = resample(joined, onto=truth.grid).array > 0.5
     overlap = 2 * (found & truth.array.bool()).sum() / (found.sum() + truth.array.sum())
@@ -88,6 +90,6 @@ def test_regions_without_any_of_the_mask_keep_the_coarse_answer():
     def never(*_):
         raise AssertionError("nothing to ask there")
 
-    *_, joined = refine(rough(), Prompt((Point((0, 0, 0), space="mm"),)), [far], never)
+    joined = refine(rough(), Prompt((Point((0, 0, 0), space="mm"),)), [far], never, lambda share: None)
     expected = resample(rough().probability(), onto=joined.grid).array
     assert torch.equal(joined.array, expected)
