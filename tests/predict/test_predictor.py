@@ -179,6 +179,13 @@ def test_several_targets_give_one_map_and_the_more_probable_one_has_the_voxel(pr
     assert str(found).startswith("left: ") and len(str(found).splitlines()) == 2
 
 
+def test_targets_without_a_name_or_too_many_of_them_are_no_label_map(predictor, scan):
+    predictor.open(scan)
+    for targets in ({}, {str(n): Prompt((CLICK,)) for n in range(256)}):
+        with pytest.raises(PromptError, match="give 1 to 255 named prompts"):
+            predictor.predict_targets(targets)
+
+
 def test_the_reference_preprocessing_and_padding_are_kept_for_public_weights(model, predictor, scan):
     """Region of the scan at 1.5 mm, padded with 0, z-scored over voxels above 0; worked out here by hand."""
     seen = []
