@@ -1,4 +1,4 @@
-"""Labelled scans of a data folder, read once into one cache file that a bare training machine can take along.
+"""Labelled scans of a data folder, cut and coarsened to what is trained on; `cache.py` keeps them.
 
 A data folder holds sets; a set is `images/`, `labels/` and a `dataset.json` with `labels` (name: id; or per
 case `label_names`, id: name) and `cases` (`id`, `image`, `label`). A splits file says which cases may be
@@ -7,46 +7,32 @@ trained on.
 
 import json
 import logging
-import os
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
+from sam_moe.training.cache import Scan, cache_origin, read_cache, write_cache
+
+__all__ = ["Scan", "cache_origin", "canonical", "read_cache", "read_folder", "write_cache"]
+
+Spacing = tuple[float, float, float]
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Scan:
-    """One scan to learn from, axes in RAS order; halved copies serve coarse regions without aliasing.
-
-    `levels[n]` is the scan averaged over blocks of 2**n voxels and `spacings_mm[n]` its spacing; an axis
-    coarser than 4 mm is not averaged further. `image` values count from the scan's minimum. Without an
-    image (`levels` empty) it is a label map to synthesise images from.
-    """
-
-    name: str
-    group: str
-    levels: tuple[Tensor, ...]
-    spacings_mm: tuple[tuple[float, ...], ...]
-    labels: Tensor
-    structures: dict[int, str]
-
-    @cached_property
-    def voxels(self) -> dict[int, Tensor]:
-        """The indices (n, 3) of each structure's voxels, as int16."""
-        return {v: (self.labels == v).nonzero().to(torch.int16) for v in self.structures}
+# No region around a click reaches farther: half of 64 voxels of the coarsest that crops.CropRanges has there.
+MARGIN_MM = 144.0
+# Finer detail is seen by no region worth learning from at this size, and is averaged away.
+FINEST_MM = 1.5
 
 
 def read_folder(
@@ -54,8 +40,10 @@ def read_folder(
 ) -> list[dict[str, Any]]:
     """Read every case of one part of the split: arrays and names, axes in RAS order, images as int16.
 
-    Intensities count from the image's minimum; floats that span little are stretched first, as a region's
-    scale is normalised away. `leave_out` names structures by name or as 'set/name'.
+    What lies farther than `MARGIN_MM` from all that is learnt is cut off, and what is finer than `FINEST_MM`
+    is averaged. Intensities count from the whole image's minimum; where int16 would not hold them they are
+    stretched or squeezed, as a region's scale is normalised away. `leave_out` names structures by name or as
+    'set/name'.
 
     Raises:
         ConfigError: for a splits file or data folder that do not belong together.
@@ -97,13 +85,15 @@ def read_folder(
                 scan = read(folder / name / case["image"])
                 same_grid(scan.grid, label.grid)
                 image = _whole_numbers(canonical(scan).array)
+            numbers, spacing = labels.array.to(torch.int16), labels.grid.spacing_mm
+            image, numbers, spacing = learnt_from(image, numbers, spacing, structures)
             cases.append(
                 {
                     "name": case_id,
                     "set": name,
                     "image": image,
-                    "label": labels.array.to(torch.int16),
-                    "spacing_mm": labels.grid.spacing_mm,
+                    "label": numbers,
+                    "spacing_mm": spacing,
                     "structures": structures,
                 }
             )
@@ -133,13 +123,71 @@ def canonical(volume: Volume) -> Volume:
     return Volume(array, Grid(volume.grid.affine @ turn, (i, j, k)))
 
 
+def learnt_from(
+    image: Tensor | None, label: Tensor, spacing_mm: Spacing, structures: Collection[int]
+) -> tuple[Tensor | None, Tensor, Spacing]:
+    """The part of a case that regions around its structures can show, averaged to `FINEST_MM` or coarser."""
+    found = torch.isin(label, torch.tensor(sorted(structures), dtype=label.dtype)).nonzero()
+    part = []
+    for low, high, n, s in zip(found.amin(0), found.amax(0), label.shape, spacing_mm, strict=True):
+        margin = ceil(MARGIN_MM / s)
+        part.append(slice(max(0, int(low) - margin), min(n, int(high) + 1 + margin)))
+    label = label[tuple(part)]
+    image = image[tuple(part)] if image is not None else None
+    blocks = [_blocks(n, s) for n, s in zip(label.shape, spacing_mm, strict=True)]
+    if all(len(b) == b.shape[1] for b in blocks):
+        return image, label, spacing_mm
+    x, y, z = (s * b.shape[1] / len(b) for s, b in zip(spacing_mm, blocks, strict=True))
+    image = _averaged(image.float(), blocks).round().to(torch.int16) if image is not None else None
+    return image, _majority(label, blocks), (x, y, z)
+
+
+def _blocks(voxels: int, spacing_mm: float) -> Float[Tensor, "m n"]:
+    """Shares of an axis's voxels in fewer ones of `FINEST_MM` or slightly more, over the same length."""
+    fine = spacing_mm < 0.999 * FINEST_MM
+    fewer = max(1, int(voxels * spacing_mm / FINEST_MM + 1e-6)) if fine else voxels
+    edges = torch.arange(fewer + 1, dtype=torch.float64) * voxels / fewer
+    at = torch.arange(voxels)
+    overlap = torch.minimum(edges[1:, None], at + 1) - torch.maximum(edges[:-1, None], at)
+    return (overlap.clamp(min=0) * fewer / voxels).float()
+
+
+def _averaged(array: Tensor, blocks: list[Tensor]) -> Tensor:
+    for axis, share in enumerate(blocks):
+        array = torch.tensordot(share, array.movedim(axis, 0), dims=1).movedim(0, axis)
+    return array
+
+
+def _majority(label: Tensor, blocks: list[Tensor]) -> Tensor:
+    """The label that fills most of each block; the background, then the lower one, where two fill as much."""
+    best = _averaged((label == 0).float(), blocks)
+    winner = torch.zeros(best.shape, dtype=label.dtype)
+    for value in label.unique().tolist():
+        if value == 0:
+            continue
+        found = (label == value).nonzero()  # only its box is looked at
+        fine = [slice(int(a), int(b) + 1) for a, b in zip(found.amin(0), found.amax(0), strict=True)]
+        touched = [s[:, f].any(dim=1).nonzero()[:, 0] for s, f in zip(blocks, fine, strict=True)]
+        coarse = tuple(slice(int(t[0]), int(t[-1]) + 1) for t in touched)
+        shares = [s[c, f] for s, c, f in zip(blocks, coarse, fine, strict=True)]
+        share = _averaged((label[tuple(fine)] == value).float(), shares)
+        winner[coarse][share > best[coarse] + 1e-5] = value
+        best[coarse] = torch.maximum(best[coarse], share)
+    return winner
+
+
 def _whole_numbers(array: Tensor) -> Tensor:
-    """Intensities from the minimum on, as int16; floats that span less than 256 are stretched to 4095."""
-    low, high = array.float().min(), array.float().max()
-    counted = array.float() - low
-    if array.is_floating_point() and 0 < high - low < 256:
-        counted = counted * (4095 / (high - low))
-    return counted.clamp(0, 4095).to(torch.int16)
+    """Intensities from the minimum on, as int16.
+
+    Floats that span less than 256 are stretched to 4095, what spans more than 32767 is squeezed to that.
+    """
+    counted = array.float() - array.min().float()
+    span = float(counted.max())
+    if array.is_floating_point() and 0 < span < 256:
+        counted *= 4095 / span
+    elif span > 32767:
+        counted *= 32767 / span
+    return counted.to(torch.int16)
 
 
 def _json(path: Path) -> Any:
@@ -162,62 +210,3 @@ def _label_names(dataset: dict[str, Any], case: dict[str, Any]) -> dict[int, str
         return {int(v): str(name) for v, name in case["label_names"].items()}
     labels = dataset.get("labels")
     return {int(v): str(name) for name, v in labels.items()} if isinstance(labels, dict) else {}
-
-
-def write_cache(cases: list[dict[str, Any]], path: Path, origin: str = "") -> None:
-    """Write the cases as one safetensors file, whole or not at all; `origin` is what they were read from."""
-    tensors, table = {}, []
-    for number, case in enumerate(cases):
-        for kind in ("image", "label"):
-            if case[kind] is not None:
-                tensors[f"{number}.{kind}"] = case[kind].contiguous()
-        table.append({k: case[k] for k in ("name", "set", "spacing_mm", "structures")})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write at once
-    try:
-        save_file(tensors, temporary, metadata={"cases": json.dumps(table), "origin": origin})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def cache_origin(path: Path) -> str | None:
-    """What `write_cache` was told that the cases were read from, or None where there is no cache."""
-    if not path.is_file():
-        return None
-    with safe_open(path, framework="pt") as file:
-        return str((file.metadata() or {}).get("origin", ""))
-
-
-def read_cache(path: Path) -> list[Scan]:
-    """Read a cache file into memory, with its halved copies."""
-    scans = []
-    with safe_open(path, framework="pt") as file:
-        keys = set(file.keys())
-        for number, entry in enumerate(json.loads(file.metadata()["cases"])):
-            image = file.get_tensor(f"{number}.image") if f"{number}.image" in keys else None
-            levels, spacings = (
-                _halve(image, tuple(entry["spacing_mm"]))
-                if image is not None
-                else ((), (tuple(entry["spacing_mm"]),))
-            )
-            structures = {int(k): v for k, v in entry["structures"].items()}
-            label = file.get_tensor(f"{number}.label")
-            scans.append(Scan(entry["name"], entry["set"], levels, spacings, label, structures))
-    return scans
-
-
-def _halve(
-    image: Tensor, spacing: tuple[float, ...], coarsest_mm: float = 4.0
-) -> tuple[tuple[Tensor, ...], tuple[tuple[float, ...], ...]]:
-    levels, spacings = [image], [spacing]
-    while min(spacings[-1]) < coarsest_mm:
-        factor = [
-            2 if s < coarsest_mm and n > 3 else 1 for s, n in zip(spacings[-1], levels[-1].shape, strict=True)
-        ]
-        if factor == [1, 1, 1]:
-            break
-        pooled = F.avg_pool3d(levels[-1][None].float(), factor, factor, ceil_mode=False)[0]
-        levels.append(pooled.to(torch.int16))
-        spacings.append(tuple(s * f for s, f in zip(spacings[-1], factor, strict=True)))
-    return tuple(levels), tuple(spacings)

@@ -1,6 +1,4 @@
-"""Labelled scans: the right cases and names, axes in RAS order, and a cache that gives back the same."""
-
-import json
+"""Labelled scans: the right cases and names, axes in RAS order, cut and coarsened to what is trained on."""
 
 import numpy as np
 import pytest
@@ -12,7 +10,8 @@ from sam_moe.errors import ConfigError, GeometryError
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
-from sam_moe.training.sources import cache_origin, canonical, read_cache, read_folder, write_cache
+from sam_moe.training.crops import CropRanges
+from sam_moe.training.sources import FINEST_MM, MARGIN_MM, canonical, learnt_from, read_folder
 
 CODES = ["RAS", "LPS", "LAS", "ASR", "IPL", "SRA", "PIR"]
 
@@ -152,57 +151,63 @@ def test_an_image_of_fractions_keeps_its_shades(folder, splits):
     assert len(image.unique()) == 24 and image.max() >= 4094
 
 
-def test_a_cache_gives_back_every_bit_with_halved_copies(folder, splits, tmp_path):
-    cases = read_folder(folder, splits)
-    write_cache(cases, tmp_path / "deep" / "c.safetensors", "origin")
-    scans = read_cache(tmp_path / "deep" / "c.safetensors")
-    assert cache_origin(tmp_path / "deep" / "c.safetensors") == "origin"
-    assert [(s.name, s.group) for s in scans] == [("a", "balls"), ("b", "balls"), ("m", "maps")]
-    for scan, case in zip(scans, cases, strict=True):
-        assert torch.equal(scan.labels, case["label"]) and scan.structures == case["structures"]
-        assert scan.spacings_mm[0] == tuple(case["spacing_mm"])
-    assert torch.equal(scans[0].levels[0], cases[0]["image"])
-    # 2.0 x 2.5 x 3.0 mm: halved until no axis is finer than 4 mm
-    assert scans[0].spacings_mm[1:] == ((4.0, 5.0, 6.0),)
-    blocks = cases[0]["image"].double().reshape(12, 2, 10, 2, 8, 2).mean(dim=(1, 3, 5))
-    assert torch.equal(scans[0].levels[1], blocks.floor().to(torch.int16))
-    assert scans[2].levels == ()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32])
+def test_intensities_beyond_sixteen_bits_are_squeezed_not_cut_off(folder, splits, dtype):
+    shades = (torch.arange(24) * 5000 - 7)[:, None, None].expand(24, 20, 16).to(dtype).contiguous()
+    grid = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
+    write_volume(folder / "balls" / "a.nii.gz", Volume(shades, grid))
+    image = read_folder(folder, splits)[0]["image"]
+    steps = image[:, 0, 0].diff()
+    assert image.min() == 0 and image.max() == 32767 and steps.max() - steps.min() <= 1
 
 
-def test_a_cache_that_cannot_be_written_whole_leaves_the_old_one(folder, splits, tmp_path):
-    path = tmp_path / "c.safetensors"
-    cases = read_folder(folder, splits)
-    write_cache(cases, path)
-    before = path.read_bytes()
-    with pytest.raises(TypeError):
-        write_cache([{**cases[0], "structures": {1: object()}}], path)
-    broken = {**cases[0], "image": cases[0]["image"].to_sparse()}
-    with pytest.raises((ValueError, RuntimeError)):
-        write_cache([broken], path)
-    assert path.read_bytes() == before and [p.name for p in tmp_path.glob("c.*")] == ["c.safetensors"]
+def test_metal_in_a_ct_counted_from_its_padding_stays_brighter_than_bone(folder, splits):
+    hounsfield = torch.full((24, 20, 16), -3024, dtype=torch.int16)
+    hounsfield[8:16], hounsfield[16:] = 1500, 3071
+    grid = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
+    write_volume(folder / "balls" / "a.nii.gz", Volume(hounsfield, grid))
+    assert read_folder(folder, splits)[0]["image"].unique().tolist() == [0, 4524, 6095]
 
 
-def test_there_is_no_origin_without_a_cache(tmp_path):
-    assert cache_origin(tmp_path / "none.safetensors") is None
+def test_the_margin_is_what_a_region_around_a_click_at_the_border_shows():
+    assert 64 / 2 * CropRanges().click_spacing_mm[1] == MARGIN_MM
 
 
-@given(st.integers(0, 2**31), st.integers(1, 5))
-def test_voxels_of_a_structure_are_where_its_label_is(seed, count):
-    from sam_moe.training.sources import Scan
-
-    labels = torch.randint(0, count + 1, (3, 4, 5), generator=torch.Generator().manual_seed(seed))
-    scan = Scan(
-        "s", "g", (), ((1.0, 1.0, 1.0),), labels.to(torch.int16), {v: str(v) for v in range(1, count + 1)}
-    )
-    found = torch.zeros_like(labels)
-    for value, index in scan.voxels.items():
-        found[tuple(index.long().T)] = value
-    assert torch.equal(found, labels)
+def test_a_scan_is_cut_to_its_structures_and_the_margin():
+    label = torch.zeros(100, 10, 8, dtype=torch.int16)
+    label[40:45, 3:5, 2:4] = 7
+    label[0] = 9  # not learnt
+    image = torch.arange(100, dtype=torch.int16)[:, None, None].expand(100, 10, 8).contiguous()
+    # 144 mm are 29 voxels of 5 mm (28.8), 15 of 10 mm, and all there are of 30 mm
+    cut, numbers, spacing = learnt_from(image, label, (5.0, 10.0, 30.0), {7})
+    assert cut[:, 0, 0].tolist() == list(range(40 - 29, 45 + 29))
+    assert torch.equal(numbers, label[11:74]) and cut.shape == numbers.shape == (63, 10, 8)
+    assert spacing == (5.0, 10.0, 30.0)
 
 
-def test_what_is_written_beside_the_tensors_is_plain_json(folder, splits, tmp_path):
-    from safetensors import safe_open
+def test_a_fine_scan_is_averaged_over_blocks_of_the_same_length():
+    # three voxels of 1 mm are two of 1.5 mm: a whole and half of the one in the middle
+    image = torch.tensor([30, 60, 90, 0, 0, 300], dtype=torch.int16)[:, None, None]
+    label = torch.tensor([1, 2, 2, 0, 0, 1], dtype=torch.int16)[:, None, None]
+    coarse, numbers, spacing = learnt_from(image, label, (1.0, 2.0, 3.0), {1, 2})
+    assert coarse.flatten().tolist() == [40, 80, 0, 200]
+    assert numbers.flatten().tolist() == [1, 2, 0, 1] and spacing == (1.5, 2.0, 3.0)
 
-    write_cache(read_folder(folder, splits), tmp_path / "c.safetensors")
-    with safe_open(tmp_path / "c.safetensors", framework="pt") as file:
-        assert [c["name"] for c in json.loads(file.metadata()["cases"])] == ["a", "b", "m"]
+
+def test_the_background_wins_a_block_that_it_halves():
+    label = torch.tensor([0, 3, 3, 3, 0, 0, 5, 4], dtype=torch.int16)[:, None, None]
+    assert learnt_from(None, label, (0.75, 2.0, 2.0), {3})[1].flatten().tolist() == [0, 3, 0, 4]
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.floats(0.3, 4.0)] * 3), st.integers(0, 2**31))
+def test_a_coarsened_scan_keeps_its_length_and_its_mean(shape, spacing, seed):
+    rng = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 4000, shape, generator=rng).to(torch.int16)
+    label = torch.ones(shape, dtype=torch.int16)
+    coarse, numbers, wider = learnt_from(image, label, spacing, {1})
+    for n, m, a, b in zip(shape, coarse.shape, spacing, wider, strict=True):
+        assert m * b == pytest.approx(n * a)
+        assert b == pytest.approx(a) if m == n else a < FINEST_MM
+        assert m == 1 or b >= 0.999 * FINEST_MM
+    assert float(coarse.float().mean()) == pytest.approx(float(image.float().mean()), abs=0.51)
+    assert numbers.all()
