@@ -1,0 +1,123 @@
+"""The rows of `weights.py` as a table: means per structure, over structures, and intervals over patients."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from statistics import median
+
+import numpy as np
+from blocks import BLOCKS
+from jaxtyping import Float
+from protocol import SHOWN
+from tools import CUT, ELLIPSOID, GROWING, OURS, PEER, WALKER, Row
+
+RESAMPLES = 1000
+COLUMNS = (
+    *((tool, f"click{n}") for tool in (OURS, GROWING, WALKER) for n in SHOWN),
+    *((tool, "box") for tool in (OURS, ELLIPSOID, CUT, PEER)),
+)
+Column = tuple[str, str]
+
+_TITLES = {GROWING: "conf. connected", ELLIPSOID: "ellipsoid", CUT: "cut ell.", PEER: "LiteMedS."}
+_WIDTH, _FIRST = 9, 30
+
+
+class Means:
+    """Mean Dice of one column of a block, for each structure and over structures, with 95 % intervals.
+
+    The mean over structures weighs each structure alike, however many targets it has. Intervals: percentiles
+    over bootstrap resamples of patients, drawn within their set so that no set is ever absent; the same draws
+    for every column. None where fewer than three patients stand behind it.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.structures = sorted({row.target.structure for row in rows})
+        patients = sorted({(row.target.set, row.target.patient) for row in rows})
+        self.count = np.zeros((len(patients), len(self.structures)))
+        self.total = np.zeros_like(self.count)
+        for row in rows:
+            at = (
+                patients.index((row.target.set, row.target.patient)),
+                self.structures.index(row.target.structure),
+            )
+            self.count[at] += 1
+            self.total[at] += row.score.dice
+        self.draws = _draws([name for name, _ in patients])
+        self.by_structure = self.total.sum(0) / self.count.sum(0)
+        self.mean = float(self.by_structure.mean())
+
+    def interval(self, structure: str | None = None) -> tuple[float, float] | None:
+        """The interval of a structure's mean, or of the mean over structures."""
+        chosen = slice(None) if structure is None else [self.structures.index(structure)]
+        count, total = self.count[:, chosen], self.total[:, chosen]
+        if np.count_nonzero(count.any(axis=1)) < 3:
+            return None
+        count, total = self.draws @ count, self.draws @ total
+        drawn = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        drawn = np.nanmean(drawn[~np.isnan(drawn).all(axis=1)], axis=1)
+        low, high = np.percentile(drawn, (2.5, 97.5)).tolist()
+        return low, high
+
+
+def means(rows: Sequence[Row], block: str) -> dict[Column, Means]:
+    """The columns of a block that have rows."""
+    found = {}
+    for column in COLUMNS:
+        own = [r for r in rows if r.target.block == block and (r.tool, r.score.prompt) == column]
+        if own:
+            found[column] = Means(own)
+    return found
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """All blocks as lines of text."""
+    for block, note in BLOCKS.items():
+        own = [row for row in rows if row.target.block == block]
+        if own:
+            yield from ("", f"{block.upper()}: {note}")
+            yield from _block(own, means(rows, block))
+
+
+def _block(rows: Sequence[Row], columns: dict[Column, Means]) -> Iterator[str]:
+    shown = [column for column in COLUMNS if column in columns]
+    yield " " * _FIRST + "".join(
+        f"{_TITLES.get(tool, tool):>{_WIDTH * len(list(group))}}"
+        for tool, group in groupby(tool for tool, _ in shown)
+    )
+    titles = "".join(f"{prompt.replace('click', 'click '):>{_WIDTH}}" for _, prompt in shown)
+    yield f"{'structure':{_FIRST - 4}}{'n':>4}{titles}"
+    first = columns[shown[0]]
+    for number, structure in enumerate(first.structures):
+        count = int(first.count[:, number].sum())
+        yield f"{structure:{_FIRST - 4}}{count:4}" + "".join(
+            f"{columns[c].by_structure[number]:{_WIDTH}.2f}" for c in shown
+        )
+        yield from _intervals([columns[column].interval(structure) for column in shown])
+    yield f"{'MEAN over structures':{_FIRST - 4}}{int(first.count.sum()):4}" + "".join(
+        f"{columns[column].mean:{_WIDTH}.3f}" for column in shown
+    )
+    yield from _intervals([columns[column].interval() for column in shown])
+    yield f"{'seconds of this answer':{_FIRST}}" + "".join(
+        f"{seconds(rows, column):{_WIDTH}.3f}" for column in shown
+    )
+
+
+def _intervals(found: Sequence[tuple[float, float] | None]) -> Iterator[str]:
+    if any(found):
+        cells = (f"{one[0]:.2f}–{one[1]:.2f}".replace("0.", ".") if one else "" for one in found)
+        yield " " * _FIRST + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
+
+
+def seconds(rows: Sequence[Row], column: Column) -> float:
+    """The median processor seconds of a column's answers."""
+    spent = [r.score.seconds for r in rows if (r.tool, r.score.prompt) == column and not r.score.idle]
+    return median(spent) if spent else 0.0
+
+
+def _draws(sets: Sequence[str]) -> Float[np.ndarray, "resamples patients"]:
+    """How often each patient is drawn in each resample."""
+    rng = np.random.default_rng(0)
+    draws = np.zeros((RESAMPLES, len(sets)))
+    for name in sorted(set(sets)):
+        own = np.flatnonzero(np.array(sets) == name)
+        draws[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=RESAMPLES)
+    return draws

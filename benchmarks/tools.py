@@ -1,0 +1,89 @@
+"""What each tool of the table answers for one scan's targets: one row per answer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from blocks import GENERAL, Target
+from cases import cases_of, read_case
+from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
+from protocol import Score, by_box, click_through, drawn_box
+from slicewise import SliceWise
+
+from sam_moe.predict.predictor import Predictor
+from sam_moe.prompts import Box, Point
+from sam_moe.prompts.simulate import Mask
+from sam_moe.space.volume import Volume
+
+OURS = "ours"
+GROWING, WALKER = "confidence connected", "random walker"
+ELLIPSOID, CUT = "ellipsoid", "cut ellipsoid"
+PEER = "LiteMedSAM"
+CLASSICAL = (GROWING, WALKER, ELLIPSOID, CUT)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer of one tool to one target."""
+
+    target: Target
+    tool: str
+    score: Score
+
+
+def rows_of(targets: Sequence[Target], predictor: Predictor | None, peer: Any = None) -> Iterator[Row]:
+    """Ask every tool about targets that are all of one scan; the peer answers the general block only."""
+    first = targets[0]
+    scan, labels = read_case(first.set, first.case)
+    slices = None
+    if peer is not None and first.block == GENERAL:
+        modality = str(cases_of(first.set)[first.case].get("modality", ""))
+        slices = SliceWise(peer, scan, ct=modality.startswith("CT"))
+    if predictor is not None:
+        predictor.open(scan)
+    for target in targets:
+        truth = torch.isin(labels.array.long(), torch.tensor(target.values)).numpy()
+        for name, clicked in clicked_tools(scan, predictor).items():
+            for score in click_through(clicked, truth, scan.grid.spacing_mm):
+                yield Row(target, name, score)
+        box = drawn_box(truth, target.seed)
+        boxed = boxed_tools(scan, predictor)
+        if slices is not None and target.block == GENERAL:
+            boxed[PEER] = slices
+        for name, tool in boxed.items():
+            yield Row(target, name, by_box(tool, box, truth))
+
+
+def clicked_tools(scan: Volume, predictor: Predictor | None) -> dict[str, Callable[[Sequence[Point]], Mask]]:
+    """The tools that answer clicks on a scan, by name."""
+    growing, walker = ConfidenceConnected(), RandomWalker()
+    tools: dict[str, Callable[[Sequence[Point]], Mask]] = {
+        GROWING: lambda clicks: growing(scan, clicks),
+        WALKER: lambda clicks: walker(scan, clicks),
+    }
+    if predictor is None:
+        return tools
+    return {OURS: lambda clicks: _ours(predictor, clicks), **tools}
+
+
+def boxed_tools(scan: Volume, predictor: Predictor | None) -> dict[str, Callable[[Box], Mask]]:
+    """The tools that answer a box on a scan, by name."""
+    cut = CutEllipsoid()
+    tools: dict[str, Callable[[Box], Mask]] = {
+        ELLIPSOID: lambda box: ellipsoid(scan.grid.shape, box),
+        CUT: lambda box: cut(scan, box),
+    }
+    if predictor is None:
+        return tools
+    return {OURS: lambda box: _mask(predictor.predict(box).mask), **tools}
+
+
+def _ours(predictor: Predictor, clicks: Sequence[Point]) -> Mask:
+    answered = predictor.predict(*clicks) if len(clicks) == 1 else predictor.refine(clicks[-1])
+    return _mask(answered.mask)
+
+
+def _mask(mask: torch.Tensor) -> Mask:
+    return np.asarray(mask.numpy().astype(bool))

