@@ -24,7 +24,7 @@ from typing import Any
 import slicewise
 import torch
 from blocks import BLOCKS, GENERAL, Target, first_patients, targets
-from tabulate import means, seconds, table
+from summary import means, seconds, table
 from tools import CLASSICAL, GROWING, OURS, PEER, WALKER, Row, rows_of
 
 import sam_moe

