@@ -40,8 +40,8 @@ GRIDS: dict[str, tuple[Any, dict[str, Sequence[float]]]] = {
         RandomWalker(),
         {
             "threshold": (0.02, 0.05, 0.1, 0.2, 0.3, 0.5),
-            "beta": (30, 130, 500, 2000),
-            "reach_mm": (20, 30, 40, 60),
+            "beta": (30, 130, 500, 2000, 8000),
+            "reach_mm": (20, 30, 40, 60, 90),
             "seed_mm": (2, 4, 8, 12),
             "smooth_mm": (0.0, 1.0, 3.0),
             "voxels": (32, 44),
