@@ -74,7 +74,8 @@ def overlay(path: str | Path, scenes: Sequence[Scene]) -> None:
 
 def _draw_row(row: SubFigure, shown: Shown) -> None:
     row.set_facecolor("black")
-    middle, (low_mm, high_mm) = middle_of(shown), field_of(shown)
+    middle = middle_of(shown)
+    low_mm, high_mm = field_of(shown, middle)
     window = window_of(shown, middle)
     for column, plane in enumerate(_PLANES):
         axes = row.add_axes((0.004 + column * 0.333, 0.09, 0.326, 0.815))
@@ -113,13 +114,13 @@ def _draw_plane(
         extent=edges,
         vmin=window[0],
         vmax=window[1],
-        interpolation="bilinear",
+        interpolation="bicubic",
     )
     axes.set_facecolor("black")
     axes.set_xticks([])
     axes.set_yticks([])
-    for colour, mask in zip(_colours(), shown.masks.values(), strict=False):
-        _outline(axes, mask.take(index, plane.cut), step, colour, "solid")
+    for colour, answer in zip(_colours(), shown.answers.values(), strict=False):
+        _outline(axes, answer.take(index, plane.cut), step, colour, "solid")
     if shown.truth is not None:
         _outline(axes, shown.truth.take(index, plane.cut), step, _TRUTH, (0, (2, 2)))
     for item in shown.prompt:
@@ -130,14 +131,15 @@ def _draw_plane(
 
 def _outline(
     axes: Axes,
-    mask: Shaped[np.ndarray, "across up"],
+    answer: Shaped[np.ndarray, "across up"],
     step: tuple[float, float],
     colour: str,
     style: str | tuple[int, tuple[int, int]],
 ) -> None:
-    if not mask.any():
+    """Where an answer passes one half: between voxels, as `imshow` interpolates the scan between them."""
+    if not (answer > 0.5).any():
         return
-    padded = np.pad(mask, 1).T.astype(np.float32)  # closes outlines at the scan's border
+    padded = np.pad(answer, 1).T.astype(np.float32)  # closes outlines at the scan's border
     across, up = ((np.arange(n) - 1) * s for n, s in zip(padded.T.shape, step, strict=True))
     axes.contour(across, up, padded, levels=[0.5], colors=[colour], linewidths=1.6, linestyles=[style])
 

@@ -13,15 +13,25 @@ from sam_moe.space.volume import Volume
 
 _MIN_FIELD_MM = 120.0
 _ROOM = 2.6  # the field of view, in lengths of the target
-# The median of a target in Hounsfield units, up to which a window serves: lung, soft tissue, bone.
+# The median of a target in Hounsfield units, up to which a window serves: lung, soft tissue, the same
+# with contrast agent, bone.
 _AIR_HU = -1024
-_HOUNSFIELD = ((-400.0, (-1350.0, 150.0)), (300.0, (-160.0, 300.0)), (float("inf"), (-300.0, 1500.0)))
+_HOUNSFIELD = (
+    (-400.0, (-1350.0, 150.0)),
+    (90.0, (-125.0, 225.0)),
+    (300.0, (-160.0, 300.0)),
+    (float("inf"), (-300.0, 1500.0)),
+)
 _WHOLE = 0.75  # a field larger than this share of the scan shows all of it
+_AIR = 0.05  # up to this share of a slice's range, counted from its darkest voxel
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What one row shows: a scan, named masks on its grid, what was said, and perhaps the truth."""
+    """What one row shows: a scan, named answers on its grid, what was said, and perhaps the truth.
+
+    An answer is a mask, or better its probability: outlines at one half then run between coarse voxels.
+    """
 
     scan: Volume
     masks: Mapping[str, Shaped[Tensor, "i j k"]]
@@ -35,7 +45,8 @@ class Shown:
     """A scene whose axes were turned to grow to the right, front and top of the patient."""
 
     image: Shaped[np.ndarray, "x y z"]
-    masks: dict[str, Shaped[np.ndarray, "x y z"]]
+    answers: dict[str, Shaped[np.ndarray, "x y z"]]  # outlined where they pass one half
+    masks: dict[str, Shaped[np.ndarray, "x y z"]]  # where the answers exceed it
     truth: Shaped[np.ndarray, "x y z"] | None
     prompt: Prompt
     spacing_mm: tuple[float, float, float]
@@ -70,9 +81,11 @@ def turned(scene: Scene) -> Shown:
         values: np.ndarray = array.detach().cpu().numpy().transpose(axes)
         return np.flip(values, flipped)
 
+    answers = {name: turn(mask) for name, mask in scene.masks.items()}
     return Shown(
         image=turn(scene.scan.array),
-        masks={name: turn(mask) > 0 for name, mask in scene.masks.items()},
+        answers=answers,
+        masks={name: answer > 0.5 for name, answer in answers.items()},
         truth=None if scene.truth is None else turn(scene.truth) > 0,
         prompt=scene.prompt.in_voxels(grid.affine).map(matrix),
         spacing_mm=(grid.spacing_mm[axes[0]], grid.spacing_mm[axes[1]], grid.spacing_mm[axes[2]]),
@@ -82,7 +95,15 @@ def turned(scene: Scene) -> Shown:
 
 
 def middle_of(shown: Shown) -> tuple[int, int, int]:
-    """The slices to show: where the truth, or else the answer, is largest; of nothing, amid the prompts."""
+    """The slices to show: through the first click that hits the truth, else where truth or answer is largest.
+
+    Of nothing, amid the prompts.
+    """
+    if shown.truth is not None:
+        for point in shown.prompt.points:
+            x, y, z = (round(a) for a in point.at)
+            if point.positive and shown.truth[x, y, z]:
+                return x, y, z
     found = _any([shown.truth]) if shown.truth is not None else _any(shown.masks.values())
     if found is not None:
         areas = (found.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
@@ -94,8 +115,14 @@ def middle_of(shown: Shown) -> tuple[int, int, int]:
     return x, y, z
 
 
-def field_of(shown: Shown) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-    """A cube in millimetres around target and prompts; the whole scan where that is hardly more."""
+def field_of(
+    shown: Shown, middle: tuple[int, int, int]
+) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+    """A cube in millimetres around target and prompts; the whole scan where that is hardly more.
+
+    Moved, not grown, to show as much of the body as fits: beside a gland under the skin there is more to see
+    inside than outside.
+    """
     shape, spacing = np.array(shown.image.shape), np.array(shown.spacing_mm)
     whole_low, whole_high = -spacing / 2, (shape - 0.5) * spacing
     places = [_corners(shown.prompt)] if len(shown.prompt) else []
@@ -109,10 +136,23 @@ def field_of(shown: Shown) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, "
         low, high = corners.min(axis=0), corners.max(axis=0)
         near = max(_MIN_FIELD_MM, _ROOM * float((high - low).max())) / 2
         if near < _WHOLE * half:
-            # As much of the scan as fits, with the target inside
-            room = np.maximum((whole_high - whole_low) / 2 - near, 0)
-            centre, half = np.clip((low + high) / 2, centre - room, centre + room), near
+            body = _body(shown, middle[2])
+            first, last = np.minimum(body[0] * spacing, low), np.maximum(body[1] * spacing, high)
+            room = np.maximum((last - first) / 2 - near, 0)
+            centre = np.clip((low + high) / 2, (first + last) / 2 - room, (first + last) / 2 + room)
+            half = near
     return centre - half, centre + half
+
+
+def _body(shown: Shown, slice_: int) -> Float[np.ndarray, "2 3"]:
+    """First and last edge, as indices, of what is not air in an axial slice; upwards all there is."""
+    image = shown.image[:, :, slice_].astype(np.float64)
+    edges = np.array([np.zeros(3), shown.image.shape]) - 0.5
+    tissue = image > image.min() + _AIR * (image.max() - image.min())
+    for axis in (0, 1) if tissue.any() else ():
+        inside = np.flatnonzero(tissue.any(axis=1 - axis))
+        edges[:, axis] = inside[0] - 0.5, inside[-1] + 0.5
+    return edges
 
 
 def _corners(prompt: Prompt) -> Float[np.ndarray, "n 3"]:

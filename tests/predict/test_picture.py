@@ -65,6 +65,17 @@ def test_thick_slices_keep_their_proportions(volume, mask, tmp_path):
         assert width > 60
 
 
+def test_the_outline_of_a_probability_runs_between_thick_slices(volume, mask, tmp_path):
+    """From 1 to 1/4, one half lies at 2/3 of the way, not at 1/2: 5 mm / 6 further out at top and bottom."""
+    heights = []
+    for name, answer in (("mask", mask), ("probability", 0.25 + 0.75 * mask)):
+        overlay(tmp_path / f"{name}.png", [Scene(volume, {"answer": answer}, Prompt(), "title")])
+        places = pixels_of(tmp_path / f"{name}.png", "outline")
+        heights.append(np.ptp(places[(places[:, 1] >= 450) & (places[:, 1] < 900)][:, 0]))
+    # The scan's 100 mm are as high as the panel, 0.815 of 540 pixels.
+    assert heights[1] - heights[0] == pytest.approx(2 * 5 / 6 * 4.4, abs=2)
+
+
 @pytest.mark.parametrize(
     ("item", "colour"),
     [

@@ -75,6 +75,18 @@ def test_where_the_truth_is_known_it_decides_the_slices(volume, mask):
     assert middle_of(turned(scene_of(volume, mask, truth=truth))) == (40, 5, 20)
 
 
+def test_a_click_on_the_truth_decides_the_slices_and_one_beside_it_does_not(volume, mask):
+    clicks = [Point((50, 35, 25)), Point((11, 23, 5), positive=False), Point((18, 28, 6))]
+    assert middle_of(turned(scene_of(volume, mask, clicks, truth=mask))) == (18, 28, 6)
+    assert middle_of(turned(scene_of(volume, mask, clicks[:2], truth=mask))) == (15, 26, 6)
+
+
+def test_of_a_probability_the_mask_is_where_it_exceeds_one_half(volume, mask):
+    shown = turned(scene_of(volume, 0.4 + 0.2 * mask))
+    assert np.array_equal(shown.masks["answer"], mask.numpy() > 0)
+    assert shown.answers["answer"].min() == np.float32(0.4)
+
+
 def test_of_an_empty_answer_the_slices_go_through_the_prompts(volume, mask):
     empty = torch.zeros_like(mask)
     assert middle_of(turned(scene_of(volume, empty, [Point((12, 23, 5))]))) == (12, 23, 5)
@@ -85,20 +97,35 @@ def test_a_small_target_is_shown_in_a_field_of_twelve_centimetres_that_stays_in_
     volume = Volume(torch.zeros((300, 300, 300)), grid)
     mask = torch.zeros((300, 300, 300), dtype=torch.uint8)
     mask[150:161, 150:161, 0:11] = 1
-    low, high = field_of(turned(scene_of(volume, mask)))
+    shown = turned(scene_of(volume, mask))
+    low, high = field_of(shown, middle_of(shown))
     assert np.allclose(high - low, 120)
     assert np.allclose((low + high)[:2] / 2, 155)
     assert low[2] == pytest.approx(-0.5)  # the edge of the scan, not 55 mm beyond it
 
 
+def test_beside_a_target_under_the_skin_the_body_is_shown_and_not_the_air():
+    grid = Grid.around((0, 0, 0), (300, 300, 300), (1, 1, 1))
+    array = torch.full((300, 300, 300), -1024.0)
+    array[60:240, 90:210] = 40.0
+    mask = torch.zeros((300, 300, 300), dtype=torch.uint8)
+    mask[229:240, 145:156, 145:156] = 1
+    shown = turned(scene_of(Volume(array, grid), mask))
+    low, high = field_of(shown, middle_of(shown))
+    assert np.allclose(high, [239.5, 209.5, 210])  # the skin across and in front, 60 mm above the middle
+    assert np.allclose(high - low, 120)
+
+
 def test_a_target_almost_as_large_as_the_scan_is_shown_in_the_whole_scan(volume, mask):
-    low, high = field_of(turned(scene_of(volume, mask)))
+    shown = turned(scene_of(volume, mask))
+    low, high = field_of(shown, middle_of(shown))
     assert np.allclose(high - low, 90)  # 30 slices of 3 mm are the longest side
     assert np.allclose((low + high) / 2, [29.5, 39, 43.5])
 
 
 @pytest.mark.parametrize(
-    ("target", "window"), [(-800.0, (-1350, 150)), (60.0, (-160, 300)), (900.0, (-300, 1500))]
+    ("target", "window"),
+    [(-800.0, (-1350, 150)), (60.0, (-125, 225)), (180.0, (-160, 300)), (900.0, (-300, 1500))],
 )
 def test_ct_is_shown_in_the_window_of_its_target(mask, target, window):
     array = torch.full(SHAPE, -1024.0)
