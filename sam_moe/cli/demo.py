@@ -1,4 +1,4 @@
-"""The demonstration: the scan that ships, segmented from a point and from a box, against its label."""
+"""The demonstration: the scans that ship, segmented from a point and from a box, against their labels."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +16,13 @@ from sam_moe.registry import shipped
 from sam_moe.space.files import read, same_grid
 from sam_moe.space.volume import Volume
 
+CASES = ("mr", "ct")
 CASE = "case.json"
 
 _SUFFIX = ".nii.gz"
+_DICE = (
+    "Dice compares with the labels that ship, for showing only: how good the model is, benchmarks/ measures."
+)
 
 
 class DemoTarget(Record):
@@ -39,6 +43,7 @@ class DemoCase(Record):
     """A scan that ships, its label, and what to ask of it."""
 
     format: Literal[1] = 1
+    title: str = Field(min_length=1, description="What it shows: body part and modality.")
     scan: str = Field(description="File beside this one.")
     label: str = Field(description="File beside this one, on the same grid.")
     targets: tuple[DemoTarget, ...] = Field(min_length=1)
@@ -46,45 +51,53 @@ class DemoCase(Record):
     attribution: str
 
 
-def demo_case() -> tuple[DemoCase, Path]:
-    """The case that ships, and the folder it lies in."""
+def demo_cases() -> dict[Path, DemoCase]:
+    """The cases that ship, by the folder each lies in."""
     folder = shipped("demo")
-    return read_json(DemoCase, folder / CASE, FileError), folder
+    return {folder / name: read_json(DemoCase, folder / name / CASE, FileError) for name in CASES}
 
 
 def run(out: Path, load: Callable[[], Predictor], tell: Callable[[str, float], None]) -> str:
-    """Segment every target from a point and from a box; write masks and one picture; report in lines."""
-    case, folder = demo_case()
+    """Segment every target of every case; write masks and a picture of each case; report in lines."""
+    cases = demo_cases()
     _make(out)
     tell("loading the model", 0.0)
     predictor = load()
-    tell("reading the scan", 0.0)
+    predictor.progress = tell
+    parts = [_show(case, folder, out, predictor, tell) for folder, case in cases.items()]
+    return "\n\n".join([*parts, _DICE])
+
+
+def _show(
+    case: DemoCase, folder: Path, out: Path, predictor: Predictor, tell: Callable[[str, float], None]
+) -> str:
+    """One case: a line for each answer, then where the masks and the picture are, and whose scan it is."""
+    name = folder.name
+    tell(f"{name}: reading the scan", 0.0)
     predictor.open(folder / case.scan)
     label = read(folder / case.label)
     same_grid(predictor.scan.grid, label.grid)
-    predictor.progress = tell
-    lines, scenes, written = [], [], []
+    masks_folder = out / name
+    _make(masks_folder)
+    lines, scenes = [f"{case.title} ({folder / case.scan})"], []
     for target in case.targets:
         truth = Volume(label.array == target.value, label.grid)
-        masks, found = {}, []
+        answers, found = {}, []
         for how, item in target.prompts.items():
             prediction = predictor.predict(item)
             dice = prediction.dice(truth)
             found.append(f"Dice {dice:.3f} from a {how}")
-            lines.append(f"{target.name}, {item}: {prediction} · Dice {dice:.3f}")
-            masks[f"from a {how}"] = prediction.mask
-            path = out / f"{target.name}.{how}{_SUFFIX}"
-            prediction.save(path)
-            written.append(path)
+            lines.append(f"  {target.name}, {item}: {prediction} · Dice {dice:.3f}")
+            answers[f"from a {how}"] = prediction.probability.array
+            prediction.save(masks_folder / f"{target.name}.{how}{_SUFFIX}")
         title = f"{target.name} · {' · '.join(found)} · {predictor.model_id}"
         prompt = Prompt(tuple(target.prompts.values()))
-        scenes.append(Scene(predictor.scan, masks, prompt, title, truth.array))
-    tell("drawing", 0.0)
-    picture = out / "demo.png"
+        scenes.append(Scene(predictor.scan, answers, prompt, title, truth.array))
+    tell(f"{name}: drawing", 0.0)
+    picture = out / f"{name}.png"
     overlay(picture, scenes)
-    lines.append(f"Masks: {', '.join(map(str, written))}")
-    lines.append(f"Picture: {picture}")
-    lines.append(f"Scan: {folder / case.scan} ({case.attribution}; {case.licence})")
+    lines.append(f"  picture {picture}, masks in {masks_folder}")
+    lines.append(f"  scan: {case.attribution} Licence: {case.licence}.")
     return "\n".join(lines)
 
 
