@@ -101,7 +101,8 @@ def test_eight_bits_keep_the_order_of_values(seed, span, skew):
 @pytest.mark.slow
 def test_the_same_scans_give_the_same_bytes_in_every_process(folder, splits, tmp_path):
     program = (
-        "import sys; from pathlib import Path; from sam_moe.training.sources import *\n"
+        "import sys; from pathlib import Path; from sam_moe.training.cache import write_cache\n"
+        "from sam_moe.training.sources import read_folder\n"
         "write_cache(read_folder(*map(Path, sys.argv[1:3])), Path(sys.argv[3]), 'origin')"
     )
     for name in "ab":
