@@ -366,3 +366,13 @@ def test_the_references_files_load(reference_folder):
     trainer = reference_folder / "ckpt_trainer.pth"
     if trainer.exists():
         assert fingerprint(load_model(trainer)) == fingerprint(model)
+
+
+def test_a_safetensors_file_that_begins_like_a_pickle_is_read_all_the_same(tmp_path):
+    path = tmp_path / "x.safetensors"
+    for padding in range(256):
+        save_weights({"x": torch.ones(40)}, path, {"padding": "a" * padding})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert torch.equal(read_state(path)["x"], torch.ones(40))
