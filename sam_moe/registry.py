@@ -30,17 +30,22 @@ class Architecture(Record):
     patch_size: Positive = Field(description="Edge of a patch in voxels.")
     embed_dim: Positive = Field(description="Width of the image encoder.")
     depth: Positive = Field(description="Blocks of the image encoder.")
-    num_heads: Positive = Field(description="Attention heads of the image encoder.")
+    num_heads: Positive = Field(1, description="Attention heads of the ViT.")
     window_size: int = Field(
-        ge=0, description="Edge in tokens of the windows that most blocks attend within."
+        0, ge=0, description="Edge in tokens of the windows that most blocks of the ViT attend within."
     )
-    global_attn_indexes: tuple[int, ...] = Field(description="Blocks that attend over the whole grid.")
+    global_attn_indexes: tuple[int, ...] = Field((), description="Blocks that attend over the whole grid.")
     out_channels: Positive = Field(description="Width of the image embedding and of prompt tokens.")
     decoder_mlp_dim: Positive = Field(description="Hidden width of the mask decoder's MLPs.")
     decoder_heads: Positive = Field(8, description="Attention heads of the mask decoder.")
     decoder_depth: Positive = Field(2, description="Two-way blocks of the mask decoder.")
     iou_hidden_dim: Positive = Field(description="Hidden width of the IoU head.")
     corner_embeddings: bool = Field(False, description="Whether the weights know a box's two corners.")
+    encoder: Literal["vit", "conv"] = Field("vit", description="SAM-Med3D's ViT, or a convolutional one.")
+    conv_widths: tuple[Positive, ...] = Field(
+        (),
+        description="Channels of the convolutional encoder's finer stages, each of which halves the region.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "Architecture":
@@ -53,6 +58,12 @@ class Architecture(Record):
                 raise ValueError(
                     f"{size} {getattr(self, size)} must be a multiple of {part} {getattr(self, part)}"
                 )
+        halved = 2 ** (len(self.conv_widths) + 1)
+        if self.encoder == "conv" and self.patch_size != halved:
+            raise ValueError(
+                f"patch_size {self.patch_size} must be {halved}, as the encoder halves the region once for "
+                "each of conv_widths and once more"
+            )
         if any(not 0 <= index < self.depth for index in self.global_attn_indexes):
             raise ValueError(
                 f"global_attn_indexes {self.global_attn_indexes} must name blocks from 0 to {self.depth - 1}"

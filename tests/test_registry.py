@@ -74,6 +74,24 @@ def test_the_public_sizes_are_the_decoder_defaults():
     assert not plain.architecture.corner_embeddings
 
 
+def conv_card(**changes: object) -> dict:
+    """The good card's like with a convolutional encoder, which says nothing of heads and windows."""
+    vit = {"num_heads", "window_size", "global_attn_indexes"}
+    plain = {key: value for key, value in card()["architecture"].items() if key not in vit}
+    return card() | {"architecture": plain | {"encoder": "conv", "conv_widths": [24, 48, 96], **changes}}
+
+
+def test_a_convolutional_encoder_needs_no_heads_and_a_card_is_a_vits_unless_it_says_otherwise(tmp_path):
+    conv = BackboneCard.model_validate_json(json.dumps(conv_card())).architecture
+    assert (conv.encoder, conv.conv_widths, conv.patch_size) == ("conv", (24, 48, 96), 16)
+    assert (conv.num_heads, conv.window_size, conv.global_attn_indexes) == (1, 0, ())
+    vit = BackboneCard.model_validate(card()).architecture
+    assert (vit.encoder, vit.conv_widths, vit.num_heads) == ("vit", (), 6)
+    written = BackboneCard.model_validate(conv_card())
+    write_card(written, tmp_path / "card.json")
+    assert read_card(tmp_path / "card.json") == written
+
+
 def test_entries_know_their_folder_and_their_weights(tmp_path):
     placed(tmp_path, card())
     entry = Registry(tmp_path).get("small")
@@ -124,6 +142,12 @@ def test_an_unknown_id_is_told_the_known_ones_nearest_first(tmp_path):
             card(architecture={"global_attn_indexes": [4]}),
             r"architecture: global_attn_indexes \(4,\) .* 0 to 3",
         ),
+        (
+            conv_card(conv_widths=[24, 48]),
+            r"architecture: patch_size 16 must be 8, as the encoder halves the region .* once more",
+        ),
+        (conv_card(patch_size=8), r"architecture: patch_size 8 must be 16, as the encoder halves"),
+        (card(architecture={"encoder": "mlp"}), r"architecture\.encoder: .*'vit' or 'conv'"),
         (card(architecture={"depth": "4"}), r"architecture\.depth: .*valid integer, not '4'"),
         (
             card(preprocessing={"region_voxels": 128}),

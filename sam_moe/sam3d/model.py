@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sam_moe.sam3d.conv_encoder import ConvEncoder
 from sam_moe.sam3d.image_encoder import ImageEncoder
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.prompt_encoder import PromptEncoder, PromptTokens
@@ -18,7 +19,7 @@ class SamMed3D(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.image_encoder = ImageEncoder(sizes)
+        self.image_encoder = ImageEncoder(sizes) if sizes.encoder == "vit" else ConvEncoder(sizes)
         self.prompt_encoder = PromptEncoder(sizes)
         self.mask_decoder = MaskDecoder(sizes)
 

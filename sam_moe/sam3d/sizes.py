@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
+
+Encoder = Literal["vit", "conv"]
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,9 @@ class Sizes:
     `image_size` is the region's edge in voxels; the embedding's edge (`grid`) is `image_size / patch_size`,
     low-resolution logits have four times that edge. `out_channels` is the width shared by embedding, prompts
     and decoder; it is a multiple of 3 (the positional features are sin, cos, sin) and of 2 * `decoder_heads`.
+
+    The `encoder` is SAM-Med3D's ViT or the convolutional one, which has no heads and no windows: it halves
+    the region for each of `conv_widths` and once more to `embed_dim`, so that `patch_size` is a power of 2.
     """
 
     image_size: int = 128
@@ -28,6 +34,8 @@ class Sizes:
     decoder_depth: int = 2
     iou_hidden_dim: int = 256
     corner_embeddings: bool = False
+    encoder: Encoder = "vit"
+    conv_widths: tuple[int, ...] = ()
 
     @property
     def grid(self) -> int:
@@ -41,7 +49,7 @@ class Sizes:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor], decoder_heads: int = 8) -> "Sizes":
-        """Read every size off a checkpoint's shapes.
+        """Read every size off the shapes of a checkpoint with the ViT.
 
         Only the decoder's number of heads leaves no trace in the shapes; all known checkpoints use 8.
         A block whose tables span the grid attends globally; others name the window.
