@@ -1,5 +1,6 @@
 """Regions cut from scans as training sees them: any place, zoom, turn and mirroring, in tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2, pi
 
@@ -10,13 +11,19 @@ from torch.nn import functional as F
 
 from sam_moe.training.sources import Scan
 
+# Every fourth voxel along each axis is looked at to tell what else a region shows.
+_COARSE = 4
+_LEAST_VOXELS = 40
+# A further target is met by chance: a sliver of one teaches little.
+_LEAST_OTHER_VOXELS = 200
+
 
 @dataclass(frozen=True)
 class Crop:
-    """A region with its target, both on the region's voxels; intensities not yet normalised."""
+    """A region with its targets, all on the region's voxels; intensities not yet normalised."""
 
     image: Float[Tensor, "s s s"]
-    target: Bool[Tensor, "s s s"]
+    targets: Bool[Tensor, "t s s s"]
 
 
 @dataclass(frozen=True)
@@ -24,22 +31,27 @@ class CropRanges:
     """How regions are drawn: ours, chosen to cover what prediction asks for (`predict/regions.py`).
 
     Half of the regions follow a box around the target, which then fills `box_fill` of the edge; the others
-    are centred near a click at a spacing around `click_spacing_mm`.
+    are centred near a click at a spacing around `click_spacing_mm`. Bodies are mirrored left to right; seldom
+    along the other axes, as regions always follow the world's.
     """
 
     box_share: float = 0.5
     box_fill: tuple[float, float] = (0.35, 0.85)
     click_spacing_mm: tuple[float, float] = (1.2, 4.5)
-    rotation_deg: float = 25.0
-    rotated_share: float = 0.5
+    mirrored_share: tuple[float, float, float] = (0.5, 0.05, 0.05)
+    rotation_deg: float = 20.0
+    rotated_share: float = 0.4
     jitter_voxels: float = 8.0
 
 
-def draw_crop(scan: Scan, label: int, size: int, ranges: CropRanges, rng: torch.Generator) -> Crop | None:
+def draw_crop(
+    scan: Scan, label: int, size: int, ranges: CropRanges, rng: torch.Generator, targets: int = 1
+) -> Crop | None:
     """Cut one region around one structure, or None where too little of it is seen.
 
-    A scan without an image is a label map: its image is synthesised from random intensities per label
-    (SynthSeg's idea, Billot et al., arXiv 2107.09559).
+    Further `targets` are other structures that the region happens to show, the first one again where there
+    are none: a region is cut and encoded once for all of them. A scan without an image is a label map: its
+    image is synthesised from random intensities per label (SynthSeg's idea, Billot et al., arXiv 2107.09559).
     """
     index = scan.voxels[label].long()
     if len(index) < 12:
@@ -58,28 +70,42 @@ def draw_crop(scan: Scan, label: int, size: int, ranges: CropRanges, rng: torch.
         if _uniform(rng) < 0.5:
             centre = centre + (torch.rand(3, generator=rng) * 2 - 1) * ranges.jitter_voxels * step / spacing
     step = min(max(step, 0.5), 9.0)
-    axes = _turn(rng, ranges) * step
-    image, seen = _sample(scan, label, centre * spacing, axes, size, rng)
-    if seen.sum() < 40:
+    axes, centre_mm = _turn(rng, ranges) * step, centre * spacing
+    chosen = [label]
+    if targets > 1 and (others := _others(scan, label, centre_mm, axes, size)):
+        order = torch.randperm(len(others), generator=rng).tolist()
+        chosen += [others[n] for n in order[: targets - 1]]
+    seen = _interpolate(scan.labels, scan.spacings_mm[0], centre_mm, axes, size, only=chosen) >= 0.5
+    least = [_LEAST_VOXELS, *[_LEAST_OTHER_VOXELS] * (len(chosen) - 1)]
+    enough = seen.flatten(1).sum(1) >= torch.tensor(least)
+    if not enough[0]:
         return None
-    return Crop(image, seen)
+    rows = [n for n, fine in enumerate(enough.tolist()) if fine]
+    rows = (rows * targets)[:targets] if len(rows) < targets else rows
+    return Crop(_image(scan, centre_mm, axes, size, rng), seen[rows])
 
 
-def _sample(
-    scan: Scan, label: int, centre_mm: Tensor, axes: Tensor, size: int, rng: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Interpolate image and mask of the region; beyond the scan stands its minimum, 0."""
-    step = axes.norm(dim=0).mean().item()
-    labels = scan.labels
-    if scan.levels:
-        level = max((n for n, s in enumerate(scan.spacings_mm) if n == 0 or min(s) <= step * 1.01), default=0)
-        image, spacing = scan.levels[level], scan.spacings_mm[level]
-        seen_image = _interpolate(image, spacing, centre_mm, axes, size, shift=_block_shift(scan, level))
-    mask = _interpolate(labels, scan.spacings_mm[0], centre_mm, axes, size, only=label) >= 0.5
+def _others(scan: Scan, label: int, centre_mm: Tensor, axes: Tensor, size: int) -> list[int]:
+    """Which other structures a region shows, by a look at every few voxels."""
+    line = (torch.arange(size // _COARSE) + 0.5) * _COARSE - size // 2
+    grid = torch.stack(torch.meshgrid(line, line, line, indexing="ij"), dim=-1).flatten(0, 2)
+    at = ((centre_mm + grid @ axes.T) / torch.tensor(scan.spacings_mm[0])).round().long()
+    inside = ((at >= 0) & (at < torch.tensor(scan.labels.shape))).all(dim=1)
+    i, j, k = at[inside].unbind(1)
+    values, counts = scan.labels[i, j, k].unique(return_counts=True)
+    found = [int(v) for v, n in zip(values, counts, strict=True) if n >= 4]
+    return [v for v in found if v != label and v in scan.structures]
+
+
+def _image(scan: Scan, centre_mm: Tensor, axes: Tensor, size: int, rng: torch.Generator) -> Tensor:
+    """Interpolate or synthesise the region's image; beyond the scan stands its minimum, 0."""
     if not scan.levels:
-        nearest = _interpolate(labels, scan.spacings_mm[0], centre_mm, axes, size, nearest=True).long()
-        seen_image = _synthesise(nearest, rng)
-    return seen_image, mask
+        labels = _interpolate(scan.labels, scan.spacings_mm[0], centre_mm, axes, size, nearest=True)
+        return _synthesise(labels[0].long(), rng)
+    step = axes.norm(dim=0).mean().item()
+    level = max((n for n, s in enumerate(scan.spacings_mm) if n == 0 or min(s) <= step * 1.01), default=0)
+    image, spacing = scan.levels[level], scan.spacings_mm[level]
+    return _interpolate(image, spacing, centre_mm, axes, size, shift=_block_shift(scan, level))[0]
 
 
 def _block_shift(scan: Scan, level: int) -> list[float]:
@@ -94,10 +120,10 @@ def _interpolate(
     axes: Tensor,
     size: int,
     shift: list[float] | None = None,
-    only: int | None = None,
+    only: Sequence[int] = (),
     nearest: bool = False,
-) -> Float[Tensor, "s s s"]:
-    """Trilinear samples at centre + axes @ (index - size // 2), zeros outside."""
+) -> Float[Tensor, "n s s s"]:
+    """Trilinear samples at centre + axes @ (index - size // 2), zeros outside; one map for each of `only`."""
     spacing_mm = torch.tensor(spacing)
     origin = (centre_mm - torch.tensor(shift or [0.0, 0.0, 0.0])) / spacing_mm
     matrix = axes / spacing_mm[:, None]
@@ -107,13 +133,13 @@ def _interpolate(
     start = [max(0, int(torch.floor(o - r))) for o, r in zip(origin, reach, strict=True)]
     stop = [min(n, int(torch.ceil(o + r)) + 2) for n, o, r in zip(array.shape, origin, reach, strict=True)]
     if any(b <= a for a, b in zip(start, stop, strict=True)):
-        return torch.zeros(size, size, size)
+        return torch.zeros(max(1, len(only)), size, size, size)
     part = array[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
-    part = (part == only).float() if only is not None else part.float()
+    part = torch.stack([part == v for v in only]).float() if only else part[None].float()
     origin = origin - torch.tensor(start)
-    if 1 in part.shape:  # grid_sample takes an axis of one voxel for one without end
-        part = F.pad(part, [pad for n in reversed(part.shape) for pad in (0, int(n == 1))])
-    n = torch.tensor(part.shape)
+    if 1 in part.shape[1:]:  # grid_sample takes an axis of one voxel for one without end
+        part = F.pad(part, [pad for n in reversed(part.shape[1:]) for pad in (0, int(n == 1))])
+    n = torch.tensor(part.shape[1:])
     # grid_sample wants (z, y, x) = (k, j, i), as shares of [-1, 1] between the outermost centres.
     scale = 2.0 / (n - 1).clamp(min=1)
     theta = (matrix * scale[:, None]).flip(0).flip(1)
@@ -122,13 +148,14 @@ def _interpolate(
     k, j, i = theta[:, 0], theta[:, 1], theta[:, 2]
     grid = (line.view(-1, 1, 1, 1) * i + line.view(1, -1, 1, 1) * j) + (line.view(1, 1, -1, 1) * k + offset)
     return F.grid_sample(
-        part[None, None], grid[None], mode="nearest" if nearest else "bilinear", align_corners=True
-    )[0, 0]
+        part[None], grid[None], mode="nearest" if nearest else "bilinear", align_corners=True
+    )[0]
 
 
 def _turn(rng: torch.Generator, ranges: CropRanges) -> Float[Tensor, "3 3"]:
     """A random mirroring, and for a share of the regions a rotation."""
-    axes = torch.diag((torch.rand(3, generator=rng) < 0.5).float() * 2 - 1)
+    mirrored = torch.rand(3, generator=rng) < torch.tensor(ranges.mirrored_share)
+    axes = torch.diag(1 - 2 * mirrored.float())
     if _uniform(rng) < ranges.rotated_share:
         for a, b in ((0, 1), (0, 2), (1, 2)):
             angle = torch.tensor(_uniform(rng, -1, 1) * ranges.rotation_deg * pi / 180)

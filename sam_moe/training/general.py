@@ -1,7 +1,9 @@
 """Pretraining a small general model: regions from scans and phantoms, clicks and boxes as at prediction."""
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -16,10 +18,13 @@ from sam_moe.training.crops import Crop, CropRanges, draw_crop
 from sam_moe.training.losses import dice_and_cross_entropy
 from sam_moe.training.phantoms import draw_phantom, spoil
 from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
+from sam_moe.training.seeds import agreed_rng
 from sam_moe.training.sources import Scan
 
 # Draws in a row that gave no region; more mean that the scans hold next to nothing to learn.
 _PATIENCE = 1000
+# How likely a step ends after 0, 1, 2, … corrections.
+DEPTHS = (0.25, 0.5, 0.15, 0.05, 0.05)
 
 
 class Regions(Dataset[dict[str, Tensor]]):
@@ -39,11 +44,13 @@ class Regions(Dataset[dict[str, Tensor]]):
         phantom_share: float,
         curriculum: int = 0,
         ranges: CropRanges | None = None,
-        spoiled: bool = True,
+        spoil_share: float = 1.0,
         normalisation: Normalisation = "mean",
+        targets: int = 1,
     ) -> None:
+        self.targets = targets
         self.normalisation: Normalisation = normalisation
-        self.size, self.seed, self.length, self.spoiled = size, seed, length, spoiled
+        self.size, self.seed, self.length, self.spoil_share = size, seed, length, spoil_share
         self.ranges = ranges or CropRanges()
         self.phantom_share, self.curriculum = phantom_share, curriculum
         self.by_set: dict[str, list[Scan]] = {}
@@ -66,74 +73,126 @@ class Regions(Dataset[dict[str, Tensor]]):
                 f"{_PATIENCE} draws gave no region for sample {number}. The structures are too small to be "
                 "seen; leave them out, or add scans or phantoms."
             )
-        image = spoil(crop.image, rng) if self.spoiled else crop.image
-        return {"image": normalise(image, self.normalisation)[None], "target": crop.target}
+        spoiled = torch.rand((), generator=rng) < self.spoil_share
+        image = spoil(crop.image, rng) if spoiled else crop.image
+        return {"image": normalise(image, self.normalisation)[None], "target": crop.targets}
 
     def _draw(self, share: float, rng: torch.Generator) -> Crop | None:
         if not self.names or torch.rand((), generator=rng) < share:
-            return draw_phantom(self.size, rng)
+            return draw_phantom(self.size, rng, self.targets)
         name = self.names[int(torch.multinomial(self.weights, 1, generator=rng))]
         scan = self.by_set[name][int(torch.randint(len(self.by_set[name]), (), generator=rng))]
         structures = sorted(scan.structures)
         label = structures[int(torch.randint(len(structures), (), generator=rng))]
-        return draw_crop(scan, label, self.size, self.ranges, rng)
+        return draw_crop(scan, label, self.size, self.ranges, rng, self.targets)
 
 
 class PromptedLoss(nn.Module):
-    """One training step's loss: three ways to prompt each region, each then corrected by clicks.
+    """One training step's loss: each region is encoded once and asked for all its targets.
 
-    Every region is encoded once and asked by a click, by a box lowered to corners, and by a box drawn into
-    the mask prompt; each further round adds a click into the largest error and feeds the last logits back
-    (detached), as prediction does. Token counts of the three agree, so one decoder call serves all.
+    The structure that the region was cut for is asked by a click, by a box lowered to corners and by one
+    drawn into the mask prompt; others that it shows by a click and one of the two. Most steps go on with
+    clicks into the largest error and the last logits fed back (detached), as prediction does; of those
+    answers only the last one teaches, so that a long conversation costs little more than a short one.
+    `depths[n]` is how likely n corrections are (ours).
     """
 
-    def __init__(self, model: SamMed3D, rounds: int, box_jitter: float = 0.06) -> None:
+    def __init__(
+        self,
+        model: SamMed3D,
+        depths: Sequence[float] = DEPTHS,
+        box_jitter: float = 0.06,
+    ) -> None:
         super().__init__()
-        self.model, self.rounds, self.box_jitter = model, rounds, box_jitter
+        self.model, self.box_jitter = model, box_jitter
+        self.depths = torch.tensor(depths)
 
     def forward(
-        self, image: Float[Tensor, "b 1 s s s"], target: Bool[Tensor, "b s s s"], rng: torch.Generator
-    ) -> tuple[Float[Tensor, ""], list[Tensor]]:
-        """Return the mean loss and each round's logits at region resolution, (3 b, s, s, s), detached."""
-        sizes = self.model.sizes
-        embedding = self.model.encode(image).repeat(3, 1, 1, 1, 1)
-        wanted = target.repeat(3, 1, 1, 1)
-        soft = F.avg_pool3d(wanted[:, None].float(), sizes.image_size // sizes.low_res)
-        box = boxes_around(target, self.box_jitter, rng)
-        first = click_inside(target, 2, rng, 0.9)[:, None]
-        clicks, labels = self._first_points(first, box)
-        drawn = lower_box(box, "mask", sizes.image_size, sizes.low_res).mask
-        assert drawn is not None
-        mask = torch.cat([torch.zeros_like(drawn), torch.zeros_like(drawn), drawn])
-        corners = lower_box(box, "corners", sizes.image_size, sizes.low_res).boxes
-        losses, seen = [], []
-        for turn in range(self.rounds):
-            logits = self.model.decode(embedding, self._encode(clicks, labels, corners, mask))
-            losses.append(dice_and_cross_entropy(logits[:, 0], soft[:, 0]).mean())
-            with torch.no_grad():
-                seen.append(upsample(logits[:, 0].detach().float(), sizes.image_size))
-                if turn + 1 < self.rounds:
-                    at, label = correcting_clicks(seen[-1], wanted, rng)
-                    clicks, labels = torch.cat([clicks, at], dim=1), torch.cat([labels, label], dim=1)
-                    mask = logits.detach().float()
-        return torch.stack(losses).mean(), seen
+        self, image: Float[Tensor, "b 1 s s s"], target: Bool[Tensor, "b t s s s"], rng: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """Return the mean loss of the first answers and, where the step has one, of the last correction."""
+        every = torch.arange(target.shape[0] * target.shape[1])
+        sought = every % target.shape[1] == 0
+        others = every[~sought][torch.randperm(int((~sought).sum()), generator=rng)]
+        half = len(others) // 2
+        corners, drawn = (torch.cat([every[sought], part]) for part in (others[:half], others[half:]))
+        talk = Conversation(self.model, image, target, rng, corners, drawn, self.box_jitter)
+        depth = int(torch.multinomial(self.depths, 1, generator=agreed_rng(rng)))
+        loss = talk.loss(first := talk.ask())
+        answer = first.detach()
+        for turn in range(depth):
+            talk.correct(answer)
+            with torch.set_grad_enabled(turn + 1 == depth):
+                answer = talk.ask()
+        return (loss + talk.loss(answer)) / 2 if depth else loss
 
-    def _first_points(self, first: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-        """The first click of each way; the corners' row is a placeholder that `_encode` leaves out."""
-        middle = lower_box(box, "center", 1, 1).points
-        assert middle is not None
-        clicks = torch.cat([first, middle, middle])
-        return clicks, torch.ones(clicks.shape[:2], dtype=torch.long, device=clicks.device)
 
-    def _encode(self, clicks: Tensor, labels: Tensor, corners: Tensor | None, mask: Tensor) -> PromptTokens:
-        assert corners is not None
-        n = len(corners)
-        encoder = self.model.prompt_encoder
-        parts = [
-            encoder(clicks[:n], labels[:n], None, mask[:n]),
-            encoder(clicks[n : 2 * n, 1:], labels[n : 2 * n, 1:], corners, mask[n : 2 * n]),
-            encoder(clicks[2 * n :], labels[2 * n :], None, mask[2 * n :]),
-        ]
+class Conversation:
+    """Every target asked by a click and by boxes, then corrected, in one decoder call a round.
+
+    Rows are clicks on all targets, then boxes lowered to corners for the targets numbered in `corners`, then
+    boxes drawn into the mask prompt for those in `drawn`; token counts of the three agree.
+    """
+
+    def __init__(
+        self,
+        model: SamMed3D,
+        image: Float[Tensor, "b 1 s s s"],
+        target: Bool[Tensor, "b t s s s"],
+        rng: torch.Generator,
+        corners: Int[Tensor, " c"],
+        drawn: Int[Tensor, " d"],
+        box_jitter: float,
+    ) -> None:
+        self.model, self.rng, sizes = model, rng, model.sizes
+        wanted, per_region = target.flatten(0, 1), target.shape[1]
+        every = torch.arange(len(wanted))
+        rows = torch.cat([every, corners, drawn]).to(image.device)
+        self.wanted = wanted[rows]
+        # Not `[rows // …]`: its gradient is summed in no fixed order where torch has several threads.
+        self.embedding = model.encode(image).index_select(0, rows // per_region)
+        self.step = sizes.image_size // sizes.low_res
+        self.soft = F.avg_pool3d(self.wanted[:, None].float(), self.step)
+        self.ends = (len(every), len(every) + len(corners))
+        boxes = boxes_around(self.wanted[len(every) :], box_jitter, rng)
+        low = sizes.image_size, sizes.low_res
+        self.corners = lower_box(boxes[: len(corners)], "corners", *low).boxes
+        mask = lower_box(boxes[len(corners) :], "mask", *low).mask
+        middle = lower_box(boxes, "center", *low).points  # a placeholder where there are corners
+        assert mask is not None and middle is not None
+        self.mask = torch.cat([mask.new_zeros(self.ends[1], *mask.shape[1:]), mask])
+        self.clicks = torch.cat([click_inside(wanted, 2, rng, 0.9)[:, None], middle])
+        self.labels = torch.ones(self.clicks.shape[:2], dtype=torch.long, device=image.device)
+
+    def ask(self) -> Float[Tensor, "r 1 l l l"]:
+        """Answer every row from what has been said so far."""
+        return self.model.decode(self.embedding, self._encode())
+
+    def correct(self, logits: Float[Tensor, "r 1 l l l"]) -> None:
+        """Add a click into each row's largest error, and feed the answer back."""
+        # Errors are looked for at the logits' resolution: eight times fewer voxels, the same largest error.
+        at, label = correcting_clicks(logits[:, 0], self.soft[:, 0] >= 0.5, self.rng)
+        at = at * self.step + (self.step - 1) / 2
+        self.clicks, self.labels = torch.cat([self.clicks, at], dim=1), torch.cat([self.labels, label], dim=1)
+        self.mask = logits.detach().float()
+
+    def loss(self, logits: Float[Tensor, "r 1 l l l"]) -> Float[Tensor, ""]:
+        """Mean loss at the logits' resolution."""
+        return dice_and_cross_entropy(logits[:, 0], self.soft[:, 0]).mean()
+
+    @torch.no_grad()
+    def whole(self, logits: Float[Tensor, "r 1 l l l"]) -> Float[Tensor, "r s s s"]:
+        """Logits at the region's resolution."""
+        return upsample(logits[:, 0].detach().float(), self.model.sizes.image_size)
+
+    def _encode(self) -> PromptTokens:
+        encoder, (a, b) = self.model.prompt_encoder, self.ends
+        points, labels, mask = self.clicks, self.labels, self.mask
+        parts = [encoder(points[:a], labels[:a], None, mask[:a])]
+        if b > a:
+            parts.append(encoder(points[a:b, 1:], labels[a:b, 1:], self.corners, mask[a:b]))
+        if len(points) > b:
+            parts.append(encoder(points[b:], labels[b:], None, mask[b:]))
         return PromptTokens(torch.cat([p.sparse for p in parts]), torch.cat([p.dense for p in parts]))
 
 

@@ -20,6 +20,7 @@ from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.sam3d.weights import read_metadata, read_state, save_weights
 from sam_moe.training import checkpoint
 from sam_moe.training.runlog import Row, RunLog
+from sam_moe.training.seeds import prompt_rng, step_seed
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def train(
     averaged weights as `best.safetensors`. Started again on the same folder it goes on from the last
     checkpoint with the very next batch, bit for bit on a CPU.
 
-    `loss(image, target, rng)` must return the scalar to minimise, and anything; it is called wrapped, so that
+    `loss(image, target, rng)` must return the scalar to minimise; it is called wrapped, so that
     processes share gradients. `validate` gets averaged weights and returns figures, of which the highest
     `score` decides what is kept; it runs in the main process, which alone returns the best. Without it the
     last weights are returned. `report` gets every row of the log as it is written, with `steps` in all.
@@ -142,8 +143,8 @@ def train(
         began, batch = time.monotonic(), next(batches)
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate * schedule.factor(step)
-        torch.manual_seed(_seed(seed, step, accelerator.process_index))  # for dropout, if there is any
-        value, _ = wrapped(batch["image"], batch["target"], prompt_rng(seed, step, accelerator.process_index))
+        torch.manual_seed(step_seed(seed, step, accelerator.process_index))  # for dropout, if there is any
+        value = wrapped(batch["image"], batch["target"], prompt_rng(seed, step, accelerator.process_index))
         _check_finite("loss", value, folder, step, batch, accelerator.process_index)
         accelerator.backward(value)
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), schedule.clip)
@@ -169,15 +170,6 @@ def train(
     accelerator.end_training()
     best = _read_best(folder) if validate and accelerator.is_main_process else None
     return best or Kept(average.values, schedule.steps, {})
-
-
-def prompt_rng(seed: int, step: int, process: int) -> torch.Generator:
-    """The generator that a step's prompts are drawn from, in one process; on the CPU."""
-    return torch.Generator().manual_seed(_seed(seed, step, process))
-
-
-def _seed(seed: int, step: int, process: int) -> int:
-    return (seed * 1_000_003 + step) * 64 + process
 
 
 def _check_tracker(name: str | None) -> None:

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from sam_moe.training.crops import Crop
 
 
-def draw_phantom(size: int, rng: torch.Generator) -> Crop | None:
-    """Paint warped ellipsoids, tubes and shells one over another and pick one that stays visible (ours)."""
+def draw_phantom(size: int, rng: torch.Generator, targets: int = 1) -> Crop | None:
+    """Paint warped ellipsoids, tubes and shells one over another and ask for what stays visible (ours)."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=rng)
@@ -36,13 +36,14 @@ def draw_phantom(size: int, rng: torch.Generator) -> Crop | None:
     fit = [b for b in range(1, bodies + 1) if 60 <= counts[b] <= 0.4 * size**3]
     if not fit:
         return None
-    chosen = fit[int(torch.randint(len(fit), (), generator=rng))]
+    order = torch.randperm(len(fit), generator=rng).tolist()
+    chosen = ([fit[n] for n in order] * targets)[:targets]
     mean = uniform(0, 200, bodies + 1)
     mean[0] *= float(torch.rand((), generator=rng) < 0.6)
     texture = smooth_noise(size, int(torch.randint(6, 25, (), generator=rng)), rng)[0]
     image = mean[owner] + uniform(0, 25, bodies + 1)[owner] * texture
     image = image + uniform(0, 15).item() * torch.randn(image.shape, generator=rng)
-    return Crop(image - image.min(), owner == chosen)
+    return Crop(image - image.min(), torch.stack([owner == body for body in chosen]))
 
 
 def smooth_noise(size: int, knots: int, rng: torch.Generator, channels: int = 1) -> Float[Tensor, "c s s s"]:

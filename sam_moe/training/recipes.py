@@ -15,7 +15,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.registry import Architecture, MadeBy, Preprocessing
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.training.card import WEIGHTS, CardRecipe, Store, hardware, ship
-from sam_moe.training.general import PromptedLoss, Regions, fresh_model
+from sam_moe.training.general import DEPTHS, PromptedLoss, Regions, fresh_model
 from sam_moe.training.loop import Schedule, train
 from sam_moe.training.runlog import Row, hours_of, read_rows
 from sam_moe.training.sources import Scan, cache_origin, read_cache, read_folder, write_cache
@@ -34,6 +34,12 @@ class DataRecipe(Record):
     leave_out: tuple[str, ...] = Field((), description="Structures never to learn, by name or 'set/name'.")
     weights: dict[str, float] = Field({}, description="How often each set is drawn, relative to the others.")
     phantom_share: float = Field(0.1, ge=0, le=1, description="Share of procedural phantoms in the stream.")
+    spoil_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the regions with a scanner's faults: noise, bias, thick slices.",
+    )
     curriculum: int = Field(0, ge=0, description="Samples at the start of which half are phantoms.")
 
 
@@ -59,7 +65,10 @@ class PretrainRecipe(Settings):
     preprocessing: Preprocessing
     data: DataRecipe
     schedule: ScheduleRecipe
-    rounds: int = Field(2, ge=1, description="Answers per region: the first prompt and its corrections.")
+    targets: int = Field(2, gt=0, description="Structures asked for in each region, encoded once for all.")
+    corrections: tuple[float, ...] = Field(
+        DEPTHS, min_length=1, description="How likely an answer is followed by 0, 1, 2, … correcting clicks."
+    )
     validation_crops: int = Field(96, ge=0, description="Regions of the validation part; 0 for none.")
     validate_every: int = Field(500, gt=0, description="Steps between validations; the best is kept.")
     workers: int = Field(1, ge=0, description="Processes that cut regions.")
@@ -120,11 +129,13 @@ def pretrain(
         recipe.data.weights,
         recipe.data.phantom_share,
         recipe.data.curriculum,
+        spoil_share=recipe.data.spoil_share,
         normalisation=normalisation,
+        targets=recipe.targets,
     )
     count = recipe.validation_crops
     kept = train(
-        PromptedLoss(model, recipe.rounds),
+        PromptedLoss(model, recipe.corrections),
         model,
         stream,
         Schedule(**recipe.schedule.model_dump()),

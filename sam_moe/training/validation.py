@@ -10,7 +10,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.normalise import Normalisation
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.training.general import PromptedLoss, Regions, dice_of
+from sam_moe.training.general import Conversation, Regions, dice_of
 from sam_moe.training.sources import Scan
 
 WAYS = ("click", "corners", "mask")
@@ -41,12 +41,21 @@ class Validation:
         device = next(iter(weights.values())).device
         model = SamMed3D(self.sizes)
         model.load_state_dict(weights)
-        loss, scores = PromptedLoss(model.to(device).eval(), ROUNDS, box_jitter=0.03), []
+        model.to(device).eval()
+        scores = []
         for start in range(0, self.regions, _BATCH):
             image, target = (x[start : start + _BATCH].to(device) for x in self._regions())
-            _, seen = loss(image, target, torch.Generator().manual_seed(start))
-            found = torch.stack([dice_of(logits, target.repeat(len(WAYS), 1, 1, 1)) for logits in seen])
-            scores.append(found.view(ROUNDS, len(WAYS), -1).cpu())
+            every = torch.arange(len(target))
+            talk = Conversation(
+                model, image, target, torch.Generator().manual_seed(start), every, every, 0.03
+            )
+            found = []
+            for turn in range(ROUNDS):
+                answer = talk.ask()
+                found.append(dice_of(talk.whole(answer), talk.wanted))
+                if turn + 1 < ROUNDS:
+                    talk.correct(answer)
+            scores.append(torch.stack(found).view(ROUNDS, len(WAYS), -1).cpu())
         mean = torch.cat(scores, dim=2).mean(dim=2)
         figures = {
             f"{way}{turn + 1}": round(float(mean[turn, column]), 4)
@@ -70,7 +79,7 @@ class Validation:
                 self.regions,
                 {},
                 0.0,
-                spoiled=False,
+                spoil_share=0.0,
                 normalisation=self.normalisation,
             )
             self.batch = default_collate([stream[number] for number in range(self.regions)])

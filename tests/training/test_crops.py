@@ -41,8 +41,8 @@ def places(size, ranges, seed, tmp_path):
         ramp = line.reshape([-1 if n == axis else 1 for n in range(3)]).expand(SHAPE).contiguous()
         scan = scan_of(ramp, LABELS, SPACING, tmp_path)
         crops.append(draw_crop(scan, 1, size, ranges, torch.Generator().manual_seed(seed)))
-    target = crops[0].target
-    assert all(torch.equal(crop.target, target) for crop in crops)
+    target = crops[0].targets[0]
+    assert all(torch.equal(crop.targets, target[None]) for crop in crops)
     told = np.stack([crop.image.numpy() / SLOPE for crop in crops], axis=-1)
     # An affine fitted to the voxels of the target, which lie inside for sure, says where the others are.
     index = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing="ij"), axis=-1)
@@ -80,8 +80,8 @@ def test_the_place_of_a_region_does_not_depend_on_the_copy_it_is_cut_from(tmp_pa
     ranges = CropRanges(0.0, click_spacing_mm=(4.4, 4.4), rotated_share=1.0, jitter_voxels=0)
     for seed in range(5):
         a, b = (draw_crop(s, 1, 12, ranges, torch.Generator().manual_seed(seed)) for s in (scan, fine))
-        assert torch.equal(a.target, b.target)
-        inner = a.target  # the bean's voxels are far enough from the border
+        assert torch.equal(a.targets, b.targets)
+        inner = a.targets[0]  # the bean's voxels are far enough from the border
         torch.testing.assert_close(a.image[inner], b.image[inner], atol=1.0, rtol=0)
 
 
@@ -89,10 +89,10 @@ def test_the_place_of_a_region_does_not_depend_on_the_copy_it_is_cut_from(tmp_pa
 def test_a_region_around_a_box_holds_the_whole_target(seed, tmp_path):
     scan = scan_of(LABELS * 100, LABELS, SPACING, tmp_path)
     crop = draw_crop(scan, 1, 24, CropRanges(1.0, rotated_share=0.0), torch.Generator().manual_seed(seed))
-    sides = [crop.target.select(axis, at) for axis in range(3) for at in (0, -1)]
+    sides = [crop.targets[0].select(axis, at) for axis in range(3) for at in (0, -1)]
     assert not any(side.any() for side in sides)
     # extent over edge is the fill that was drawn
-    index = crop.target.nonzero()
+    index = crop.targets[0].nonzero()
     fill = ((index.amax(0) - index.amin(0) + 1) / 24).max().item()
     assert 0.35 - 0.1 < fill < 0.85 + 0.05
 
@@ -104,7 +104,7 @@ def test_a_region_is_repeated_by_its_generator_alone(tmp_path):
     first = draw(5)
     torch.manual_seed(2)
     again, other = draw(5), draw(6)
-    assert torch.equal(first.image, again.image) and torch.equal(first.target, again.target)
+    assert torch.equal(first.image, again.image) and torch.equal(first.targets, again.targets)
     assert not torch.equal(first.image, other.image)
 
 
@@ -125,7 +125,7 @@ def test_a_scan_of_one_slice_is_one_slice_thick(tmp_path):
     scan = scan_of(labels * 300, labels, (1.0, 1.0, 1.0), tmp_path)
     ranges = CropRanges(0.0, click_spacing_mm=(1.0, 1.0), rotated_share=0.0, jitter_voxels=0)
     crop = draw_crop(scan, 1, 16, ranges, torch.Generator().manual_seed(0))
-    assert crop.target.any(dim=0).any(dim=0).sum() == 1
+    assert crop.targets[0].any(dim=0).any(dim=0).sum() == 1
 
 
 def test_a_structure_of_which_too_little_is_seen_gives_no_region(tmp_path):
@@ -141,6 +141,75 @@ def test_a_label_map_gets_an_image_that_shows_its_structures(tmp_path):
     for seed in range(12):
         crop = draw_crop(scan, 1, 24, CropRanges(1.0), torch.Generator().manual_seed(seed))
         assert crop.image.min() == 0 and torch.isfinite(crop.image).all()
-        inside, outside = crop.image[crop.target], crop.image[~crop.target]
+        inside, outside = crop.image[crop.targets[0]], crop.image[~crop.targets[0]]
         shown += abs(inside.mean() - outside.mean()) > inside.std()
     assert shown >= 8
+
+
+NARROW = CropRanges(1.0, box_fill=(0.6, 0.85))
+
+
+def crossing(names=(1, 2, 3, 4)):
+    """Four structures, each two cubes in opposite corners of one box: regions around any are the same."""
+    labels = torch.zeros(40, 40, 40, dtype=torch.int16)
+    for n, ends in enumerate([(6, 6, 6), (22, 6, 6), (6, 22, 6), (6, 6, 22)], start=1):
+        for i, j, k in (ends, [28 - x for x in ends]):
+            labels[i : i + 12, j : j + 12, k : k + 12] = n
+    return Scan("x", "g", (labels * 100,), (SPACING,), labels, {n: str(n) for n in names})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_further_targets_are_the_regions_other_structures_each_as_if_asked_for_alone(seed):
+    scan = crossing()
+    draw = lambda label, n: draw_crop(scan, label, 32, NARROW, torch.Generator().manual_seed(seed), n)  # noqa: E731
+    several, alone = draw(2, 4), {label: draw(label, 1) for label in scan.structures}
+    assert several.targets.shape == (4, 32, 32, 32)
+    found = [
+        label for seen in several.targets for label in alone if torch.equal(seen, alone[label].targets[0])
+    ]
+    assert found[0] == 2 and sorted(found) == [1, 2, 3, 4]
+    assert torch.equal(several.image, alone[2].image)
+
+
+def test_which_structures_are_asked_for_besides_is_drawn_and_none_comes_twice():
+    scan, met = crossing(), set()
+    for seed in range(12):
+        crop = draw_crop(scan, 1, 32, NARROW, torch.Generator().manual_seed(seed), 3)
+        assert crop.targets.sum(dim=0).max() == 1 and (crop.targets.flatten(1).sum(1) >= 200).all()
+        first, second, _ = [int(crop.image[seen].median().div(100).round()) for seen in crop.targets]
+        met |= {second}
+        assert first == 1
+    assert met == {2, 3, 4}
+
+
+def test_a_region_that_shows_too_few_structures_repeats_them_in_turn():
+    one = draw_crop(crossing([3]), 3, 32, NARROW, torch.Generator().manual_seed(0), 3)
+    alone = draw_crop(crossing([3]), 3, 32, NARROW, torch.Generator().manual_seed(0))
+    assert torch.equal(one.targets, alone.targets.expand(3, -1, -1, -1))
+    a, b, c, d = draw_crop(crossing([1, 3]), 3, 32, NARROW, torch.Generator().manual_seed(0), 4).targets
+    assert torch.equal(a, alone.targets[0]) and b.any() and not (a & b).any()
+    assert torch.equal(c, a) and torch.equal(d, b)
+
+
+def test_of_which_too_little_is_seen_is_no_further_target():
+    near = CropRanges(0.0, click_spacing_mm=(1.0, 1.0), rotated_share=0.0, jitter_voxels=0)
+    for thick, wanted in ((2, False), (3, True)):  # a sheet of 180 and one of 270 voxels
+        labels = torch.zeros(48, 48, 48, dtype=torch.int16)
+        labels[20:24, 20:24, 20:24], labels[26 : 26 + thick, 17:26, 16:26] = 1, 2
+        scan = Scan("x", "g", (labels,), ((1.0, 1.0, 1.0),), labels, {1: "cube", 2: "sheet"})
+        drawn = [draw_crop(scan, 1, 32, near, torch.Generator().manual_seed(n), 2) for n in range(40)]
+        assert any(not torch.equal(*crop.targets) for crop in drawn) == wanted
+
+
+@pytest.mark.parametrize("mirrored", [(1.0, 0.0, 0.0), (0.0, 1.0, 1.0)])
+def test_regions_are_mirrored_along_the_axes_that_are_asked_for(mirrored, tmp_path):
+    ranges = CropRanges(0.0, click_spacing_mm=(1.5, 1.5), rotated_share=0.0, mirrored_share=mirrored)
+    *_, matrix = places(14, ranges, 0, tmp_path)
+    assert np.sign(np.diag(matrix[:3])).tolist() == [1 - 2 * share for share in mirrored]
+
+
+def test_a_label_map_is_asked_for_the_same_targets_as_a_scan():
+    scan = crossing()
+    bare = Scan("x", "g", (), (SPACING,), scan.labels, scan.structures)
+    a, b = (draw_crop(s, 1, 32, NARROW, torch.Generator().manual_seed(1), 3) for s in (scan, bare))
+    assert torch.equal(a.targets, b.targets) and b.image.shape == (32, 32, 32)

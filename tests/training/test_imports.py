@@ -45,7 +45,7 @@ model = general.fresh_model(sizes, 0)
 stream = general.Regions(scans, 16, 1, 10**6, {}, 0.1)
 validate = validation.Validation(lambda: scans, sizes, 2)
 schedule = loop.Schedule(1, 2, 1e-3, save_every=1)
-kept = loop.train(general.PromptedLoss(model, 2), model, stream, schedule, folder, 1, validate=validate)
+kept = loop.train(general.PromptedLoss(model), model, stream, schedule, folder, 1, validate=validate)
 print(kept.step, kept.figures["score"] >= 0, MISSING & set(sys.modules))
 """
 

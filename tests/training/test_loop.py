@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.training.general import PromptedLoss, Regions, fresh_model
-from sam_moe.training.loop import Average, Schedule, prompt_rng, train
+from sam_moe.training.loop import Average, Schedule, train
+from sam_moe.training.seeds import prompt_rng
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.py")
@@ -49,7 +51,7 @@ class Line(nn.Module):
 
     def forward(self, image, target, rng):
         noise = 0.01 * torch.randn((), generator=rng)
-        return (self.layer(self.dropout(image)) - target + noise).square().mean(), None
+        return (self.layer(self.dropout(image)) - target + noise).square().mean()
 
 
 def schedule(steps, **changes):
@@ -57,20 +59,22 @@ def schedule(steps, **changes):
     return Schedule(steps, **{**plain, **changes})
 
 
+def until(step):
+    """A report that stops the run when this step is told of."""
+
+    def report(row):
+        if row["step"] == step:
+            raise Stopped
+
+    return report
+
+
 def run(folder, steps=8, stop=None, dropout=0.0, samples=None, **more):
     """Train a Line; `stop` ends it when that step is reported. Returns what was kept and the model."""
     model = Line(dropout)
-
-    def report(row):
-        if row["step"] == stop:
-            raise Stopped
-
-    changes = {
-        key: more.pop(key) for key in ("log_every", "save_every", "learning_rate", "clip") if key in more
-    }
-    kept = train(
-        model, model, samples or Numbers(), schedule(steps, **changes), folder, 5, report=report, **more
-    )
+    changes = {key: more.pop(key) for key in [*more] if key in Schedule.__dataclass_fields__}
+    plan = schedule(steps, **changes)
+    kept = train(model, model, samples or Numbers(), plan, folder, 5, report=until(stop), **more)
     return kept, model
 
 
@@ -113,7 +117,7 @@ def test_the_average_moves_quickly_at_first_and_then_by_its_decay():
 def test_a_small_model_learns_phantoms(sizes, tmp_path):
     model = fresh_model(sizes, 0)
     plan = Schedule(60, 4, 3e-3, warmup=5, save_every=1000, log_every=10)
-    train(PromptedLoss(model, 2), model, Regions([], 16, 1, 10**6, {}, 1.0), plan, tmp_path, 1)
+    train(PromptedLoss(model), model, Regions([], 16, 1, 10**6, {}, 1.0), plan, tmp_path, 1)
     losses = [row["loss"] for row in rows(tmp_path)]
     assert losses[-1] < 0.8 * losses[0]
 
@@ -166,10 +170,10 @@ def test_two_processes_share_gradients_and_end_alike(sizes, tmp_path):
     assert ranks[0]["end"] == ranks[1]["end"]
     # The same samples in one process: the mean of both halves' gradients, each with its own prompts.
     stream, model = Regions([], 16, 1, 10**6, {}, 1.0), fresh_model(sizes, 0)
-    loss = PromptedLoss(model, 2)
+    loss = PromptedLoss(model)
     for rank in (0, 1):
         batch = torch.utils.data.default_collate([stream[2 * rank], stream[2 * rank + 1]])
-        (loss(batch["image"], batch["target"], prompt_rng(1, 0, rank))[0] / 2).backward()
+        (loss(batch["image"], batch["target"], prompt_rng(1, 0, rank)) / 2).backward()
     learnt = [p for p in loss.parameters() if p.requires_grad]
     alone = [p.grad for p in learnt if p.ndim > 1] + [p.grad for p in learnt if p.ndim <= 1]
     assert len(alone) == len(ranks[0]["gradients"])
@@ -178,18 +182,31 @@ def test_two_processes_share_gradients_and_end_alike(sizes, tmp_path):
         torch.testing.assert_close(b, a, atol=1e-6, rtol=0)
 
 
-def test_prompts_differ_between_steps_and_processes_and_are_repeated():
-    draws = {float(torch.rand((), generator=prompt_rng(1, s, p))) for s in range(5) for p in range(3)}
-    assert len(draws) == 15 and float(torch.rand((), generator=prompt_rng(1, 2, 1))) in draws
+@pytest.fixture(params=["vit", "conv"])
+def either(request, sizes):
+    """The tiny sizes with each of the image encoders."""
+    return sizes if request.param == "vit" else replace(sizes, encoder="conv", conv_widths=(6, 12))
 
 
-def test_what_is_frozen_never_changes_and_all_else_does(sizes, tmp_path):
-    model = fresh_model(sizes, 0)
+def test_what_is_frozen_never_changes_and_all_else_does(either, tmp_path):
+    model, stream = fresh_model(either, 0), Regions([], 16, 1, 99, {}, 1.0, targets=2)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    train(PromptedLoss(model, 2), model, Regions([], 16, 1, 99, {}, 1.0), schedule(2), tmp_path, 1)
+    train(PromptedLoss(model), model, stream, schedule(2), tmp_path, 1)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     kept = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
-    assert frozen and kept == frozen
+    assert frozen and kept == frozen and all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_model_with_either_encoder_is_resumed_bit_for_bit(either, tmp_path):
+    def learn(folder, stop=None):
+        model, stream = fresh_model(either, 0), Regions([], 16, 1, 99, {}, 1.0, targets=2)
+        kept = train(PromptedLoss(model), model, stream, schedule(4), folder, 1, report=until(stop))
+        return model.state_dict() | {f"average.{name}": tensor for name, tensor in kept.weights.items()}
+
+    whole = learn(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        learn(tmp_path / "cut", stop=3)
+    assert same(learn(tmp_path / "cut"), whole)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_shows_its_batch(tmp_path):
@@ -204,7 +221,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_shows_its_batch(tmp_path):
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path):
     class Root(Line):
         def forward(self, image, target, rng):
-            return (self.layer(image) * 0).square().sum().sqrt(), None
+            return (self.layer(image) * 0).square().sum().sqrt()
 
     model = Root()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -228,12 +245,8 @@ def test_the_best_of_all_validations_is_kept_and_not_the_last(tmp_path):
     validate, asked = scores(0.3, 0.7, 0.7, 0.5)
     kept, _ = run(tmp_path, validate=validate, validate_every=2)
     assert (kept.step, kept.figures) == (4, {"score": 0.7}) and same(kept.weights, asked[1])
-    assert [(r["step"], r["score"]) for r in rows(tmp_path) if "score" in r] == [
-        (2, 0.3),
-        (4, 0.7),
-        (6, 0.7),
-        (8, 0.5),
-    ]
+    told = [(row["step"], row["score"]) for row in rows(tmp_path) if "score" in row]
+    assert told == [(2, 0.3), (4, 0.7), (6, 0.7), (8, 0.5)]
 
 
 def test_the_best_from_before_a_stop_is_still_the_best(tmp_path):

@@ -18,23 +18,33 @@ def test_a_target_is_neither_nothing_nor_everything(size):
     found = phantoms(size, 40)
     assert len(found) >= 30
     for crop in found:
-        assert crop.image.shape == crop.target.shape == (size, size, size)
-        assert 60 <= crop.target.sum() <= 0.4 * size**3
+        assert crop.image.shape == (size, size, size) and crop.targets.shape == (1, size, size, size)
+        assert 60 <= crop.targets.sum() <= 0.4 * size**3
         assert crop.image.min() == 0 and torch.isfinite(crop.image).all()
 
 
 def test_targets_can_be_told_from_what_is_around_them():
     distances = []
     for crop in phantoms(32, 40):
-        near = torch.nn.functional.max_pool3d(crop.target[None, None].float(), 5, 1, 2)[0, 0] > 0
-        inside, ring = crop.image[crop.target], crop.image[near & ~crop.target]
+        near = torch.nn.functional.max_pool3d(crop.targets[None].float(), 5, 1, 2)[0] > 0
+        inside, ring = crop.image[crop.targets[0]], crop.image[(near & ~crop.targets)[0]]
         distances.append(float(abs(inside.mean() - ring.mean()) / crop.image.std()))
     assert sorted(distances)[len(distances) // 2] > 0.5
 
 
 def test_a_phantom_is_repeated_by_its_generator_alone():
     a, b = (draw_phantom(16, torch.Generator().manual_seed(3)) for _ in range(2))
-    assert torch.equal(a.image, b.image) and torch.equal(a.target, b.target)
+    assert torch.equal(a.image, b.image) and torch.equal(a.targets, b.targets)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_several_targets_are_the_bodies_that_fit_one_after_another_and_then_again(seed):
+    alone, crop = (draw_phantom(24, torch.Generator().manual_seed(seed), count) for count in (1, 9))
+    assert torch.equal(crop.image, alone.image) and torch.equal(crop.targets[0], alone.targets[0])
+    bodies = next(n for n in range(1, 10) if torch.equal(crop.targets[n], crop.targets[0]))
+    assert crop.targets[:bodies].sum(dim=0).max() == 1  # no voxel belongs to two of them
+    for n, target in enumerate(crop.targets):
+        assert torch.equal(target, crop.targets[n % bodies]) and target.sum() >= 60
 
 
 def test_smooth_noise_goes_through_its_knots_and_between_them_nowhere_beyond():

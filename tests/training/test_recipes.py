@@ -29,7 +29,6 @@ def recipe(folder, splits, tmp_path, sizes):
         "preprocessing": {"region_voxels": 16, "spacing_mm": 3.0, "normalisation": "mean"},
         "data": {"folder": str(folder), "splits": str(splits), "phantom_share": 0.2},
         "schedule": {"steps": 6, "batch_size": 2, "warmup": 2, "save_every": 2},
-        "rounds": 2,
         "validation_crops": 4,
         "validate_every": 3,
         "workers": 0,

@@ -4,10 +4,14 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.training.general import PromptedLoss, Regions, dice_of, fresh_model
+from sam_moe.sam3d.lowering import lower_box
+from sam_moe.sam3d.model import upsample
+from sam_moe.training.general import Regions, dice_of, fresh_model
+from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
 from sam_moe.training.validation import Validation
 
-NAMES = [f"{way}{turn}" for turn in (1, 2, 3) for way in ("click", "corners", "mask")]
+WAYS = ("click", "corners", "mask")
+NAMES = [f"{way}{turn}" for turn in (1, 2, 3) for way in WAYS]
 
 
 def test_figures_are_named_by_way_and_round_and_the_score_is_their_mean(scans, sizes):
@@ -29,16 +33,32 @@ def test_the_same_weights_have_the_same_figures_and_others_have_others(scans, si
     assert all(torch.equal(weights[name], before[name]) for name in weights)
 
 
-def test_figures_are_mean_dice_of_each_way(scans, sizes):
-    stream = Regions(scans, 16, 7, 4, {}, 0.0, spoiled=False)
+def test_figures_are_mean_dice_of_each_way_corrected_by_clicks(scans, sizes):
+    stream = Regions(scans, 16, 7, 4, {}, 0.0, spoil_share=0.0)
     images, targets = (torch.stack([stream[n][k] for n in range(4)]) for k in ("image", "target"))
-    model = fresh_model(sizes, 0).eval()
-    _, seen = PromptedLoss(model, 3, 0.03)(images, targets, torch.Generator().manual_seed(0))
+    model, drawing = fresh_model(sizes, 0).eval(), torch.Generator().manual_seed(0)
     figures = Validation(lambda: scans, sizes, 4)(model.state_dict())
+    wanted = targets[:, 0].repeat(3, 1, 1, 1)
+    coarse = wanted.float().view(12, 8, 2, 8, 2, 8, 2).mean(dim=(2, 4, 6)) >= 0.5
+    boxes = boxes_around(wanted[4:], 0.03, drawing)
+    click = click_inside(wanted[:4], 2, drawing, 0.9)[:, None]
+    corners, drawn = lower_box(boxes[:4], "corners", 16, 8).boxes, lower_box(boxes[4:], "mask", 16, 8)
+    ways = ((click, None), (torch.zeros(4, 0, 3), corners), (drawn.points, None))
+    at, label = torch.zeros(12, 0, 3), torch.zeros(12, 0, dtype=torch.long)
+    masks = torch.cat([torch.zeros(8, 1, 8, 8, 8), drawn.mask])
     for turn in range(3):
-        for place, way in enumerate(("click", "corners", "mask")):
-            dice = dice_of(seen[turn][4 * place : 4 * place + 4], targets).mean()
-            assert figures[f"{way}{turn + 1}"] == pytest.approx(float(dice), abs=1e-4)
+        logits = []
+        for row, (name, (first, box)) in enumerate(zip(WAYS, ways, strict=True)):
+            mine = slice(4 * row, 4 * row + 4)
+            labels = torch.cat([torch.ones(first.shape[:2], dtype=torch.long), label[mine]], dim=1)
+            with torch.no_grad():
+                answer = model(images, torch.cat([first, at[mine]], dim=1), labels, box, masks[mine])
+            dice = dice_of(upsample(answer[:, 0], 16), wanted[mine]).mean()
+            assert figures[f"{name}{turn + 1}"] == pytest.approx(float(dice), abs=1e-4)
+            logits.append(answer)
+        masks = torch.cat(logits)
+        more, kind = correcting_clicks(masks[:, 0], coarse, drawing)
+        at, label = torch.cat([at, 2 * more + 0.5], dim=1), torch.cat([label, kind], dim=1)
 
 
 def test_scans_are_read_once_and_only_when_figures_are_wanted(scans, sizes):

@@ -33,7 +33,7 @@ def learn(folder, steps, batch_size=1, report=None):
     model = fresh_model(SIZES, 0)
     stream = Regions([], 16, 1, 10**6, {}, 1.0)
     schedule = Schedule(steps, batch_size, 3e-3, warmup=2, save_every=1, log_every=1, clip=1e9)
-    kept = train(PromptedLoss(model, 2), model, stream, schedule, folder, 1, report=report)
+    kept = train(PromptedLoss(model), model, stream, schedule, folder, 1, report=report)
     digest = hashlib.sha256()
     for name, tensor in [*model.state_dict().items(), *kept.weights.items()]:
         digest.update(name.encode() + tensor.numpy().tobytes())
