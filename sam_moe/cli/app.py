@@ -185,9 +185,9 @@ def demo(
     ),
     model: Model = None,
 ) -> None:
-    """Segment the real scan that ships.
+    """Segment the real scans that ship, MR and CT.
 
-    From a point and from a box, held against its label; writes the masks and a picture.
+    From a point and from a box each, held against their labels; writes the masks and pictures.
     """
     from sam_moe.cli.progress import Progress
 
@@ -205,10 +205,16 @@ def pretrain(
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a setting. Repeatable.")
     ] = None,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Stop before the training, with all it needs in the run's folder."),
+    ] = False,
 ) -> None:
     """Train a small general model by a recipe.
 
-    Started again on the same folder, it goes on where it stopped.
+    Started again on the same folder, it goes on where it stopped. What --prepare has made can be carried to
+    a machine with torch, accelerate and safetensors alone, and back again: there,
+    `python -m sam_moe.training.bare FOLDER` trains.
     """
     import logging
 
@@ -218,7 +224,7 @@ def pretrain(
     with Progress() as tell:
         from sam_moe.training.recipes import pretrain as run
 
-        made = run(recipe, change or (), lambda row: tell("training", row["step"] / row["steps"]))
+        made = run(recipe, change or (), lambda row: tell("training", row["step"] / row["steps"]), prepare)
     typer.echo(str(made))
 
 

@@ -29,7 +29,8 @@ class PositionalEncoding(nn.Module):
 
     def forward(self, position: Float[Tensor, "... 3"]) -> Float[Tensor, "... c"]:
         """Encode positions given as shares of the region's edge, in [0, 1]."""
-        angle = 2 * pi * ((2 * position - 1) @ self.positional_encoding_gaussian_matrix)
+        with torch.autocast(position.device.type, enabled=False):  # in bfloat16 a click would be elsewhere
+            angle = 2 * pi * ((2 * position - 1) @ self.positional_encoding_gaussian_matrix)
         return torch.cat([angle.sin(), angle.cos(), angle.sin()], dim=-1)
 
 

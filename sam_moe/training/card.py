@@ -1,7 +1,5 @@
 """What a training made becomes a model that `sam_moe.load` takes: weights and a card in the run's folder."""
 
-import os
-import platform
 from pathlib import Path
 from typing import Literal
 
@@ -98,12 +96,3 @@ def measurements(kept: Kept, data: str) -> tuple[Measurement, ...]:
             protocol = f"step {kept.step}; mean over all ways to ask and all rounds; decided the step"
         rows.append(Measurement(metric="Dice", value=value, data=data, protocol=protocol))
     return tuple(rows)
-
-
-def hardware(processes: int) -> str:
-    """Processor or accelerator of this machine, times the number of processes."""
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-    else:
-        name = f"{platform.processor() or platform.machine()} CPU, {os.cpu_count()} cores"
-    return f"{processes} x {name}"

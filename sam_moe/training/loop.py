@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.sam3d.weights import read_metadata, read_state, save_weights
 from sam_moe.training import checkpoint
+from sam_moe.training.precision import Precision, mixed_precision
 from sam_moe.training.runlog import Row, RunLog
 from sam_moe.training.seeds import prompt_rng, step_seed
 
@@ -98,6 +99,7 @@ def train(
     validate_every: int = 1000,
     tracker: str | None = None,
     report: Callable[[Row], None] | None = None,
+    precision: Precision = "float32",
 ) -> Kept:
     """Minimise `loss` over its samples; return the averaged weights of `model`, a part of it.
 
@@ -117,6 +119,9 @@ def train(
     _check_tracker(tracker)
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(
+        # Unasked, Accelerate takes torchrun's processes on a CPU for one each: all would train the same.
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=mixed_precision(precision),
         log_with=tracker,
         project_dir=str(folder),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],

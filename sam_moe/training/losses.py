@@ -11,13 +11,14 @@ def dice_and_cross_entropy(
     """Soft Dice loss plus binary cross-entropy, a value per answer.
 
     The reference's choice (DiceCE); `target` may be soft, as a mask averaged to the logits' resolution is.
-    Written out because MONAI 1.6.1's DiceCELoss refuses soft and integer targets here.
+    In float32, whatever the model computed in. Written out because MONAI 1.6.1's DiceCELoss refuses soft
+    and integer targets here.
 
     >>> import torch
     >>> round(dice_and_cross_entropy(torch.tensor([[50.0, -50.0]]), torch.tensor([[1.0, 0.0]])).item(), 4)
     0.0
     """
-    logits, target = logits.flatten(1), target.flatten(1)
+    logits, target = logits.float().flatten(1), target.float().flatten(1)
     probability = logits.sigmoid()
     overlap = (probability * target).sum(1)
     dice = 1 - (2 * overlap + smooth) / (probability.sum(1) + target.sum(1) + smooth)

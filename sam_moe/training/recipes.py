@@ -5,21 +5,23 @@ import json
 import logging
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from accelerate import PartialState
 from pydantic import Field, model_validator
 
-from sam_moe.config import Record, Settings, dump_settings, load_settings
+from sam_moe.config import Record, Settings, dump_settings, load_settings, replace_file
 from sam_moe.errors import ConfigError
 from sam_moe.registry import Architecture, MadeBy, Preprocessing
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.training.card import WEIGHTS, CardRecipe, Store, hardware, ship
-from sam_moe.training.general import DEPTHS, PromptedLoss, Regions, fresh_model
-from sam_moe.training.loop import Schedule, train
+from sam_moe.training.bare import PLAN, Plan, cache_path, follow
+from sam_moe.training.cache import cache_origin, cached_sets, write_cache
+from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
+from sam_moe.training.general import DEPTHS
+from sam_moe.training.machines import hardware, machines
+from sam_moe.training.precision import Precision
 from sam_moe.training.runlog import Row, hours_of, read_rows
-from sam_moe.training.sources import Scan, cache_origin, read_cache, read_folder, write_cache
-from sam_moe.training.validation import Validation
+from sam_moe.training.sources import read_folder
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,9 @@ class PretrainRecipe(Settings):
     validation_crops: int = Field(96, ge=0, description="Regions of the validation part; 0 for none.")
     validate_every: int = Field(500, gt=0, description="Steps between validations; the best is kept.")
     workers: int = Field(1, ge=0, description="Processes that cut regions.")
+    precision: Precision = Field(
+        "auto", description="Numbers to compute in; auto is bfloat16 where that is quicker, else float32."
+    )
     tracker: str | None = Field(None, description="An Accelerate tracker: tensorboard, wandb, …")
     store: Store = Field("float16", description="How the result's numbers are stored.")
 
@@ -96,12 +101,15 @@ def pretrain(
     recipe_path: Path,
     overrides: Sequence[str] = (),
     report: Callable[[Row], None] | None = None,
+    prepare: bool = False,
 ) -> Path:
     """Follow a recipe and return the path of the trained weights, `run/model.safetensors`.
 
     They are the averaged weights of the best validation, with `run/card.json` beside them, so that
     `sam_moe.load(run)` works. What ran is written to `run/recipe.yaml`; started again on the same folder, it
     goes on where it stopped. `report` is given every row of `run/log.jsonl`, with `steps` for the total.
+    With `prepare` it returns the folder instead, before the training: `python -m sam_moe.training.bare` goes
+    on there, on a machine without data and without most packages.
 
     Raises:
         ConfigError: for a recipe that cannot be followed.
@@ -109,44 +117,13 @@ def pretrain(
     recipe = load_settings(PretrainRecipe, recipe_path, overrides)
     recipe.run.mkdir(parents=True, exist_ok=True)
     _write_recipe(recipe)
-    scans = _scans(recipe, "train")
-    if not scans and recipe.data.phantom_share < 1:
-        raise ConfigError(
-            f"{recipe.data.splits}: the train part holds no structure to learn. Name cases there, or set "
-            "data.phantom_share to 1 to learn from phantoms alone."
-        )
-    groups = sorted({scan.group for scan in scans})
-    if unknown := sorted(set(recipe.data.weights) - set(groups)):
-        log.warning("data.weights names sets without a case to learn from: %s", ", ".join(unknown))
-    sizes = Sizes(**recipe.architecture.model_dump())
-    model = fresh_model(sizes, recipe.seed)
-    normalisation = recipe.preprocessing.normalisation
-    stream = Regions(
-        scans,
-        sizes.image_size,
-        recipe.seed + 1,
-        10**9,
-        recipe.data.weights,
-        recipe.data.phantom_share,
-        recipe.data.curriculum,
-        spoil_share=recipe.data.spoil_share,
-        normalisation=normalisation,
-        targets=recipe.targets,
-    )
     count = recipe.validation_crops
-    kept = train(
-        PromptedLoss(model, recipe.corrections),
-        model,
-        stream,
-        Schedule(**recipe.schedule.model_dump()),
-        recipe.run,
-        recipe.seed + 1,
-        recipe.workers,
-        Validation(lambda: _scans(recipe, "validation"), sizes, count, normalisation) if count else None,
-        recipe.validate_every,
-        recipe.tracker,
-        report,
-    )
+    for part in ("train", "validation") if count else ("train",):
+        _cache(recipe, part)
+    replace_file(recipe.run / PLAN, json.dumps(asdict(_plan(recipe)), indent=2) + "\n")
+    if prepare:
+        return recipe.run
+    kept = follow(recipe.run, report)
     processes = PartialState()  # Accelerate's; exists since `train` at the latest
     path = recipe.run / WEIGHTS
     if processes.is_main_process:
@@ -157,8 +134,8 @@ def pretrain(
             command=shlex.join(["sam-moe", "pretrain", str(recipe_path), *changes]),
             seeds=(recipe.seed,),
             hours=round(hours_of(read_rows(recipe.run), per_step), 3),
-            hardware=hardware(processes.num_processes),
-            data=tuple(groups),
+            hardware="; ".join(machines(recipe.run)) or hardware(processes.num_processes),
+            data=cached_sets(cache_path(recipe.run, "train")),
         )
         path = ship(
             kept,
@@ -189,25 +166,44 @@ def _write_recipe(recipe: PretrainRecipe) -> None:
     dump_settings(recipe, path)
 
 
-def _scans(recipe: PretrainRecipe, part: str) -> list[Scan]:
-    """The cases of one part, through a cache file in the run's folder that is read again when stale.
+def _plan(recipe: PretrainRecipe) -> Plan:
+    """What the training itself takes of a recipe."""
+    return Plan(
+        architecture=recipe.architecture.model_dump(),
+        schedule=recipe.schedule.model_dump(),
+        normalisation=recipe.preprocessing.normalisation,
+        seed=recipe.seed,
+        weights=recipe.data.weights,
+        phantom_share=recipe.data.phantom_share,
+        spoil_share=recipe.data.spoil_share,
+        curriculum=recipe.data.curriculum,
+        targets=recipe.targets,
+        corrections=recipe.corrections,
+        validation_crops=recipe.validation_crops,
+        validate_every=recipe.validate_every,
+        workers=recipe.workers,
+        tracker=recipe.tracker,
+        precision=recipe.precision,
+    )
+
+
+def _cache(recipe: PretrainRecipe, part: str) -> None:
+    """Read the cases of one part into a cache file in the run's folder, unless they are there.
 
     Where neither data folder nor splits file are, a cache that was taken along serves as it is.
     """
-    data, cache = recipe.data, recipe.run / f"{part}.safetensors"
-    found = cache_origin(cache)
-    taken_along = found is not None and not data.folder.is_dir() and not data.splits.is_file()
+    data, path = recipe.data, cache_path(recipe.run, part)
+    found = cache_origin(path)
     splits = data.splits.read_bytes() if data.splits.is_file() else b""
     asked = {"leave_out": sorted(data.leave_out), "splits": hashlib.sha256(splits).hexdigest()}
-    if taken_along:
+    if path.is_file() and not data.folder.is_dir() and not data.splits.is_file():
         known = json.loads(found or "{}")
-        if known.get("leave_out") != asked["leave_out"]:
+        if found is not None and known.get("leave_out") != asked["leave_out"]:
             raise ConfigError(
-                f"{cache} was read with other structures left out, or none knows with which, and there is no "
+                f"{path} was read with other structures left out, or none knows with which, and there is no "
                 f"{data.folder} to read them again from. Bring the data, or a cache made by this recipe."
             )
     elif found != json.dumps(asked):
         log.info("reading the %s part of %s", part, data.folder)
         cases = read_folder(data.folder, data.splits, part, frozenset(data.leave_out))
-        write_cache(cases, cache, json.dumps(asked))
-    return read_cache(cache)
+        write_cache(cases, path, json.dumps(asked))

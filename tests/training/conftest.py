@@ -5,13 +5,15 @@ from itertools import chain
 
 import pytest
 import torch
+import yaml
 
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
-from sam_moe.training.sources import read_cache, read_folder, write_cache
+from sam_moe.training.cache import read_cache, write_cache
+from sam_moe.training.sources import read_folder
 
 GRID = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
 
@@ -79,3 +81,31 @@ def scans(folder, splits, tmp_path):
     """The train part, through a cache."""
     write_cache(read_folder(folder, splits), tmp_path / "train.safetensors")
     return read_cache(tmp_path / "train.safetensors")
+
+
+@pytest.fixture
+def recipe(folder, splits, tmp_path, sizes):
+    """Makes a recipe's file, with changes to its groups."""
+    plain = {
+        "run": str(tmp_path / "run"),
+        "card": {"id": "run", "title": "Tiny", "licence": "Apache-2.0", "not_for": "Patients."},
+        "architecture": {**vars(sizes), "global_attn_indexes": [1]},
+        "preprocessing": {"region_voxels": 16, "spacing_mm": 3.0, "normalisation": "mean"},
+        "data": {"folder": str(folder), "splits": str(splits), "phantom_share": 0.2},
+        "schedule": {"steps": 6, "batch_size": 2, "warmup": 2, "save_every": 2},
+        "validation_crops": 4,
+        "validate_every": 3,
+        "workers": 0,
+    }
+
+    def make(**changes):
+        table = {
+            k: {**v, **changes.get(k, {})} if isinstance(v, dict) else changes.get(k, v)
+            for k, v in plain.items()
+        }
+        table |= {k: v for k, v in changes.items() if k not in plain}
+        path = tmp_path / "my recipe.yaml"
+        path.write_text(yaml.safe_dump(table))
+        return path
+
+    return make

@@ -8,7 +8,7 @@ import torch
 from sam_moe.errors import ConfigError
 from sam_moe.registry import Architecture, MadeBy, Preprocessing, read_card
 from sam_moe.sam3d.weights import load_model, read_state
-from sam_moe.training.card import CardRecipe, hardware, measurements, ship
+from sam_moe.training.card import CardRecipe, measurements, ship
 from sam_moe.training.general import fresh_model
 from sam_moe.training.loop import Kept
 
@@ -85,7 +85,3 @@ def test_weights_too_large_for_half_precision_are_not_shipped(shipped, sizes, tm
     with pytest.raises(ConfigError, match=r"image_encoder\.pos_embed does not fit into float16.*float32"):
         shipped("float16", Kept(weights, 1, {}))
     assert not (tmp_path / "card.json").exists()
-
-
-def test_the_hardware_is_named_with_its_number_of_processes():
-    assert hardware(2).startswith("2 x ") and len(hardware(2)) > 6

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 import sam_moe
 from sam_moe.config import load_settings
@@ -17,34 +16,6 @@ from sam_moe.space.files import read
 from sam_moe.training.recipes import PretrainRecipe, pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def recipe(folder, splits, tmp_path, sizes):
-    """Makes a recipe's file, with changes to its groups."""
-    plain = {
-        "run": str(tmp_path / "run"),
-        "card": {"id": "run", "title": "Tiny", "licence": "Apache-2.0", "not_for": "Patients."},
-        "architecture": {**vars(sizes), "global_attn_indexes": [1]},
-        "preprocessing": {"region_voxels": 16, "spacing_mm": 3.0, "normalisation": "mean"},
-        "data": {"folder": str(folder), "splits": str(splits), "phantom_share": 0.2},
-        "schedule": {"steps": 6, "batch_size": 2, "warmup": 2, "save_every": 2},
-        "validation_crops": 4,
-        "validate_every": 3,
-        "workers": 0,
-    }
-
-    def make(**changes):
-        table = {
-            k: {**v, **changes.get(k, {})} if isinstance(v, dict) else changes.get(k, v)
-            for k, v in plain.items()
-        }
-        table |= {k: v for k, v in changes.items() if k not in plain}
-        path = tmp_path / "my recipe.yaml"
-        path.write_text(yaml.safe_dump(table))
-        return path
-
-    return make
 
 
 @pytest.mark.slow
@@ -110,7 +81,7 @@ def test_what_is_left_out_later_is_not_learnt_from_an_old_cache(recipe, tmp_path
     pretrain(recipe(**short))
     pretrain(recipe(**short, data={"leave_out": ["box"]}))
     assert "going on in" in caplog.text and "changes to: data" in caplog.text
-    from sam_moe.training.sources import read_cache
+    from sam_moe.training.cache import read_cache
 
     assert [s.structures for s in read_cache(tmp_path / "run" / "train.safetensors")][:2] == [{1: "ball"}] * 2
 

@@ -1,0 +1,41 @@
+"""Which machines a run was trained on, kept in its folder as it is carried from one to the other."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from sam_moe.training.runlog import read_rows
+
+MACHINES = "machines.json"
+
+
+def hardware(processes: int) -> str:
+    """Accelerator or processor of this machine, times the number of processes."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        name = f"{platform.processor() or platform.machine()} CPU, {os.cpu_count()} cores"
+    return f"{processes} x {name}"
+
+
+def note_machine(run: Path, steps: int) -> None:
+    """Add this machine to those of a run, if any of its steps are left to do.
+
+    Processes that train together write the same; their number is what torch.distributed's launchers say.
+    """
+    rows = read_rows(run)
+    here = hardware(int(os.environ.get("WORLD_SIZE", "1")))
+    if (rows and rows[-1]["step"] >= steps) or here in machines(run):
+        return
+    temporary = run / f"{MACHINES}.{os.getpid()}.part"
+    temporary.write_text(json.dumps([*machines(run), here]) + "\n", encoding="utf-8")
+    temporary.replace(run / MACHINES)
+
+
+def machines(run: Path) -> list[str]:
+    """The machines that were noted, in the order they were met."""
+    path = run / MACHINES
+    return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
