@@ -13,7 +13,7 @@ help:  ## Show this list
 
 install: $(VENV)/.installed  ## Make .venv and install sam-moe into it, editable
 
-demo: install  ## Segment the real scan that ships, from a point and from a box, into demo-output/
+demo: install  ## Segment the real scans that ship, MR and CT, from points and boxes, into demo-output/
 	$(BIN)/sam-moe demo --out demo-output
 
 test: checks  ## Check style, types and imports, then run every test this machine can run
