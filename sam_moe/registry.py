@@ -58,6 +58,8 @@ class Architecture(Record):
                 raise ValueError(
                     f"{size} {getattr(self, size)} must be a multiple of {part} {getattr(self, part)}"
                 )
+        if self.encoder == "vit" and "num_heads" not in self.model_fields_set:
+            raise ValueError("num_heads is missing: a ViT's weights do not tell it")
         halved = 2 ** (len(self.conv_widths) + 1)
         if self.encoder == "conv" and self.patch_size != halved:
             raise ValueError(

@@ -5,7 +5,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from sam_moe.errors import PromptError
@@ -14,6 +13,7 @@ from sam_moe.sam3d.lowering import BoxStrategy, draw_box, lower_box
 from sam_moe.sam3d.model import upsample
 from sam_moe.sam3d.prompt_encoder import PromptTokens
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
 from sam_moe.config import write_json
@@ -32,6 +31,7 @@ from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import check_positive
 from sam_moe.predict.scene import Scene
 from sam_moe.prompts.prompt import Prompt
+from sam_moe.shapes import UInt8
 from sam_moe.space.files import read_header, suffix_of, write_mask
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
@@ -19,6 +18,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from sam_moe.errors import FileError
 from sam_moe.predict.scene import Scene, Shown, field_of, middle_of, turned, window_of
 from sam_moe.prompts.prompt import Item, Point
+from sam_moe.shapes import Shaped
 
 # Told apart by people who do not tell red from green (Okabe and Ito), and bright on grey.
 _OUTLINES = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#d55e00", "#009e73")

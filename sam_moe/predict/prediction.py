@@ -5,11 +5,11 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
 from sam_moe.errors import GeometryError
 from sam_moe.prompts.prompt import Prompt
+from sam_moe.shapes import UInt8
 from sam_moe.space.files import write_mask
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample, resample_seen

@@ -5,12 +5,12 @@ from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from sam_moe.predict.answering import Answer
 from sam_moe.predict.regions import deepest
 from sam_moe.prompts.prompt import Box, Point, Prompt
+from sam_moe.shapes import Float, Int
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import PromptError
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.registry import Preprocessing
+from sam_moe.shapes import Bool, Float, Int
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
 

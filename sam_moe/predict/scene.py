@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from sam_moe.errors import GeometryError
 from sam_moe.prompts.prompt import Prompt
+from sam_moe.shapes import Float, Shaped
 from sam_moe.space.volume import Volume
 
 _MIN_FIELD_MM = 120.0

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from sam_moe.errors import GeometryError, PromptError
+from sam_moe.shapes import Float
 
 Space = Literal["voxel", "mm"]
 Triple = tuple[float, float, float]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
 
 from sam_moe.errors import GeometryError, PromptError
 from sam_moe.prompts.prompt import Box, Point, Triple
+from sam_moe.shapes import Bool
 
 Mask = Bool[np.ndarray, "_ _ _"]
 Strategy = Literal["largest-error", "random"]

@@ -14,11 +14,11 @@ from itertools import product
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sam_moe.sam3d.layers import Derived
+from sam_moe.shapes import Float
 
 
 class Tables(NamedTuple):

@@ -9,11 +9,11 @@ from contextlib import nullcontext
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sam_moe.sam3d.layers import LayerNorm3d
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.shapes import Float
 
 
 class ResidualUnit(nn.Module):

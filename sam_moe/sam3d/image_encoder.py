@@ -3,13 +3,13 @@
 from contextlib import nullcontext
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sam_moe.sam3d.attention import WindowAttention
 from sam_moe.sam3d.layers import LayerNorm3d
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.shapes import Float
 
 
 class PatchEmbed(nn.Module):

@@ -5,9 +5,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sam_moe.shapes import Float
 
 
 class LayerNorm3d(nn.Module):

@@ -9,8 +9,9 @@ public weights know no box, so for them the last two are all there is. Which one
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
+
+from sam_moe.shapes import Float, Int
 
 BoxStrategy = Literal["center", "mask", "corners"]
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sam_moe.sam3d.layers import MLP, Derived, LayerNorm3d
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.transformer import TwoWayTransformer
+from sam_moe.shapes import Float
 
 
 class MaskAnswer(NamedTuple):

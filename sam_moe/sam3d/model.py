@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sam_moe.sam3d.conv_encoder import ConvEncoder
@@ -11,6 +10,7 @@ from sam_moe.sam3d.image_encoder import ImageEncoder
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.shapes import Float, Int
 
 
 class SamMed3D(nn.Module):

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from jaxtyping import Float
 from torch import Tensor
+
+from sam_moe.shapes import Float
 
 Normalisation = Literal["positive", "mean"]
 

@@ -4,11 +4,11 @@ from math import pi
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sam_moe.sam3d.layers import Derived, LayerNorm3d
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.shapes import Float, Int
 
 
 class PromptTokens(NamedTuple):

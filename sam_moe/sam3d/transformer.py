@@ -1,10 +1,10 @@
 """The two-way transformer between prompt tokens and image tokens, on segment-anything's parameter names."""
 
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sam_moe.sam3d.layers import Derived
+from sam_moe.shapes import Float
 
 
 class Attention(nn.Module):

@@ -6,9 +6,9 @@ from itertools import permutations, product
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
 
 from sam_moe.errors import GeometryError
+from sam_moe.shapes import Float
 
 # Numbers as people write them: a tuple, a list of tuples or an array.
 Coordinates: TypeAlias = np.ndarray | Sequence[Any]

@@ -3,9 +3,9 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sam_moe.shapes import Bool, Float
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from sam_moe.errors import GeometryError
+from sam_moe.shapes import Float, Shaped
 from sam_moe.space.grid import Grid
 
 # Source coordinates are rounded to this many parts of a voxel (1e-6 voxel): noise of the affine's inverse

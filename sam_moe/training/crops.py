@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from math import log2, pi
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_moe.training.sources import Scan
+from sam_moe.shapes import Bool, Float
+from sam_moe.training.cache import Scan
 
 # Every fourth voxel along each axis is looked at to tell what else a region shows.
 _COARSE = 4

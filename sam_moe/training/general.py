@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -14,12 +13,13 @@ from sam_moe.sam3d.model import SamMed3D, upsample
 from sam_moe.sam3d.normalise import Normalisation, normalise
 from sam_moe.sam3d.prompt_encoder import PromptTokens
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.shapes import Bool, Float, Int
+from sam_moe.training.cache import Scan
 from sam_moe.training.crops import Crop, CropRanges, draw_crop
 from sam_moe.training.losses import dice_and_cross_entropy
 from sam_moe.training.phantoms import draw_phantom, spoil
 from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
 from sam_moe.training.seeds import agreed_rng
-from sam_moe.training.sources import Scan
 
 # Draws in a row that gave no region; more mean that the scans hold next to nothing to learn.
 _PATIENCE = 1000

@@ -1,8 +1,9 @@
 """What training minimises."""
 
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from sam_moe.shapes import Float
 
 
 def dice_and_cross_entropy(

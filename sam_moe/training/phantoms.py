@@ -1,10 +1,10 @@
 """Scenes without end: random bodies in random contrast, promptable by construction."""
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sam_moe.shapes import Float
 from sam_moe.training.crops import Crop
 
 

@@ -1,9 +1,10 @@
 """The simulated user in tensors: boxes, first clicks and corrections for a whole batch at once."""
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+from sam_moe.shapes import Bool, Float, Int
 
 
 def boxes_around(

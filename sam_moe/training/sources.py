@@ -14,15 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from sam_moe.errors import ConfigError
+from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
-from sam_moe.training.cache import Scan, cache_origin, read_cache, write_cache
-
-__all__ = ["Scan", "cache_origin", "canonical", "read_cache", "read_folder", "write_cache"]
 
 Spacing = tuple[float, float, float]
 

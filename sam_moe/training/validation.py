@@ -10,8 +10,8 @@ from sam_moe.errors import ConfigError
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.normalise import Normalisation
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.training.cache import Scan
 from sam_moe.training.general import Conversation, Regions, dice_of
-from sam_moe.training.sources import Scan
 
 WAYS = ("click", "corners", "mask")
 ROUNDS = 3

@@ -20,7 +20,7 @@ from sam_moe.training.recipes import pretrain
 ROOT = Path(__file__).resolve().parents[2]
 
 # What the training core imports beside those three.
-NEEDED = ["jaxtyping", "wadler_lindig"]
+NEEDED: list[str] = []
 
 PROGRAM = """
 import runpy

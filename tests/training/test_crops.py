@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
+from sam_moe.training.cache import Scan, read_cache, write_cache
 from sam_moe.training.crops import CropRanges, draw_crop
-from sam_moe.training.sources import Scan, read_cache, write_cache
 
 ALIGNED = CropRanges(rotated_share=0.0)
 TURNED = CropRanges(rotated_share=1.0)

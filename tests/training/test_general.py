@@ -14,13 +14,13 @@ from sam_moe.sam3d.lowering import lower_box
 from sam_moe.sam3d.model import upsample
 from sam_moe.sam3d.normalise import normalise
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.training.cache import Scan
 from sam_moe.training.crops import CropRanges
 from sam_moe.training.general import Conversation, PromptedLoss, Regions, dice_of, fresh_model
 from sam_moe.training.losses import dice_and_cross_entropy
 from sam_moe.training.phantoms import draw_phantom
 from sam_moe.training.prompting import boxes_around, click_inside
 from sam_moe.training.seeds import prompt_rng
-from sam_moe.training.sources import Scan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,7 +64,7 @@ def test_sample_n_is_the_same_in_any_order_and_differs_from_the_others(scans):
 def test_sample_n_is_the_same_in_every_process(scans, tmp_path):
     program = (
         "import sys, torch; from pathlib import Path\n"
-        "from sam_moe.training.general import Regions; from sam_moe.training.sources import read_cache\n"
+        "from sam_moe.training.general import Regions; from sam_moe.training.cache import read_cache\n"
         "torch.set_num_threads(1)\n"
         "stream = Regions(read_cache(Path('train.safetensors')), 16, 3, 10**6, {}, 0.1)\n"
         "torch.save([stream[n] for n in (5, 900_000)], 'samples.pt')"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import SimpleITK
-from jaxtyping import Float, Shaped
 
 from sam_moe.errors import FileError, GeometryError
+from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header
 from sam_moe.space.files.text import lps_to_ras, numbers
 

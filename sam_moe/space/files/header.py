@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from sam_moe.errors import FileError, GeometryError
+from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
-from jaxtyping import Float, Shaped
 from nibabel.spatialimages import HeaderDataError
 
 from sam_moe.errors import FileError
+from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header, spatial_shape
 from sam_moe.space.files.payload import GZIP_MAGIC, collect, inflate, plain
 from sam_moe.space.grid import Grid

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Float, Shaped
 
 from sam_moe.errors import FileError
+from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header, spatial_shape
 from sam_moe.space.files.payload import collect, inflate, plain
 from sam_moe.space.files.text import check_positive, lps_to_ras, numbers

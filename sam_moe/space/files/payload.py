@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Shaped
 
 from sam_moe.errors import FileError
+from sam_moe.shapes import Shaped
 from sam_moe.space.files.header import Header
 
 _PIECE = 2**20

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
 
 from sam_moe.errors import FileError
+from sam_moe.shapes import Shaped
 from sam_moe.space.files.dicom import looks_like_dicom, read_dicom_header, read_dicom_voxels
 from sam_moe.space.files.header import Header, check_memory
 from sam_moe.space.files.metaimage import read_metaimage_header, read_metaimage_voxels

@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from sam_moe.errors import FileError
+from sam_moe.shapes import Float
 
 
 def numbers(path: Path, field: str, value: str, count: int) -> list[float]:

@@ -11,10 +11,10 @@ import nibabel
 import numpy as np
 import SimpleITK
 import torch
-from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from sam_moe.errors import FileError, GeometryError
+from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.text import lps_to_ras
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
