@@ -1,5 +1,6 @@
 """The rows of `weights.py` as a table: means per structure, over structures, and intervals over patients."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from statistics import median
@@ -17,8 +18,8 @@ COLUMNS = (
 )
 Column = tuple[str, str]
 
-_TITLES = {GROWING: "conf. connected", ELLIPSOID: "ellipsoid", CUT: "cut ell.", PEER: "LiteMedS."}
-_WIDTH, _FIRST = 9, 30
+_TITLES = {GROWING: "conf. connected", ELLIPSOID: "ellips.", CUT: "cut ell.", PEER: "LiteMed"}
+_WIDTH, _FIRST = 9, 34
 
 
 class Means:
@@ -26,7 +27,7 @@ class Means:
 
     The mean over structures weighs each structure alike, however many targets it has. Intervals: percentiles
     over bootstrap resamples of patients, drawn within their set so that no set is ever absent; the same draws
-    for every column. None where fewer than three patients stand behind it.
+    for every column. A set of one patient adds no spread; None where no set has three.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -41,7 +42,8 @@ class Means:
             )
             self.count[at] += 1
             self.total[at] += row.score.dice
-        self.draws = _draws([name for name, _ in patients])
+        self.sets = [name for name, _ in patients]
+        self.draws = _draws(self.sets)
         self.by_structure = self.total.sum(0) / self.count.sum(0)
         self.mean = float(self.by_structure.mean())
 
@@ -49,7 +51,14 @@ class Means:
         """The interval of a structure's mean, or of the mean over structures."""
         chosen = slice(None) if structure is None else [self.structures.index(structure)]
         count, total = self.count[:, chosen], self.total[:, chosen]
-        if np.count_nonzero(count.any(axis=1)) < 3:
+        if (
+            max(
+                Counter(
+                    name for name, seen in zip(self.sets, count.any(axis=1), strict=True) if seen
+                ).values()
+            )
+            < 3
+        ):
             return None
         count, total = self.draws @ count, self.draws @ total
         drawn = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

