@@ -51,14 +51,8 @@ class Means:
         """The interval of a structure's mean, or of the mean over structures."""
         chosen = slice(None) if structure is None else [self.structures.index(structure)]
         count, total = self.count[:, chosen], self.total[:, chosen]
-        if (
-            max(
-                Counter(
-                    name for name, seen in zip(self.sets, count.any(axis=1), strict=True) if seen
-                ).values()
-            )
-            < 3
-        ):
+        seen = Counter(self.sets[number] for number in np.flatnonzero(count.sum(axis=1)))
+        if max(seen.values()) < 3:
             return None
         count, total = self.draws @ count, self.draws @ total
         drawn = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
