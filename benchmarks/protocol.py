@@ -1,7 +1,8 @@
 """How every tool of the table is asked: the same simulated user clicks for each, and draws one box for all.
 
 The first click is the deepest voxel of the target; each further one is the deepest voxel of the largest error
-of the tool's own answer so far. The box is the target's, each face moved by up to 5 % of the edge.
+of the tool's own answer so far, or, in a replay, what another tool was told. The box is the target's, each
+face moved by up to 5 % of the edge.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,8 +46,8 @@ def dice(one: Mask, other: Mask) -> float:
 
 def click_through(
     answer: ByClicks, truth: Mask, spacing_mm: tuple[float, float, float], clicks: int = CLICKS
-) -> list[Score]:
-    """Ask with one click more each time, all clicks so far handed over.
+) -> tuple[list[Score], list[Point]]:
+    """Ask with one click more each time, all clicks so far handed over; return what was said, too.
 
     A tool that refuses its clicks keeps its last mask, which is empty at first; one that is right to the
     voxel is not asked again.
@@ -68,6 +69,19 @@ def click_through(
             refused = True
         seconds = process_time() - start
         scores.append(Score(prompt, dice(mask, truth), seconds, refused))
+    return scores, said
+
+
+def replay(answer: ByClicks, said: Sequence[Point], truth: Mask) -> list[Score]:
+    """Ask with the first 3, then 5 of the clicks that another tool was given; fewer where it needed fewer."""
+    scores = []
+    for number in SHOWN[1:]:
+        start, refused = process_time(), False
+        try:
+            mask = answer(tuple(said[:number]))
+        except SamMoeError:
+            mask, refused = np.zeros_like(truth), True
+        scores.append(Score(f"click{number}", dice(mask, truth), process_time() - start, refused))
     return scores
 
 

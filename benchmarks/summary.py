@@ -9,16 +9,24 @@ import numpy as np
 from blocks import BLOCKS
 from jaxtyping import Float
 from protocol import SHOWN
-from tools import CUT, ELLIPSOID, GROWING, OURS, PEER, WALKER, Row
+from tools import CUT, ELLIPSOID, GROWING, OURS, PEER, TOLD, WALKER, Row
 
 RESAMPLES = 1000
 COLUMNS = (
-    *((tool, f"click{n}") for tool in (OURS, GROWING, WALKER) for n in SHOWN),
+    *((OURS, f"click{n}") for n in SHOWN),
+    *((name, f"click{n}") for tool in TOLD for name in (tool, TOLD[tool]) for n in SHOWN),
     *((tool, "box") for tool in (OURS, ELLIPSOID, CUT, PEER)),
 )
 Column = tuple[str, str]
 
-_TITLES = {GROWING: "conf. connected", ELLIPSOID: "ellips.", CUT: "cut ell.", PEER: "LiteMed"}
+_TITLES = {
+    GROWING: "conf. connected",
+    TOLD[GROWING]: "its, our clicks",
+    TOLD[WALKER]: "its, our clicks",
+    ELLIPSOID: "ellips.",
+    CUT: "cut ell.",
+    PEER: "LiteMed",
+}
 _WIDTH, _FIRST = 9, 34
 
 

@@ -9,7 +9,7 @@ import torch
 from blocks import GENERAL, Target
 from cases import cases_of, read_case
 from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
-from protocol import Score, by_box, click_through, drawn_box
+from protocol import Score, by_box, click_through, drawn_box, replay
 from slicewise import SliceWise
 
 from sam_moe.predict.predictor import Predictor
@@ -19,6 +19,8 @@ from sam_moe.space.volume import Volume
 
 OURS = "ours"
 GROWING, WALKER = "confidence connected", "random walker"
+# The same tools, told what ours was told instead of where they err themselves.
+TOLD = {GROWING: "conf. conn., our clicks", WALKER: "walker, our clicks"}
 ELLIPSOID, CUT = "ellipsoid", "cut ellipsoid"
 PEER = "LiteMedSAM"
 CLASSICAL = (GROWING, WALKER, ELLIPSOID, CUT)
@@ -45,9 +47,13 @@ def rows_of(targets: Sequence[Target], predictor: Predictor | None, peer: Any = 
         predictor.open(scan)
     for target in targets:
         truth = torch.isin(labels.array.long(), torch.tensor(target.values)).numpy()
+        ours: list[Point] = []
         for name, clicked in clicked_tools(scan, predictor).items():
-            for score in click_through(clicked, truth, scan.grid.spacing_mm):
-                yield Row(target, name, score)
+            scores, said = click_through(clicked, truth, scan.grid.spacing_mm)
+            ours = said if name == OURS else ours
+            again = replay(clicked, ours, truth) if ours and name in TOLD else []
+            yield from (Row(target, name, score) for score in scores)
+            yield from (Row(target, TOLD[name], score) for score in again)
         box = drawn_box(truth, target.seed)
         boxed = boxed_tools(scan, predictor)
         if slices is not None and target.block == GENERAL:

@@ -18,7 +18,7 @@ def test_a_right_answer_scores_one_and_is_not_asked_again():
         asked.append(clicks)
         return TRUTH
 
-    scores = protocol.click_through(answer, TRUTH, (1, 1, 1))
+    scores, _ = protocol.click_through(answer, TRUTH, (1, 1, 1))
     assert [score.dice for score in scores] == [1.0] * 5
     assert len(asked) == 1 and [score.idle for score in scores] == [False, True, True, True, True]
 
@@ -43,7 +43,7 @@ def test_a_refused_click_keeps_the_last_mask():
             raise PromptError("no")
         return half
 
-    scores = protocol.click_through(answer, TRUTH, (1, 1, 1), clicks=3)
+    scores, _ = protocol.click_through(answer, TRUTH, (1, 1, 1), clicks=3)
     expected = 2 * 4 / (4 + 11)  # slabs of half and of the truth
     assert [score.dice for score in scores] == pytest.approx([expected] * 3)
     assert [score.refused for score in scores] == [False, True, True]
@@ -65,3 +65,19 @@ def test_the_same_seed_draws_the_same_box_and_its_faces_move_by_a_twentieth():
     starts, stops = {box.start[0] for box in boxes}, {box.stop[0] for box in boxes}
     assert min(starts) >= 15 and max(starts) <= 25 and min(stops) >= 115 and max(stops) <= 125
     assert len(starts) > 5 and len(stops) > 5
+
+
+def test_a_replay_hands_over_the_clicks_that_another_was_given():
+    def ours(clicks):
+        return TRUTH & (np.arange(20) < 6 + len(clicks))[:, None, None]
+
+    _, said = protocol.click_through(ours, TRUTH, (1, 1, 1))
+    heard = []
+
+    def answer(clicks):
+        heard.append(clicks)
+        return TRUTH if len(clicks) == 5 else np.zeros_like(TRUTH)
+
+    scores = protocol.replay(answer, said, TRUTH)
+    assert heard == [tuple(said[:3]), tuple(said)] and len(said) == 5
+    assert [(score.prompt, score.dice) for score in scores] == [("click3", 0.0), ("click5", 1.0)]
