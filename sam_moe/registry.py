@@ -30,11 +30,13 @@ class Architecture(Record):
     patch_size: Positive = Field(description="Edge of a patch in voxels.")
     embed_dim: Positive = Field(description="Width of the image encoder.")
     depth: Positive = Field(description="Blocks of the image encoder.")
-    num_heads: Positive = Field(1, description="Attention heads of the ViT.")
+    num_heads: Positive = Field(12, description="Attention heads of the ViT.")
     window_size: int = Field(
-        0, ge=0, description="Edge in tokens of the windows that most blocks of the ViT attend within."
+        14, ge=0, description="Edge in tokens of the windows that most blocks of the ViT attend within."
     )
-    global_attn_indexes: tuple[int, ...] = Field((), description="Blocks that attend over the whole grid.")
+    global_attn_indexes: tuple[int, ...] = Field(
+        (2, 5, 8, 11), description="Blocks that attend over the whole grid."
+    )
     out_channels: Positive = Field(description="Width of the image embedding and of prompt tokens.")
     decoder_mlp_dim: Positive = Field(description="Hidden width of the mask decoder's MLPs.")
     decoder_heads: Positive = Field(8, description="Attention heads of the mask decoder.")
@@ -49,26 +51,21 @@ class Architecture(Record):
 
     @model_validator(mode="after")
     def _fits(self) -> "Architecture":
-        for size, part in (
-            ("image_size", "patch_size"),
-            ("embed_dim", "num_heads"),
-            ("out_channels", "decoder_heads"),
-        ):
+        vit = self.encoder == "vit"
+        whole = [("image_size", "patch_size"), ("out_channels", "decoder_heads")]
+        for size, part in [*whole, ("embed_dim", "num_heads")] if vit else whole:
             if getattr(self, size) % getattr(self, part):
                 raise ValueError(
                     f"{size} {getattr(self, size)} must be a multiple of {part} {getattr(self, part)}"
                 )
-        if self.encoder == "vit" and "num_heads" not in self.model_fields_set:
-            raise ValueError("num_heads is missing: a ViT's weights do not tell it")
-        halved = 2 ** (len(self.conv_widths) + 1)
-        if self.encoder == "conv" and self.patch_size != halved:
+        if vit and any(not 0 <= index < self.depth for index in self.global_attn_indexes):
+            raise ValueError(
+                f"global_attn_indexes {self.global_attn_indexes} must name blocks from 0 to {self.depth - 1}"
+            )
+        if not vit and self.patch_size != (halved := 2 ** (len(self.conv_widths) + 1)):
             raise ValueError(
                 f"patch_size {self.patch_size} must be {halved}, as the encoder halves the region once for "
                 "each of conv_widths and once more"
-            )
-        if any(not 0 <= index < self.depth for index in self.global_attn_indexes):
-            raise ValueError(
-                f"global_attn_indexes {self.global_attn_indexes} must name blocks from 0 to {self.depth - 1}"
             )
         return self
 

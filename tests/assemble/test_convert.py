@@ -184,6 +184,8 @@ def test_the_public_layout_at_full_size_converts_bit_for_bit_in_seconds(tmp_path
         "decoder_depth": 2,
         "iou_hidden_dim": 256,
         "corner_embeddings": False,
+        "encoder": "vit",
+        "conv_widths": (),
     }
     model = load_model(made.path.parent / "model.safetensors")
     for name, tensor in model.state_dict().items():
