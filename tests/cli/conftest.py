@@ -1,6 +1,7 @@
 """A folder of cards with one small random model, a phantom as a file, and ways to run the command on them."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -124,6 +125,8 @@ def process():
             [sys.executable, "-c", PROGRAM, *map(str, words)],
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
+            # Where the tests run in a shell's background, interrupts are ignored, and so by all they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
 

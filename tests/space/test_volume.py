@@ -48,7 +48,8 @@ def test_resample_is_trilinear_interpolation(grids, data):
     near = {"most_degrees": 180.0, "reach_mm": 15.0}
     source = noise(data.draw(grids(**near)))
     onto = data.draw(grids(**near))
-    np.testing.assert_allclose(resample(source, onto, fill=-3).array, plain(source, onto, -3), atol=5e-6)
+    # Ours rounds places to 1e-6 of a voxel, and neighbours of this noise lie up to 8 apart.
+    np.testing.assert_allclose(resample(source, onto, fill=-3).array, plain(source, onto, -3), atol=1e-5)
 
 
 @given(data=st.data())
