@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sam_moe.assemble import find_entry
 from sam_moe.assemble.convert import user_folder
-from sam_moe.registry import CARD, BackboneCard, Entry, Registry, Weights, default_folder, read_card
+from sam_moe.registry import CARD, BackboneCard, Entry, Registry, Weights, default_folder
 
 _WIDTH = 100
 
@@ -18,10 +18,10 @@ State = Literal["shipped", "converted", "fetched", "not yet fetched", "weights m
 class Checkpoint:
     """A card, with the weights it has here."""
 
-    entry: Entry
+    entry: Entry[BackboneCard]
     state: State
     weights: Weights | None
-    weights_entry: Entry
+    weights_entry: Entry[BackboneCard]
 
     @property
     def complete(self) -> bool:
@@ -56,7 +56,7 @@ def listed() -> list[Checkpoint]:
     folders = [default_folder()] + ([user_folder()] if user_folder().is_dir() else [])
     found: dict[str, Checkpoint] = {}
     for folder in folders:
-        for entry in Registry(folder).list():
+        for entry in Registry(folder).backbones():
             found.setdefault(entry.card.id, _checkpoint(entry, shipped=folder == folders[0]))
     return list(found.values())
 
@@ -131,13 +131,13 @@ def _in_words(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _checkpoint(entry: Entry, shipped: bool) -> Checkpoint:
+def _checkpoint(entry: Entry[BackboneCard], shipped: bool) -> Checkpoint:
     if entry.card.weights is not None:
         here = entry.weights_path is not None and entry.weights_path.is_file()
         state: State = "weights missing" if not here else "shipped" if shipped else "converted"
         return Checkpoint(entry, state, entry.card.weights, entry)
     kept = user_folder() / entry.card.id / CARD
     if kept.is_file():
-        converted = Entry(read_card(kept), kept)
+        converted = find_entry(kept)
         return Checkpoint(entry, "fetched", converted.card.weights, converted)
     return Checkpoint(entry, "not yet fetched", None, entry)
