@@ -26,7 +26,7 @@ from sam_moe.registry.parts import (
     Weights,
 )
 from sam_moe.registry.plugins import GROUP, Plugin, plugins
-from sam_moe.registry.reading import Card, read_card, read_draft, write_card
+from sam_moe.registry.reading import Card, Draft, read_card, read_draft, write_card
 
 __all__ = [
     "CARD",
@@ -40,6 +40,7 @@ __all__ = [
     "Card",
     "Cover",
     "CurvePoint",
+    "Draft",
     "Entry",
     "ExpertCard",
     "ExpertKind",

@@ -1,6 +1,7 @@
 """Cards from files and into files; which of the three a card is, its `kind` says."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +35,54 @@ def read_card(path: Path | str) -> Card:
     return check_json(known, data, path, CardError)
 
 
-def read_draft(path: Path | str, known: Mapping[str, Any]) -> ExpertCard:
-    """Read an expert's card of which some fields may be missing: those that are known by now.
+@dataclass(frozen=True)
+class Draft:
+    """An expert's card as a person writes it: checksums and whatever the weights tell may be missing."""
 
-    Args:
-        path: a card as a person writes it: without checksums.
-        known: nested fields to take where the file does not have them; what the file says goes first.
+    path: Path
+    fields: Mapping[str, Any]
+
+    @property
+    def base_id(self) -> str:
+        """The id of the backbone it names.
+
+        Raises:
+            CardError: where it names none.
+        """
+        base = self.fields.get("base")
+        named = base.get("id") if isinstance(base, Mapping) else None
+        if not isinstance(named, str):
+            raise CardError(
+                f"{self.path}: base.id: missing; add the id of the backbone that the expert grew on."
+            )
+        return named
+
+    @property
+    def base_sha256(self) -> str | None:
+        """The fingerprint of that backbone, if the draft knows it."""
+        base = self.fields.get("base")
+        found = base.get("sha256") if isinstance(base, Mapping) else None
+        return found if isinstance(found, str) else None
+
+    def finished(self, known: Mapping[str, Any]) -> ExpertCard:
+        """The card with what is known by now; what the draft says itself goes first.
+
+        Raises:
+            CardError: naming file, field and remedy.
+        """
+        return check_json(ExpertCard, _filled(self.fields, known), self.path, CardError)
+
+
+def read_draft(path: Path | str) -> Draft:
+    """Read an expert's card that is not finished.
 
     Raises:
-        CardError: naming file, field and remedy.
+        CardError: for a file that is no card of an expert, or of a newer format.
     """
     data = _read(path)
     if data.get("kind", "expert") != "expert":
         raise CardError(f"{path}: kind: is {data['kind']!r}; give the card of an expert.")
-    return check_json(ExpertCard, _filled(data, known), path, CardError)
+    return Draft(Path(path), data)
 
 
 def write_card(card: Card, path: Path | str) -> None:

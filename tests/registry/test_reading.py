@@ -37,17 +37,26 @@ def test_a_draft_is_filled_in_and_what_it_says_goes_first(tmp_path, placed, expe
         "base": {"id": "other", "sha256": SHA},
         "weights": expert_card()["weights"],
     }
-    filled = read_draft(placed(tmp_path, draft, "draft"), known)
+    filled = read_draft(placed(tmp_path, draft, "draft")).finished(known)
     assert filled == read_card(placed(tmp_path, expert_card()))
 
 
 def test_a_draft_must_be_an_experts(tmp_path, placed, gate_card):
     with pytest.raises(CardError, match=r"kind: is 'gate'; give the card of an expert"):
-        read_draft(placed(tmp_path, gate_card()), {})
+        read_draft(placed(tmp_path, gate_card()))
 
 
 def test_what_a_draft_lacks_and_nobody_knows_is_named(tmp_path, placed, expert_card):
     draft = expert_card()
     del draft["licence"]
     with pytest.raises(CardError, match=r"licence: missing; add it"):
-        read_draft(placed(tmp_path, draft), {})
+        read_draft(placed(tmp_path, draft)).finished({})
+
+
+def test_a_draft_names_its_base_and_may_know_its_checksum(tmp_path, placed, expert_card):
+    whole = read_draft(placed(tmp_path, expert_card()))
+    assert (whole.base_id, whole.base_sha256) == ("small", SHA)
+    part = read_draft(placed(tmp_path, expert_card(base={"id": "tiny"}), "part"))
+    assert (part.base_id, part.base_sha256) == ("tiny", None)
+    with pytest.raises(CardError, match=r"base\.id: missing; add the id of the backbone"):
+        _ = read_draft(placed(tmp_path, expert_card(base="tiny"), "none")).base_id
