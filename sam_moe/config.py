@@ -8,7 +8,7 @@ import difflib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -72,19 +72,37 @@ def read_json(cls: type[R], path: Path | str, error_class: type[SamMoeError]) ->
     Raises:
         error_class: naming the file, the field and, for an unknown key, the nearest known one.
     """
+    return check_json(cls, read_object(path, error_class), path, error_class)
+
+
+def read_object(path: Path | str, error_class: type[SamMoeError]) -> dict[str, Any]:
+    """Read a JSON file that holds one object, unchecked but for keys given twice.
+
+    Raises:
+        error_class: for anything else.
+    """
     text = _read_text(Path(path), error_class)
     try:
         data = json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:  # the latter where brackets are nested too deep
         raise error_class(f"{path}: not readable as JSON: {_one_line(error)}") from error
-    if "format" in cls.model_fields and isinstance(data, dict):
+    if not isinstance(data, dict):
+        raise error_class(f"{path}: the whole record: expected an object, found a {type(data).__name__}.")
+    return data
+
+
+def check_json(cls: type[R], data: Mapping[str, Any], path: Path | str, error_class: type[SamMoeError]) -> R:
+    """Check what `read_object` read; its errors are those of `read_json`."""
+    if "format" in cls.model_fields:
         known, found = cls.model_fields["format"].default, data.get("format")
         if isinstance(found, int) and found > known:
             raise error_class(
                 f"{path}: format: {found} is newer than {known}, the newest known here; update sam-moe."
             )
     try:
-        return cls.model_validate_json(text, strict=True)
+        return cls.model_validate_json(json.dumps(data), strict=True)
+    except RecursionError as error:
+        raise error_class(f"{path}: not readable as JSON: {_one_line(error)}") from error
     except ValidationError as error:
         raise error_class(explain(error, cls, str(path))) from error
 

@@ -11,16 +11,28 @@ from sam_moe.assemble.convert import convert, user_folder
 from sam_moe.assemble.hub import fetch
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError, ConfigError, WeightsError
-from sam_moe.registry import CARD, Architecture, Entry, Registry, Weights, default_folder, read_card
+from sam_moe.registry import (
+    CARD,
+    Architecture,
+    BackboneCard,
+    Card,
+    Entry,
+    Registry,
+    Weights,
+    default_folder,
+    read_card,
+)
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.weights import load_model, sha256_of
 
 logger = logging.getLogger(__name__)
 
+_A = {"expert": "an expert", "gate": "a gate"}
 
-def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry:
-    """Find a card by id, or read it from the path of a card or of its folder.
+
+def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[BackboneCard]:
+    """Find a backbone's card by id, or read it from the path of a card or of its folder.
 
     An id is looked up in `folder`; without one among the cards that ship, then in the user's folder.
 
@@ -28,22 +40,23 @@ def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry:
         CardError: naming the known ids, the nearest first.
     """
     if isinstance(model, Path) or "/" in model or model.endswith((".json", ".pth", ".pt", ".safetensors")):
-        return _entry_at(Path(model).expanduser())
+        return _backbone(_entry_at(Path(model).expanduser()))
     folders = [Path(folder)] if folder is not None else [default_folder()]
     if folder is None and user_folder().is_dir():
         folders.append(user_folder())
-    known: dict[str, Entry] = {}
+    known: dict[str, Entry[Card]] = {}
     for place in folders:
         known = {entry.card.id: entry for entry in Registry(place).list()} | known
         if model in known:
-            return known[model]
-    ids = ", ".join(nearest_first(model, known)) or "none"
+            return _backbone(known[model])
+    models = [id for id, entry in known.items() if isinstance(entry.card, BackboneCard)]
+    ids = ", ".join(nearest_first(model, models)) or "none"
     raise CardError(
         f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
     )
 
 
-def load_backbone(entry: Entry) -> SamMed3D:
+def load_backbone(entry: Entry[BackboneCard]) -> SamMed3D:
     """Load the frozen model of a card, fetching and converting a public file on first use.
 
     Raises:
@@ -53,7 +66,7 @@ def load_backbone(entry: Entry) -> SamMed3D:
         entry = _converted(entry)
     assert entry.card.weights is not None  # a card has weights or a hub, and what was converted has weights
     path = entry.folder / entry.card.weights.file
-    _check_file(path, entry.card.weights, entry.path)
+    check_file(path, entry.card.weights, entry.path)
     return load_model(path, sizes_of(entry.card.architecture))
 
 
@@ -79,7 +92,7 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def _entry_at(path: Path) -> Entry:
+def _entry_at(path: Path) -> Entry[Card]:
     card_path = path / CARD if path.is_dir() else path
     if card_path.suffix != ".json":
         raise CardError(
@@ -93,7 +106,16 @@ def _entry_at(path: Path) -> Entry:
     return Entry(read_card(card_path), card_path)
 
 
-def _converted(entry: Entry) -> Entry:
+def _backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
+    card = entry.card
+    if not isinstance(card, BackboneCard):
+        raise CardError(
+            f"{entry.path}: {card.id!r} is {_A[card.kind]}, no model; it works on {card.base.id!r}."
+        )
+    return Entry(card, entry.path)
+
+
+def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
     """The card of a public file as it lies converted in the user's folder; fetched where it does not."""
     assert entry.card.hub is not None
     path = user_folder() / entry.card.id / CARD
@@ -101,7 +123,7 @@ def _converted(entry: Entry) -> Entry:
         source = fetch(entry.card.hub)
         logger.info("converting %s once; the result is kept in %s", source, path.parent)
         convert(source, user_folder(), card=entry.card, force=True)
-    kept = read_card(path)
+    kept = _backbone(Entry(read_card(path), path)).card
     if kept.hub != entry.card.hub or kept.architecture != entry.card.architecture:
         raise CardError(
             f"{path}: was not made from the file that {entry.path} names. Remove {path.parent}, or give that "
@@ -111,7 +133,12 @@ def _converted(entry: Entry) -> Entry:
     return dataclasses.replace(entry, card=entry.card.model_copy(update={"weights": kept.weights}), path=path)
 
 
-def _check_file(path: Path, weights: Weights, card: Path) -> None:
+def check_file(path: Path, weights: Weights, card: Path) -> None:
+    """See that a file is the one that a card names.
+
+    Raises:
+        WeightsError: where it is missing, or has another size or SHA-256.
+    """
     try:
         stat = path.stat()
     except FileNotFoundError as error:

@@ -108,7 +108,7 @@ def user_folder() -> Path:
 
 def _published(checksum: str) -> BackboneCard | None:
     """The shipped card that names this very file."""
-    cards = (entry.card for entry in Registry().list())
+    cards = (entry.card for entry in Registry().backbones())
     return next((card for card in cards if card.hub and card.hub.sha256 == checksum), None)
 
 

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from sam_moe import __version__
-from sam_moe.cli.asked import COMMAND_LINE, AskedWrongly, ListedByDefault, PromptCommand, in_order
+from sam_moe.cli.asked import (
+    COMMAND_LINE,
+    AsJson,
+    AskedWrongly,
+    ListedByDefault,
+    PromptCommand,
+    in_order,
+)
+from sam_moe.cli.experts import experts
 
 _EVERYWHERE = "With --debug, an error shows its traceback. Exit codes: 0 done, 1 failed, 2 asked wrongly."
 
@@ -17,6 +25,7 @@ app = typer.Typer(
 )
 checkpoints = typer.Typer(cls=ListedByDefault, help="List the models, or show one.")
 app.add_typer(checkpoints, name="checkpoints")
+app.add_typer(experts, name="experts")
 
 Model = Annotated[
     str | None,
@@ -25,7 +34,6 @@ Model = Annotated[
         help="Id, card or folder of a model; see sam-moe checkpoints. Else the small one that ships.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, for machines.")]
 
 
 def _version(asked: bool) -> bool:

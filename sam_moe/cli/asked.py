@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("COMMAND_LINE", default=())
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, for machines.")]
 
 _NUMBERS = {
     "--point": ("I", "J", "K"),

@@ -1,13 +1,22 @@
 """What `sam-moe checkpoints` shows: every card found, where it lies, and whether its weights are here."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sam_moe.assemble import find_entry
 from sam_moe.assemble.convert import user_folder
-from sam_moe.registry import CARD, BackboneCard, Entry, Registry, Weights, default_folder, read_card
+from sam_moe.registry import (
+    CARD,
+    Attribution,
+    BackboneCard,
+    Entry,
+    Measurement,
+    Registry,
+    Weights,
+    default_folder,
+)
 
 _WIDTH = 100
 
@@ -18,10 +27,10 @@ State = Literal["shipped", "converted", "fetched", "not yet fetched", "weights m
 class Checkpoint:
     """A card, with the weights it has here."""
 
-    entry: Entry
+    entry: Entry[BackboneCard]
     state: State
     weights: Weights | None
-    weights_entry: Entry
+    weights_entry: Entry[BackboneCard]
 
     @property
     def complete(self) -> bool:
@@ -56,7 +65,7 @@ def listed() -> list[Checkpoint]:
     folders = [default_folder()] + ([user_folder()] if user_folder().is_dir() else [])
     found: dict[str, Checkpoint] = {}
     for folder in folders:
-        for entry in Registry(folder).list():
+        for entry in Registry(folder).backbones():
             found.setdefault(entry.card.id, _checkpoint(entry, shipped=folder == folders[0]))
     return list(found.values())
 
@@ -85,59 +94,67 @@ def table(found: Sequence[Checkpoint]) -> str:
 def page(item: Checkpoint) -> str:
     """A card as a person reads it."""
     card = item.entry.card
-    lines = [f"{card.id}: {card.title}", *_wrapped(card.description), ""]
-    facts = {
+    lines = [f"{card.id}: {card.title}", *wrapped(card.description), ""]
+    told = {
         "weights": f"{item.state}, {item.size}, {item.weights.dtype}" if item.weights else item.state,
         "sha256": item.weights.sha256 if item.weights else None,
         "public file": f"{card.hub.repo_id}/{card.hub.filename}" if card.hub else None,
-        "architecture": _in_words(card.architecture.model_dump()),
-        "preprocessing": _in_words(card.preprocessing.model_dump()),
+        "architecture": in_words(card.architecture.model_dump()),
+        "preprocessing": in_words(card.preprocessing.model_dump()),
         "boxes by": card.default_box_strategy,
         "licence": card.licence,
         "made by": card.made_by.command if card.made_by else None,
         "not for": card.not_for,
         "card": str(item.entry.path),
     }
-    for name, value in facts.items():
-        if value is not None:
-            lines += _wrapped(value, f"{name:<15}")
-    lines += ["", *_credits(card), *_measured(card)]
+    lines += [*facts(told), "", *credits(card.attribution), *measured(card.measured)]
     return "\n".join(lines).rstrip()
 
 
-def _wrapped(text: str, before: str = "") -> list[str]:
+def facts(told: Mapping[str, str | None]) -> list[str]:
+    """Names in one column, what is known of them in another."""
+    return [
+        line for name, value in told.items() if value is not None for line in wrapped(value, f"{name:<15}")
+    ]
+
+
+def wrapped(text: str, before: str = "") -> list[str]:
+    """A text in lines of one width, set in by what stands before it."""
     indent = " " * len(before)
     return textwrap.wrap(
         text, _WIDTH, initial_indent=before, subsequent_indent=indent, break_long_words=False
     )
 
 
-def _credits(card: BackboneCard) -> list[str]:
-    texts = (f"{credit.source} ({credit.licence}). {credit.note}" for credit in card.attribution)
-    return [line for text in texts for line in _wrapped(text, f"{'after':<15}")]
+def credits(attribution: Sequence[Attribution]) -> list[str]:
+    """Whom a card credits."""
+    texts = (f"{credit.source} ({credit.licence}). {credit.note}" for credit in attribution)
+    return [line for text in texts for line in wrapped(text, f"{'after':<15}")]
 
 
-def _measured(card: BackboneCard) -> list[str]:
+def measured(rows: Sequence[Measurement]) -> list[str]:
+    """What a card says was measured."""
     lines = []
-    for row in card.measured:
+    for row in rows:
         cases = f", {row.cases} cases" if row.cases else ""
         protocol = f" ({row.protocol})" if row.protocol else ""
         text = f"{row.metric} {row.value:.4g} on {row.data}{cases}{protocol}"
-        lines += _wrapped(text, f"{'measured':<15}")
+        lines += wrapped(text, f"{'measured':<15}")
     return lines
 
 
-def _in_words(values: dict[str, Any]) -> str:
+def in_words(values: dict[str, Any]) -> str:
+    """Fields in one line."""
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _checkpoint(entry: Entry, shipped: bool) -> Checkpoint:
+def _checkpoint(entry: Entry[BackboneCard], shipped: bool) -> Checkpoint:
     if entry.card.weights is not None:
         here = entry.weights_path is not None and entry.weights_path.is_file()
         state: State = "weights missing" if not here else "shipped" if shipped else "converted"
         return Checkpoint(entry, state, entry.card.weights, entry)
     kept = user_folder() / entry.card.id / CARD
     if kept.is_file():
-        converted = Entry(read_card(kept), kept)
+        converted = find_entry(kept)
         return Checkpoint(entry, "fetched", converted.card.weights, converted)
     return Checkpoint(entry, "not yet fetched", None, entry)

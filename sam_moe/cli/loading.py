@@ -3,7 +3,7 @@
 from sam_moe.assemble import DEFAULT_MODEL, find_entry, load
 from sam_moe.assemble.convert import user_folder
 from sam_moe.predict.command import Loaded
-from sam_moe.registry import CARD, Entry, read_card
+from sam_moe.registry import CARD, BackboneCard, Entry, read_card
 
 
 def loaded(model: str | None, device: str, box_strategy: str | None) -> Loaded:
@@ -13,7 +13,7 @@ def loaded(model: str | None, device: str, box_strategy: str | None) -> Loaded:
     return Loaded(predictor, weights_sha256(entry))
 
 
-def weights_sha256(entry: Entry) -> str | None:
+def weights_sha256(entry: Entry[BackboneCard]) -> str | None:
     """The checksum of a card's weights; of a public model's those it was converted to, None before that."""
     weights, kept = entry.card.weights, user_folder() / entry.card.id / CARD
     if weights is None and kept.is_file():

@@ -1,11 +1,13 @@
 """Small models and folders of cards, apart from those that ship."""
 
+import json
 from dataclasses import asdict
 
 import pytest
 import torch
 
-from sam_moe.registry import BackboneCard, Preprocessing
+from sam_moe.assemble import find_entry, load_backbone
+from sam_moe.registry import BackboneCard, Preprocessing, default_folder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
 
@@ -79,3 +81,40 @@ def public_card():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The backbone that ships."""
+    return load_backbone(find_entry("tiny", default_folder()))
+
+
+@pytest.fixture
+def finetuned(tiny, generator):
+    """The shipped model's tensors with seeded noise on the decoder: what a finetuning leaves."""
+    return {
+        name: tensor + 0.01 * torch.randn(tensor.shape, generator=generator)
+        if name.startswith("mask_decoder.")
+        else tensor.clone()
+        for name, tensor in tiny.state_dict().items()
+    }
+
+
+@pytest.fixture
+def draft(tmp_path):
+    """Writes an expert's card as a person would, without checksums."""
+
+    def write(path=None, **changes):
+        fields = {
+            "id": "cord",
+            "title": "Spinal cord",
+            "base": {"id": "tiny"},
+            "covers": [{"structure": "spinal cord", "modality": "CT"}],
+            "licence": "CC-BY-NC-4.0",
+            "not_for": "Clinical use.",
+        } | changes
+        path = path or tmp_path / "draft.json"
+        path.write_text(json.dumps({key: value for key, value in fields.items() if value is not None}))
+        return path
+
+    return write

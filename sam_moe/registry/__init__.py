@@ -1,0 +1,68 @@
+"""Cards of backbones, experts and gates: where weights lie, what was measured, whose they are; no torch."""
+
+from sam_moe.registry.backbone import BackboneCard
+from sam_moe.registry.expert import Base, Cover, ExpertCard, ExpertKind, Lora
+from sam_moe.registry.folder import (
+    CARD,
+    FOLDER_VARIABLE,
+    Entry,
+    Registry,
+    default_folder,
+    read_entry,
+    shipped,
+)
+from sam_moe.registry.gate import CurvePoint, ExpertRef, GateCard, GateSizes
+from sam_moe.registry.licences import most_restrictive
+from sam_moe.registry.parts import (
+    FORMAT,
+    Architecture,
+    Attribution,
+    Hub,
+    MadeBy,
+    Measurement,
+    Positive,
+    Preprocessing,
+    Sha256,
+    Weights,
+)
+from sam_moe.registry.plugins import GROUP, Plugin, plugins
+from sam_moe.registry.reading import Card, Draft, read_card, read_draft, write_card
+
+__all__ = [
+    "CARD",
+    "FOLDER_VARIABLE",
+    "FORMAT",
+    "GROUP",
+    "Architecture",
+    "Attribution",
+    "BackboneCard",
+    "Base",
+    "Card",
+    "Cover",
+    "CurvePoint",
+    "Draft",
+    "Entry",
+    "ExpertCard",
+    "ExpertKind",
+    "ExpertRef",
+    "GateCard",
+    "GateSizes",
+    "Hub",
+    "Lora",
+    "MadeBy",
+    "Measurement",
+    "Plugin",
+    "Positive",
+    "Preprocessing",
+    "Registry",
+    "Sha256",
+    "Weights",
+    "default_folder",
+    "most_restrictive",
+    "plugins",
+    "read_card",
+    "read_draft",
+    "read_entry",
+    "shipped",
+    "write_card",
+]

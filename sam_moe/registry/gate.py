@@ -1,0 +1,104 @@
+"""The card of a gate: over which experts it chooses, in which order its outputs stand, and how it chooses."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sam_moe.config import Record
+from sam_moe.registry.expert import Base
+from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ExpertRef(Record):
+    """An output of the gate, and the expert it stands for."""
+
+    id: CardId = Field(description="Id of the expert's card; of the backbone's for the general expert.")
+    sha256: Sha256 = Field(
+        description="weights.sha256 of the expert's card; for the general expert base.sha256."
+    )
+
+
+class GateSizes(Record):
+    """The sizes of a gating network."""
+
+    features: Positive = Field(description="Width of the embeddings it sees: the backbone's out_channels.")
+    hidden: Positive = Field(description="Width of its trunk.")
+    columns: Positive = Field(description="Outputs, one for each expert.")
+    mode: Literal["both", "image", "prompt"] = Field(
+        "both", description="What it looks at; the image or the prompt alone are controls."
+    )
+
+
+class CurvePoint(Record):
+    """What one fallback threshold gave on the validation cases, against the general expert alone, in Dice."""
+
+    threshold: Share = Field(description="Confidence below which the general expert answers.")
+    general_drop: float = Field(description="Largest loss of any general class.")
+    specialised_gain: float = Field(description="Mean gain over the specialised classes.")
+
+
+class GateCard(Record):
+    """A gating network over a backbone and its experts."""
+
+    format: Literal[1] = Field(FORMAT, description="Version of this format.")
+    id: CardId = Field(description="Name of the card and of its folder.")
+    kind: Literal["gate"] = Field("gate", description="What the card describes.")
+    title: str = Field(min_length=1, description="One line for a list.")
+    description: str = Field("", description="What it chooses between.")
+    base: Base
+    experts: tuple[ExpertRef, ...] = Field(
+        min_length=1, description="In the order of the gate's outputs; the general expert first."
+    )
+    architecture: GateSizes
+    selection: Literal["threshold", "top_k", "argmax", "forced", "dense"] = Field(
+        "threshold", description="How experts are chosen by their confidence."
+    )
+    threshold: Share | None = Field(
+        None, description="Confidence below which the general expert answers; for 'threshold'."
+    )
+    k: Positive | None = Field(None, description="Experts that answer; for 'top_k'.")
+    forced: CardId | None = Field(None, description="Id of the one expert that answers; for 'forced'.")
+    fusion: Literal["logits", "probabilities"] = Field(
+        "logits", description="What is averaged where several experts answer."
+    )
+    weights: Weights
+    licence: str = Field(min_length=1, description="SPDX identifier of the gate's own licence.")
+    made_by: MadeBy | None = Field(None, description="How to make the weights again.")
+    measured: tuple[Measurement, ...] = Field((), description="What is known of its quality.")
+    curve: tuple[CurvePoint, ...] = Field((), description="What other thresholds gave, by threshold.")
+    not_for: str = Field("", description="What it must not be used for, beyond what its experts say.")
+
+    @model_validator(mode="after")
+    def _orders(self) -> "GateCard":
+        ids = [expert.id for expert in self.experts]
+        twice = sorted({id for id in ids if ids.count(id) > 1})
+        if twice:
+            raise ValueError(f"experts names {', '.join(twice)} more than once; each output has its own")
+        if (ids[0], self.experts[0].sha256) != (self.base.id, self.base.sha256):
+            raise ValueError(
+                f"experts[0] is {ids[0]!r}; the first output is the general expert's: put the base's id "
+                f"{self.base.id!r} and its sha256 there"
+            )
+        if self.architecture.columns != len(ids):
+            raise ValueError(
+                f"architecture.columns {self.architecture.columns} must be {len(ids)}, as experts"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _chooses(self) -> "GateCard":
+        for strategy, field in (("threshold", "threshold"), ("top_k", "k"), ("forced", "forced")):
+            if self.selection == strategy and getattr(self, field) is None:
+                raise ValueError(f"selection '{strategy}' needs '{field}'; add it")
+            if self.selection != strategy and getattr(self, field) is not None:
+                raise ValueError(
+                    f"'{field}' is for selection '{strategy}', and this is '{self.selection}'; leave it out"
+                )
+        ids = [expert.id for expert in self.experts]
+        if self.k is not None and self.k > len(ids):
+            raise ValueError(f"k {self.k} is more than the {len(ids)} experts there are")
+        if self.forced is not None and self.forced not in ids:
+            raise ValueError(f"forced {self.forced!r} is not among the experts {', '.join(ids)}")
+        return self

@@ -1,0 +1,140 @@
+"""What cards are made of: sizes, preprocessing, files of weights, whom to credit, what was measured."""
+
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sam_moe.config import Record
+
+FORMAT: Literal[1] = 1
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Positive = Annotated[int, Field(gt=0)]
+CardId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
+
+
+class Architecture(Record):
+    """The sizes of a SAM-Med3D; the public one has image 128, patch 16, width 768, depth 12."""
+
+    image_size: Positive = Field(description="Edge of the cubic region in voxels.")
+    patch_size: Positive = Field(description="Edge of a patch in voxels.")
+    embed_dim: Positive = Field(description="Width of the image encoder.")
+    depth: Positive = Field(description="Blocks of the image encoder.")
+    num_heads: Positive = Field(12, description="Attention heads of the ViT.")
+    window_size: int = Field(
+        14, ge=0, description="Edge in tokens of the windows that most blocks of the ViT attend within."
+    )
+    global_attn_indexes: tuple[int, ...] = Field(
+        (2, 5, 8, 11), description="Blocks that attend over the whole grid."
+    )
+    out_channels: Positive = Field(description="Width of the image embedding and of prompt tokens.")
+    decoder_mlp_dim: Positive = Field(description="Hidden width of the mask decoder's MLPs.")
+    decoder_heads: Positive = Field(8, description="Attention heads of the mask decoder.")
+    decoder_depth: Positive = Field(2, description="Two-way blocks of the mask decoder.")
+    iou_hidden_dim: Positive = Field(description="Hidden width of the IoU head.")
+    corner_embeddings: bool = Field(False, description="Whether the weights know a box's two corners.")
+    encoder: Literal["vit", "conv"] = Field("vit", description="SAM-Med3D's ViT, or a convolutional one.")
+    conv_widths: tuple[Positive, ...] = Field(
+        (),
+        description="Channels of the convolutional encoder's finer stages, each of which halves the region.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Architecture":
+        vit = self.encoder == "vit"
+        whole = [("image_size", "patch_size"), ("out_channels", "decoder_heads")]
+        for size, part in [*whole, ("embed_dim", "num_heads")] if vit else whole:
+            if getattr(self, size) % getattr(self, part):
+                raise ValueError(
+                    f"{size} {getattr(self, size)} must be a multiple of {part} {getattr(self, part)}"
+                )
+        if vit and any(not 0 <= index < self.depth for index in self.global_attn_indexes):
+            raise ValueError(
+                f"global_attn_indexes {self.global_attn_indexes} must name blocks from 0 to {self.depth - 1}"
+            )
+        if not vit and self.patch_size != (halved := 2 ** (len(self.conv_widths) + 1)):
+            raise ValueError(
+                f"patch_size {self.patch_size} must be {halved}, as the encoder halves the region once for "
+                "each of conv_widths and once more"
+            )
+        return self
+
+
+class Preprocessing(Record):
+    """How a region is cut from a scan: saved with the weights because they work with no other."""
+
+    region_voxels: Positive = Field(description="Edge of the cubic region in voxels.")
+    spacing_mm: float = Field(gt=0, description="Voxel edge of the region unless zoomed.")
+    normalisation: Literal["positive", "mean"] = Field(
+        description="z-score with mean and deviation of the voxels > 0, or of the voxels above the mean."
+    )
+    zoom_min: float = Field(1.0, gt=0, description="Least factor on spacing_mm.")
+    zoom_max: float = Field(8.0, gt=0, description="Greatest factor on spacing_mm.")
+    box_fill: float = Field(0.9, gt=0, le=1, description="Share of the region a box may fill unzoomed.")
+    click_zoom: float = Field(1.0, gt=0, description="Factor on spacing_mm for a prompt without a box.")
+    refine_beyond: float = Field(
+        1.0, gt=0, description="Factor on spacing_mm beyond which an answer is refined with finer regions."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Preprocessing":
+        if not self.zoom_min <= self.click_zoom <= self.zoom_max:
+            raise ValueError(
+                f"click_zoom {self.click_zoom} must lie between zoom_min {self.zoom_min} "
+                f"and zoom_max {self.zoom_max}"
+            )
+        return self
+
+
+class Weights(Record):
+    """A file of weights beside the card."""
+
+    file: str = Field(min_length=1, description="Path relative to the card's folder, inside it.")
+    sha256: Sha256 = Field(description="Checksum of the file.")
+    size_bytes: Positive = Field(description="Size of the file.")
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(description="How the numbers are stored.")
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, file: str) -> str:
+        if "\\" in file or PureWindowsPath(file).anchor or ".." in PurePosixPath(file).parts:
+            raise ValueError(f"'{file}' leaves the card's folder; give a relative path inside it")
+        return file
+
+
+class Hub(Record):
+    """A public file on the Hugging Face hub, converted when first used."""
+
+    repo_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name of the repository.")
+    filename: str = Field(min_length=1, description="File in the repository.")
+    sha256: Sha256 = Field(description="Checksum of that file, before conversion.")
+    revision: str = Field("main", min_length=1, description="Commit, tag or branch.")
+
+
+class Attribution(Record):
+    """Something these weights were made from, and under which terms."""
+
+    source: str = Field(min_length=1, description="Name and where it is found.")
+    licence: str = Field(min_length=1, description="SPDX identifier, or the terms in words.")
+    note: str = Field("", description="What was taken or changed.")
+
+
+class MadeBy(Record):
+    """How to make these weights again."""
+
+    command: str = Field(min_length=1, description="The command line.")
+    seeds: tuple[int, ...] = Field((), description="All seeds, in the order of the command.")
+    hours: float | None = Field(None, ge=0, description="Wall-clock time.")
+    hardware: str = Field("", description="Processor or accelerator, and how many.")
+    data: tuple[str, ...] = Field((), description="The sets it saw.")
+
+
+class Measurement(Record):
+    """A figure, with all that is needed to read it."""
+
+    metric: str = Field(min_length=1, description="What was measured, unit included: 'Dice', 'HD95_mm'.")
+    value: float = Field(description="The figure.")
+    data: str = Field(min_length=1, description="On which cases.")
+    protocol: str = Field("", description="Prompts, clicks, aggregation.")
+    cases: int | None = Field(None, gt=0, description="How many cases.")

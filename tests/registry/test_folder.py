@@ -1,0 +1,119 @@
+"""A folder of cards is listed by id and by kind; a bad card is an error, and none is skipped."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sam_moe import registry
+from sam_moe.errors import CardError
+from sam_moe.registry import Registry
+
+SHA = "0123456789abcdef" * 4
+
+
+def test_entries_know_their_folder_and_their_weights(tmp_path, placed, card):
+    placed(tmp_path, card())
+    entry = Registry(tmp_path).get("small")
+    assert entry.card.title == "A small backbone"
+    assert entry.path == tmp_path / "small" / "card.json"
+    assert entry.weights_path == tmp_path / "small" / "model.safetensors"
+
+
+def test_a_card_of_a_public_file_needs_no_weights_beside_it(tmp_path, placed, card):
+    data = card(hub={"repo_id": "owner/name", "filename": "a.pth", "sha256": SHA})
+    del data["weights"]
+    placed(tmp_path, data)
+    assert Registry(tmp_path).get("small").weights_path is None
+
+
+def test_cards_are_listed_by_id(tmp_path, placed, card):
+    for name in ("b", "a", "c"):
+        placed(tmp_path, card(id=name))
+    (tmp_path / "README.md").write_text("not a card")
+    assert [entry.card.id for entry in Registry(tmp_path).list()] == ["a", "b", "c"]
+
+
+def test_an_unknown_id_is_told_the_known_ones_nearest_first(tmp_path, placed, card):
+    for name in ("aaa", "tiny", "zebra"):
+        placed(tmp_path, card(id=name))
+    with pytest.raises(CardError, match=r"no card with id 'tniy'\. Known, nearest first: tiny, "):
+        Registry(tmp_path).get("tniy")
+
+
+def test_one_bad_card_is_not_skipped_when_another_is_asked_for(tmp_path, placed, card):
+    placed(tmp_path, card())
+    placed(tmp_path, card(id="other", format=7))
+    with pytest.raises(CardError, match=r"other.card\.json: format: 7"):
+        Registry(tmp_path).get("small")
+
+
+def test_two_cards_with_one_id_are_both_named(tmp_path, placed, card):
+    placed(tmp_path, card())
+    placed(tmp_path, card(), folder="copy")
+    with pytest.raises(CardError, match=r"'small' is already taken by .*copy.card\.json"):
+        Registry(tmp_path).list()
+
+
+def test_a_folder_must_be_called_what_its_card_says(tmp_path, placed, card):
+    placed(tmp_path, card(), folder="renamed")
+    with pytest.raises(CardError, match=r"id: 'small' is not its folder's name 'renamed'"):
+        Registry(tmp_path).list()
+
+
+def test_weights_that_link_out_of_the_folder_are_refused(tmp_path, placed, card):
+    path = placed(tmp_path / "cards", card())
+    (tmp_path / "secret").write_text("x")
+    (path.parent / "model.safetensors").symlink_to(tmp_path / "secret")
+    with pytest.raises(CardError, match=r"weights\.file: 'model\.safetensors' links out of the folder"):
+        Registry(tmp_path / "cards").list()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CardError, match=r"absent: no such folder"):
+        Registry(tmp_path / "absent")
+
+
+def test_the_environment_chooses_the_folder(tmp_path, monkeypatch, placed, card):
+    placed(tmp_path, card())
+    monkeypatch.setenv("SAM_MOE_CHECKPOINTS", str(tmp_path))
+    assert [entry.card.id for entry in Registry().list()] == ["small"]
+    monkeypatch.setenv("SAM_MOE_CHECKPOINTS", str(tmp_path / "absent"))
+    with pytest.raises(CardError, match=r"SAM_MOE_CHECKPOINTS=.*absent: no such folder"):
+        Registry()
+
+
+def test_every_card_that_ships_is_good():
+    shipped = Path(registry.__file__).parents[2] / "checkpoints"
+    if not shipped.is_dir():
+        pytest.skip("no checkpoints/ folder in this tree yet")
+    entries = Registry(shipped).list()
+    assert {entry.folder.name for entry in entries} == {p.name for p in os.scandir(shipped) if p.is_dir()}
+    for entry in entries:
+        if entry.card.weights is not None:
+            assert entry.weights_path.stat().st_size == entry.card.weights.size_bytes
+
+
+def test_each_kind_of_card_is_listed_by_itself(tmp_path, placed, card, expert_card, gate_card):
+    for data in (card(), expert_card(), gate_card()):
+        placed(tmp_path, data)
+    folder = Registry(tmp_path)
+    assert [entry.card.id for entry in folder.list()] == ["cord", "gate", "small"]
+    kinds = (folder.backbones(), folder.experts(), folder.gates())
+    assert [[entry.card.id for entry in kind] for kind in kinds] == [["small"], ["cord"], ["gate"]]
+
+
+def test_what_is_being_written_or_was_removed_is_not_listed(tmp_path, placed, card, expert_card):
+    placed(tmp_path, card())
+    placed(tmp_path, expert_card(), folder=".incoming-1")
+    placed(tmp_path / ".removed", expert_card())
+    assert [entry.card.id for entry in Registry(tmp_path).list()] == ["small"]
+
+
+def test_a_feature_bank_that_links_out_of_the_folder_is_refused(tmp_path, placed, expert_card):
+    bank = expert_card()["weights"] | {"file": "bank.safetensors"}
+    path = placed(tmp_path / "cards", expert_card(feature_bank=bank))
+    (tmp_path / "secret").write_text("x")
+    (path.parent / "bank.safetensors").symlink_to(tmp_path / "secret")
+    with pytest.raises(CardError, match=r"feature_bank\.file: 'bank\.safetensors' links out of the folder"):
+        Registry(tmp_path / "cards").list()

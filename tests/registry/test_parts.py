@@ -1,0 +1,27 @@
+"""What cards are made of is checked by itself."""
+
+import pytest
+from pydantic import ValidationError
+
+from sam_moe.registry import Preprocessing, Weights
+
+SHA = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("file", ["../x", "/x", "C:\\x", "C:/x", "a/../../x", "a\\b"])
+def test_weights_lie_in_the_cards_folder(file):
+    with pytest.raises(ValidationError, match="leaves the card's folder"):
+        Weights(file=file, sha256=SHA, size_bytes=1, dtype="float32")
+
+
+def test_weights_may_lie_deeper_in_the_cards_folder():
+    assert (
+        Weights(file="a/b.safetensors", sha256=SHA, size_bytes=1, dtype="float32").file == "a/b.safetensors"
+    )
+
+
+def test_a_click_is_zoomed_within_the_limits():
+    with pytest.raises(
+        ValidationError, match=r"click_zoom 9\.0 must lie between zoom_min 1\.0 and zoom_max 8\.0"
+    ):
+        Preprocessing(region_voxels=8, spacing_mm=1.0, normalisation="mean", click_zoom=9.0)
