@@ -1,7 +1,7 @@
 """Which experts answer a prompt, and with which weights: strategies over the gate's confidences."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ class Selection(NamedTuple):
     fell_back: Bool[Tensor, " b"]
 
 
+@runtime_checkable
 class SelectionRule(Protocol):
     """What a strategy does; those below are frozen records, any other class with these methods will do."""
 
