@@ -45,7 +45,8 @@ class SamMed3D(nn.Module):
         self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
     ) -> Float[Tensor, "b 1 l l l"]:
         """Low-resolution logits of the one trained mask output."""
-        logits: Tensor = self.mask_decoder(embedding, self.prompt_encoder.dense_map(), *tokens).logits
+        dense_map = self.prompt_encoder.dense_map()
+        logits: Tensor = self.mask_decoder(embedding, dense_map, tokens.sparse, tokens.dense).logits
         return logits
 
     def forward(

@@ -1,6 +1,6 @@
 """The prompt encoder of SAM-Med3D: points, boxes and the previous mask become tokens and a dense map."""
 
-from math import pi
+from math import nan, pi
 from typing import NamedTuple
 
 import torch
@@ -12,10 +12,15 @@ from sam_moe.shapes import Float, Int
 
 
 class PromptTokens(NamedTuple):
-    """What the decoder hears of a prompt."""
+    """What the decoder hears of a prompt, and where its clicks and corners lie, which only a gate asks.
+
+    `places` are shares of the region's edge, (x, y, z) as the axes of the region's tensor, in the order of
+    `sparse`; NaN where a token has no place: an ignored click, the appended token.
+    """
 
     sparse: Float[Tensor, "b n c"]
     dense: Float[Tensor, "b c g g g"]
+    places: Float[Tensor, "b n 3"]
 
 
 class PositionalEncoding(nn.Module):
@@ -100,30 +105,38 @@ class PromptEncoder(nn.Module):
         given = next((p for p in (points, boxes, mask) if p is not None), None)
         batch = batch if given is None else len(given)
         tokens = [self.not_a_point_embed.weight.new_zeros(batch, 0, dim)]
+        places = [tokens[0].new_zeros(batch, 0, 3)]
         if points is not None:
             assert labels is not None
             tokens.append(self._embed_points(points, labels))
+            places.append(self._shares(points).where((labels >= 0)[..., None], nan))
             if boxes is None:
                 tokens.append(self.not_a_point_embed.weight.expand(batch, 1, dim))
+                places.append(points.new_full((batch, 1, 3), nan))
         if boxes is not None:
             tokens.append(self._embed_corners(boxes))
+            places.append(self._shares(boxes))
         if mask is not None:
             dense = self.mask_downscaling(mask)
         else:
             dense = self.no_mask_embed.weight.view(1, dim, 1, 1, 1).expand(batch, dim, *[self.grid] * 3)
-        return PromptTokens(torch.cat(tokens, dim=1), dense)
+        return PromptTokens(torch.cat(tokens, dim=1), dense, torch.cat(places, dim=1))
+
+    def _shares(self, at: Tensor) -> Tensor:
+        """Voxel indices as shares of the region's edge: voxel 0's centre lies half a voxel inside."""
+        return (at + 0.5) / self.image_size
 
     def _embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
         """Position feature plus what the click means; an ignored point is its own embedding alone."""
         negative, positive = self._meanings()[:2]
         meaning = torch.cat([negative, positive, self.not_a_point_embed.weight])
-        feature: Tensor = self.pe_layer((points + 0.5) / self.image_size) * (labels >= 0)[..., None]
+        feature: Tensor = self.pe_layer(self._shares(points)) * (labels >= 0)[..., None]
         return feature + meaning[labels.where(labels >= 0, 2)]
 
     def _embed_corners(self, boxes: Tensor) -> Tensor:
         """Two tokens a box: its low and its high corner."""
         assert self.knows_boxes, "lower the box first: these weights have no corner embeddings"
-        feature: Tensor = self.pe_layer((boxes + 0.5) / self.image_size)
+        feature: Tensor = self.pe_layer(self._shares(boxes))
         return feature + torch.cat(self._meanings()[2:])
 
     def _meanings(self) -> list[Tensor]:

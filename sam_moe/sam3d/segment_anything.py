@@ -8,7 +8,7 @@ it in place.
 import importlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -36,11 +36,12 @@ def prepare() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds segment-anything where it lies, and has it loaded with a torchvision to import."""
+    """Finds segment-anything where it lies, and has it loaded with a torchvision to import.
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    A `path` is a list, or what Python makes for folders without an `__init__.py`, which is no `Sequence`.
+    """
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname != "segment_anything":
             return None
         spec = PathFinder.find_spec(fullname, path, target)

@@ -193,7 +193,7 @@ class Conversation:
             parts.append(encoder(points[a:b, 1:], labels[a:b, 1:], self.corners, mask[a:b]))
         if len(points) > b:
             parts.append(encoder(points[b:], labels[b:], None, mask[b:]))
-        return PromptTokens(torch.cat([p.sparse for p in parts]), torch.cat([p.dense for p in parts]))
+        return PromptTokens(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def fresh_model(sizes: Sizes, seed: int) -> SamMed3D:

@@ -78,7 +78,7 @@ def test_clicks_come_before_the_box_they_are_given_with(encoder):
 
 
 def test_without_clicks_and_boxes_there_are_no_tokens_and_no_mask_is_one_vector_everywhere(encoder):
-    sparse, dense = encoder(batch=2)
+    sparse, dense, _ = encoder(batch=2)
     assert sparse.shape == (2, 0, 6)
     assert torch.equal(dense, encoder.no_mask_embed.weight.view(1, 6, 1, 1, 1).expand(2, 6, 4, 4, 4))
 
@@ -88,6 +88,20 @@ def test_a_mask_of_four_voxels_a_token_becomes_one_dense_vector_a_token(encoder)
     mask[..., :4, 4:8, 12:] = 3.0
     changed = (encoder(mask=mask).dense != encoder(mask=torch.zeros_like(mask)).dense).any(dim=1)[0]
     assert changed.nonzero().tolist() == [[0, 1, 3]]
+
+
+def test_each_token_of_a_click_or_corner_has_its_place_and_others_have_none(encoder):
+    """A click in voxel 3 of 32 lies at 3.5 / 32 of the edge."""
+    clicks = points((3, 4, 5), (30, 0, 9))
+    places = encoder(clicks, labels(0, -1)).places
+    assert places[0, 0].tolist() == [3.5 / 32, 4.5 / 32, 5.5 / 32]
+    assert places.shape == (1, 3, 3) and places[0, 1:].isnan().all()
+
+    corners = points((-0.5, 7.5, 0), (15.5, 31.5, 31))
+    places = encoder(clicks, labels(1, 1), corners).places
+    assert places[0, 2:].tolist() == [[0, 0.25, 0.5 / 32], [0.5, 1, 31.5 / 32]]
+    assert places.shape == (1, 4, 3) and places.isfinite().all()
+    assert encoder(batch=2).places.shape == (2, 0, 3)
 
 
 def test_weights_without_corner_embeddings_refuse_a_box():

@@ -141,7 +141,11 @@ def test_all_prompts_and_all_four_masks_are_the_references(variant):
             variant.check(f"{name}.dense", tokens.dense)
         batch = len(tokens.sparse)
         answer = model.mask_decoder(
-            embedding.expand(batch, -1, -1, -1, -1), model.prompt_encoder.dense_map(), *tokens, masks=range(4)
+            embedding.expand(batch, -1, -1, -1, -1),
+            model.prompt_encoder.dense_map(),
+            tokens.sparse,
+            tokens.dense,
+            masks=range(4),
         )
         variant.check(f"{name}.masks4", answer.logits)
         variant.check(f"{name}.iou4", answer.iou)

@@ -1,0 +1,106 @@
+"""SAM-Med3D-MoE: one frozen SAM-Med3D, finetuned mask decoders, and a gate that chooses among them."""
+
+import torch
+from torch import Tensor, nn
+
+from sam_moe.errors import ConfigError
+from sam_moe.moe.bank import ExpertBank
+from sam_moe.moe.fusion import Fusion, fuse
+from sam_moe.moe.gate import GatingNetwork, gate_input
+from sam_moe.moe.routing import Routing
+from sam_moe.moe.selection import Selection, SelectionRule, Threshold, confidence_of
+from sam_moe.sam3d.mask_decoder import MaskDecoder
+from sam_moe.sam3d.model import SamMed3D
+from sam_moe.sam3d.prompt_encoder import PromptTokens
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.shapes import Float, Int
+
+
+class SamMed3DMoE(nn.Module):
+    """The mixture (arXiv 2407.04938): answers as SAM-Med3D does, and `routing` says who did.
+
+    Regions and prompts are embedded once by the backbone, whatever the number of experts; expert 0 is its
+    own decoder, so that wherever it alone is chosen the logits are plain SAM-Med3D's to the bit. Only the
+    gate is left to train: the backbone is frozen here, decoders by whoever makes them. Selection and fusion
+    can be exchanged at any time. The paper fuses by a threshold; the rest of the defaults are ours.
+    """
+
+    def __init__(
+        self,
+        backbone: SamMed3D,
+        bank: ExpertBank[MaskDecoder],
+        gate: GatingNetwork,
+        selection: SelectionRule | None = None,
+        fusion: Fusion = "logits",
+    ) -> None:
+        super().__init__()
+        if bank.general is not backbone.mask_decoder:
+            raise ConfigError(
+                "the bank's general expert is another decoder than the backbone's. Give the bank "
+                "`general=backbone.mask_decoder`: on it the mixture falls back."
+            )
+        if gate.experts != len(bank.ids):
+            raise ConfigError(
+                f"the gate has {gate.experts} columns, the bank {len(bank.ids)} experts: "
+                f"{', '.join(bank.ids)}. Expected one column an expert, in the same order."
+            )
+        self.backbone = backbone.eval().requires_grad_(False)
+        self.bank, self.gate = bank, gate
+        self.selection: SelectionRule = Threshold() if selection is None else selection
+        self.fusion: Fusion = fusion
+        self.routing: Routing | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        """The backbone's sizes."""
+        return self.backbone.sizes
+
+    def encode(
+        self, image: Float[Tensor, "b 1 s s s"], dtype: torch.dtype | None = None
+    ) -> Float[Tensor, "b c g g g"]:
+        """Embed a normalised region with the frozen encoder."""
+        return self.backbone.encode(image, dtype)
+
+    def encode_prompt(
+        self,
+        points: Float[Tensor, "b n 3"] | None,
+        labels: Int[Tensor, "b n"] | None,
+        boxes: Float[Tensor, "b 2 3"] | None,
+        mask: Float[Tensor, "b 1 l l l"] | None,
+    ) -> PromptTokens:
+        """Embed prompts with the frozen prompt encoder."""
+        return self.backbone.encode_prompt(points, labels, boxes, mask)
+
+    def decode(
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
+    ) -> Float[Tensor, "b 1 l l l"]:
+        """Choose experts for each prompt, run these alone, fuse; leaves `routing` behind."""
+        gate_logits = self.gate(gate_input(embedding, tokens.sparse, tokens.places))
+        confidence = confidence_of(gate_logits)
+        chosen = self.selection.select(confidence)
+        dense_map = self.backbone.prompt_encoder.dense_map()
+
+        def call(decoder: MaskDecoder, rows: Int[Tensor, " r"]) -> Tensor:
+            if decoder.iou_token.weight.device != embedding.device:
+                decoder.to(embedding.device)
+            parts = (embedding, tokens.sparse, tokens.dense)
+            image, sparse, dense = (p if len(rows) == len(p) else p[rows] for p in parts)
+            logits: Tensor = decoder(image, dense_map, sparse, dense).logits[:, 0]
+            return logits
+
+        fused = fuse(self.bank.decode(chosen.experts, call), chosen.weights, self.fusion)
+        why = self.selection.explain(confidence, chosen)
+        kept = Selection(chosen.experts, chosen.weights.detach(), chosen.fell_back)
+        self.routing = Routing(self.bank.ids, gate_logits.detach(), kept, why)
+        return fused[:, None]
+
+    def add_expert(self, name: str) -> nn.Module:
+        """Add an expert that the bank can make, and return its undecided column of the gate, to be fitted."""
+        self.bank.add(name)
+        return self.gate.add_column()
+
+    def remove_expert(self, name: str) -> None:
+        """Take an expert out of bank and gate; the others' logits keep every bit."""
+        index = self.bank.ids.index(name) if name in self.bank.ids else 0
+        self.bank.remove(name)
+        self.gate.remove_column(index)

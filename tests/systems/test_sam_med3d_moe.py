@@ -1,0 +1,98 @@
+"""SAM-Med3D-MoE keeps the contract of all systems; and what is its own."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from sam_moe.errors import ConfigError
+from sam_moe.moe.bank import ExpertBank
+from sam_moe.moe.gate import GatingNetwork
+from sam_moe.moe.selection import Dense, Forced, SelectionRule, Threshold, TopK
+from sam_moe.sam3d.mask_decoder import MaskDecoder
+from sam_moe.sam3d.model import SamMed3D
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from tests.systems import contract
+
+SIZES = Sizes(
+    image_size=16,
+    patch_size=4,
+    embed_dim=24,
+    depth=1,
+    num_heads=2,
+    window_size=4,
+    global_attn_indexes=(0,),
+    out_channels=48,
+    decoder_mlp_dim=32,
+    iou_hidden_dim=16,
+)
+
+
+def expert(name: str) -> MaskDecoder:
+    """A decoder with weights of its own for each name."""
+    torch.manual_seed(sum(map(ord, name)))
+    return MaskDecoder(SIZES).eval().requires_grad_(False)
+
+
+def system(rule: SelectionRule, specialists: int) -> SamMed3DMoE:
+    torch.manual_seed(0)
+    backbone = SamMed3D(SIZES).eval()
+    gate = GatingNetwork(SIZES.out_channels, 1 + specialists, hidden=8)
+    for parameter in gate.columns.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    ids = ("general", *(f"expert-{i}" for i in range(specialists)))
+    return SamMed3DMoE(backbone, ExpertBank(ids, expert, backbone.mask_decoder), gate, rule)
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_it_keeps_the_contract(check):
+    check(system)
+
+
+def decoded(model: SamMed3DMoE) -> torch.Tensor:
+    with torch.no_grad():
+        return model.decode(*contract.asked(model))
+
+
+def test_all_experts_fused_are_their_weighted_mean():
+    model = system(Dense(), 2)
+    fused = decoded(model)
+    weights = model.routing.confidence
+    alone = []
+    for index in range(3):
+        model.selection = Forced(index)
+        alone.append(decoded(model))
+    expected = sum(answer * weights[:, i, None, None, None, None] for i, answer in enumerate(alone))
+    torch.testing.assert_close(fused, expected)
+
+
+def test_fusing_probabilities_gives_another_mask_than_fusing_logits():
+    model = system(TopK(2), 2)
+    logits = decoded(model)
+    model.fusion = "probabilities"
+    assert not torch.allclose(decoded(model), logits)
+
+
+def test_a_removed_expert_is_gone_from_bank_and_gate_and_the_others_stay():
+    model = system(Forced(0), 3)
+    decoded(model)
+    before = model.routing.logits
+    model.remove_expert("expert-1")
+    decoded(model)
+    assert model.routing.ids == ("general", "expert-0", "expert-2")
+    assert torch.equal(model.routing.logits, before[:, [0, 1, 3]])
+    for name in ("general", "expert-1"):
+        with pytest.raises(ConfigError, match="cannot be removed"):
+            model.remove_expert(name)
+    assert model.gate.experts == len(model.bank.ids) == 3
+
+
+def test_a_bank_or_gate_of_another_model_is_refused():
+    model = system(Threshold(), 2)
+    other = ExpertBank(model.bank.ids, expert, copy.deepcopy(model.backbone.mask_decoder))
+    with pytest.raises(ConfigError, match="another decoder than the backbone's"):
+        SamMed3DMoE(model.backbone, other, model.gate)
+    with pytest.raises(ConfigError, match="the gate has 4 columns, the bank 3 experts: general, expert-0"):
+        SamMed3DMoE(model.backbone, model.bank, GatingNetwork(SIZES.out_channels, 4, 8))
