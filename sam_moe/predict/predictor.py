@@ -16,7 +16,15 @@ from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.refine import plan, refine
-from sam_moe.predict.regions import covers, cut, holds_boxes, region_at, region_for, touches_border
+from sam_moe.predict.regions import (
+    covers,
+    cut,
+    first_looks,
+    holds_boxes,
+    region_at,
+    region_for,
+    touches_border,
+)
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.lowering import BoxStrategy
@@ -176,17 +184,13 @@ class Predictor:
     def _answer(self, prompt: Prompt, last: _Turn | None, timings: dict[str, float]) -> tuple[_Turn, bool]:
         """Find the region, answer on it, follow the target beyond it, refine what had to be coarse."""
         world = prompt.in_mm(self.scan.grid.affine)
-        if last is not None and covers(last.answer.region, world):
-            region = last.answer.region
-        else:
-            region = region_for(world, self.preprocessing)
-            if not holds_boxes(region, world):
-                log.warning(
-                    "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
-                    self.model_id,
-                    region.extent_mm[0],
-                )
-        answer, cached = self._ask(region, world, last.answer.fed_to(region) if last else None, timings)
+        answer, cached = self._look(world, last, timings)
+        if not holds_boxes(answer.region, world):
+            log.warning(
+                "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
+                self.model_id,
+                answer.region.extent_mm[0],
+            )
         if self.whole_targets and not world.boxes:  # a box says how far the target reaches
             answer, cached = self._follow(answer, world, cached, timings)
         result = answer.probability()
@@ -198,6 +202,16 @@ class Predictor:
                 tell = partial(self._tell, "refining")
                 result = refine(answer, world, regions, self._asked(timings), tell)
         return _Turn(prompt, answer, result), cached
+
+    def _look(self, world: Prompt, last: _Turn | None, timings: dict[str, float]) -> tuple[Answer, bool]:
+        """Answer where the last answer was, or where the prompt asks for; of several zooms on the surest."""
+        if last is not None:
+            kept = covers(last.answer.region, world)
+            region = last.answer.region if kept else region_for(world, self.preprocessing)
+            return self._ask(region, world, last.answer.fed_to(region), timings)
+        seen = [self._ask(r, world, None, timings) for r in first_looks(world, self.preprocessing)]
+        answer, _ = max(seen, key=lambda one: one[0].certainty)  # of equals the card's own zoom
+        return answer, all(cached for _, cached in seen)
 
     def _follow(
         self, answer: Answer, world: Prompt, cached: bool, timings: dict[str, float]

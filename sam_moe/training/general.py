@@ -16,8 +16,9 @@ from sam_moe.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float, Int
 from sam_moe.training.cache import Scan
 from sam_moe.training.crops import Crop, CropRanges, draw_crop
+from sam_moe.training.grown import grow
 from sam_moe.training.losses import dice_and_cross_entropy
-from sam_moe.training.phantoms import draw_phantom, spoil
+from sam_moe.training.phantoms import cut_off, draw_phantom, spoil
 from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
 from sam_moe.training.seeds import agreed_rng
 
@@ -47,8 +48,10 @@ class Regions(Dataset[dict[str, Tensor]]):
         spoil_share: float = 1.0,
         normalisation: Normalisation = "mean",
         targets: int = 1,
+        border_share: float = 0.0,
+        grown_share: float = 0.0,
     ) -> None:
-        self.targets = targets
+        self.targets, self.border_share, self.grown_share = targets, border_share, grown_share
         self.normalisation: Normalisation = normalisation
         self.size, self.seed, self.length, self.spoil_share = size, seed, length, spoil_share
         self.ranges = ranges or CropRanges()
@@ -74,8 +77,13 @@ class Regions(Dataset[dict[str, Tensor]]):
                 "seen; leave them out, or add scans or phantoms."
             )
         spoiled = torch.rand((), generator=rng) < self.spoil_share
-        image = spoil(crop.image, rng) if spoiled else crop.image
-        return {"image": normalise(image, self.normalisation)[None], "target": crop.targets}
+        image, targets = spoil(crop.image, rng) if spoiled else crop.image, crop.targets
+        if self.targets > 1 and torch.rand((), generator=rng) < self.grown_share:
+            body = grow(crop.image, targets.any(0), rng)
+            targets = targets if body is None else torch.cat([targets[:-1], body[None]])
+        if torch.rand((), generator=rng) < self.border_share:
+            image = cut_off(image, targets.any(0), rng)
+        return {"image": normalise(image, self.normalisation)[None], "target": targets}
 
     def _draw(self, share: float, rng: torch.Generator) -> Crop | None:
         if not self.names or torch.rand((), generator=rng) < share:

@@ -251,3 +251,25 @@ def test_progress_is_told(predictor, scan):
     predictor.progress = lambda stage, share: told.append((stage, share))
     predictor.open(scan).predict(CLICK)
     assert ("encoding", 0.0) in told
+
+
+def test_of_several_zooms_the_surest_answer_is_taken_and_its_region_is_kept(
+    model, preprocessing, scan, encodings
+):
+    zooms = (0.5, 2.0, 3.0)
+    card = preprocessing.model_copy(update={"zoom_min": 0.5, "other_click_zooms": zooms})
+    looks = {}
+    for zoom in (preprocessing.click_zoom, *zooms):
+        alone = preprocessing.model_copy(update={"zoom_min": 0.5, "click_zoom": zoom})
+        predictor = Predictor(model, alone, "mask", "one", whole_targets=False).open(scan)
+        found = predictor.predict(CLICK)
+        looks[predictor._past[-1].answer.certainty] = found
+    assert len(looks) == 4
+    encodings.clear()
+    predictor = Predictor(model, card, "mask", "x", whole_targets=False).open(scan)
+    found = predictor.predict(CLICK)
+    surest = looks[max(looks)]
+    assert found.region.same_as(surest.region) and torch.equal(found.mask, surest.mask)
+    assert len(encodings) == 4 and not found.cached
+    again = predictor.refine(Point((26, 24, 22), positive=False))
+    assert again.cached and again.region.same_as(found.region) and len(encodings) == 4
