@@ -1,7 +1,7 @@
 """A residual convolutional image encoder in the ViT's place: region in, embedding out, all else alike.
 
-Learns quicker than the ViT from few scans (benchmarks/LOG.md), so the small shipped weights have it; the
-public model does not.
+In short runs it learnt quicker than the ViT from few scans (benchmarks/LOG.md). Neither the public model
+nor `tiny` has it.
 """
 
 from collections import OrderedDict
