@@ -74,7 +74,8 @@ class Preprocessing(Record):
     box_fill: float = Field(0.9, gt=0, le=1, description="Share of the region a box may fill unzoomed.")
     click_zoom: float = Field(1.0, gt=0, description="Factor on spacing_mm for a prompt without a box.")
     other_click_zooms: tuple[float, ...] = Field(
-        (), description="Further factors tried for a first click; the answer that is surest of itself is taken."
+        (),
+        description="Further factors tried for a first click; the answer that is surest of itself is taken.",
     )
     refine_beyond: float = Field(
         1.0, gt=0, description="Factor on spacing_mm beyond which an answer is refined with finer regions."

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_moe.shapes import Bool, Float
+from sam_moe.shapes import Float
 from sam_moe.training.crops import Crop
 
 
@@ -84,19 +84,3 @@ def spoil(image: Float[Tensor, "s s s"], rng: torch.Generator) -> Float[Tensor, 
         sigma = torch.empty(()).uniform_(0, 0.08, generator=rng).item()
         image = image + sigma * torch.randn(image.shape, generator=rng)
     return image
-
-
-def cut_off(
-    image: Float[Tensor, "s s s"], kept: Bool[Tensor, "s s s"], rng: torch.Generator
-) -> Float[Tensor, "s s s"]:
-    """A scan that ends soon behind its targets: outside a random box around `kept` its minimum (ours)."""
-    inside = torch.zeros_like(kept)
-    spans = []
-    for axis, size in enumerate(kept.shape):
-        others = [a for a in range(3) if a != axis]
-        seen = kept.any(dim=others[1]).any(dim=others[0]).nonzero()[:, 0]
-        low, high = int(seen[0]), int(seen[-1]) + 1
-        before, behind = (torch.rand(2, generator=rng) ** 2).tolist()
-        spans.append(slice(int(low * (1 - before)), high + int((size - high) * behind)))
-    inside[tuple(spans)] = True
-    return image.where(inside, image.min())

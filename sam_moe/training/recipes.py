@@ -17,7 +17,7 @@ from sam_moe.registry import Architecture, MadeBy, Preprocessing
 from sam_moe.training.bare import PLAN, Plan, cache_path, follow
 from sam_moe.training.cache import cache_origin, cached_sets, write_cache
 from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
-from sam_moe.training.general import DEPTHS
+from sam_moe.training.conversation import DEPTHS
 from sam_moe.training.machines import hardware, machines
 from sam_moe.training.precision import Precision
 from sam_moe.training.runlog import Row, hours_of, read_rows

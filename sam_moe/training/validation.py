@@ -11,7 +11,8 @@ from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.normalise import Normalisation
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.training.cache import Scan
-from sam_moe.training.general import Conversation, Regions, dice_of
+from sam_moe.training.conversation import Conversation, dice_of
+from sam_moe.training.general import Regions
 
 WAYS = ("click", "corners", "mask")
 ROUNDS = 3
@@ -47,7 +48,7 @@ class Validation:
             image, target = (x[start : start + _BATCH].to(device) for x in self._regions())
             every = torch.arange(len(target))
             talk = Conversation(
-                model, image, target, torch.Generator().manual_seed(start), every, every, 0.03
+                model, model.encode(image), target, torch.Generator().manual_seed(start), every, every, 0.03
             )
             found = []
             for turn in range(ROUNDS):

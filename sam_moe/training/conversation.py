@@ -1,0 +1,125 @@
+"""Talking about encoded regions as people do: clicks and boxes, then clicks where the answer is wrong."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sam_moe.sam3d.lowering import lower_box
+from sam_moe.sam3d.model import SamMed3D, upsample
+from sam_moe.sam3d.prompt_encoder import PromptTokens
+from sam_moe.shapes import Bool, Float, Int
+from sam_moe.training.losses import dice_and_cross_entropy
+from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
+from sam_moe.training.seeds import agreed_rng
+
+# How likely a step ends after 0, 1, 2, … corrections.
+DEPTHS = (0.25, 0.5, 0.15, 0.05, 0.05)
+
+
+def talk_through(
+    model: SamMed3D,
+    embedding: Float[Tensor, "b c g g g"],
+    target: Bool[Tensor, "b t s s s"],
+    rng: torch.Generator,
+    depths: Float[Tensor, " n"],
+    box_jitter: float,
+) -> Float[Tensor, ""]:
+    """One step's mean loss, of the first answers and, where the step has one, of the last correction.
+
+    The structure that a region was cut for is asked by a click, by a box lowered to corners and by one
+    drawn into the mask prompt; others that it shows by a click and one of the two. Most steps go on with
+    clicks into the largest error and the last logits fed back (detached), as prediction does; of those
+    answers only the last one teaches, so that a long conversation costs little more than a short one.
+    `depths[n]` is how likely n corrections are (ours).
+    """
+    every = torch.arange(target.shape[0] * target.shape[1])
+    sought = every % target.shape[1] == 0
+    others = every[~sought][torch.randperm(int((~sought).sum()), generator=rng)]
+    half = len(others) // 2
+    corners, drawn = (torch.cat([every[sought], part]) for part in (others[:half], others[half:]))
+    talk = Conversation(model, embedding, target, rng, corners, drawn, box_jitter)
+    depth = int(torch.multinomial(depths, 1, generator=agreed_rng(rng)))
+    loss = talk.loss(first := talk.ask())
+    answer = first.detach()
+    for turn in range(depth):
+        talk.correct(answer)
+        with torch.set_grad_enabled(turn + 1 == depth):
+            answer = talk.ask()
+    return (loss + talk.loss(answer)) / 2 if depth else loss
+
+
+class Conversation:
+    """Every target asked by a click and by boxes, then corrected, in one decoder call a round.
+
+    Rows are clicks on all targets, then boxes lowered to corners for the targets numbered in `corners`, then
+    boxes drawn into the mask prompt for those in `drawn`; token counts of the three agree.
+    """
+
+    def __init__(
+        self,
+        model: SamMed3D,
+        embedding: Float[Tensor, "b c g g g"],
+        target: Bool[Tensor, "b t s s s"],
+        rng: torch.Generator,
+        corners: Int[Tensor, " n"],
+        drawn: Int[Tensor, " m"],
+        box_jitter: float,
+    ) -> None:
+        self.model, self.rng, sizes = model, rng, model.sizes
+        wanted, per_region = target.flatten(0, 1), target.shape[1]
+        every = torch.arange(len(wanted))
+        rows = torch.cat([every, corners, drawn]).to(embedding.device)
+        self.wanted = wanted[rows]
+        # Not `[rows // …]`: its gradient is summed in no fixed order where torch has several threads.
+        self.embedding = embedding.index_select(0, rows // per_region)
+        self.step = sizes.image_size // sizes.low_res
+        self.soft = F.avg_pool3d(self.wanted[:, None].float(), self.step)
+        self.ends = (len(every), len(every) + len(corners))
+        boxes = boxes_around(self.wanted[len(every) :], box_jitter, rng)
+        low = sizes.image_size, sizes.low_res
+        self.corners = lower_box(boxes[: len(corners)], "corners", *low).boxes
+        mask = lower_box(boxes[len(corners) :], "mask", *low).mask
+        middle = lower_box(boxes, "center", *low).points  # a placeholder where there are corners
+        assert mask is not None and middle is not None
+        self.mask = torch.cat([mask.new_zeros(self.ends[1], *mask.shape[1:]), mask])
+        self.clicks = torch.cat([click_inside(wanted, 2, rng, 0.9)[:, None], middle])
+        self.labels = torch.ones(self.clicks.shape[:2], dtype=torch.long, device=embedding.device)
+
+    def ask(self) -> Float[Tensor, "r 1 l l l"]:
+        """Answer every row from what has been said so far."""
+        return self.model.decode(self.embedding, self._encode())
+
+    def correct(self, logits: Float[Tensor, "r 1 l l l"]) -> None:
+        """Add a click into each row's largest error, and feed the answer back."""
+        # Errors are looked for at the logits' resolution: eight times fewer voxels, the same largest error.
+        at, label = correcting_clicks(logits[:, 0], self.soft[:, 0] >= 0.5, self.rng)
+        at = at * self.step + (self.step - 1) / 2
+        self.clicks, self.labels = torch.cat([self.clicks, at], dim=1), torch.cat([self.labels, label], dim=1)
+        self.mask = logits.detach().float()
+
+    def loss(self, logits: Float[Tensor, "r 1 l l l"]) -> Float[Tensor, ""]:
+        """Mean loss at the logits' resolution."""
+        return dice_and_cross_entropy(logits[:, 0], self.soft[:, 0]).mean()
+
+    @torch.no_grad()
+    def whole(self, logits: Float[Tensor, "r 1 l l l"]) -> Float[Tensor, "r s s s"]:
+        """Logits at the region's resolution."""
+        return upsample(logits[:, 0].detach().float(), self.model.sizes.image_size)
+
+    def _encode(self) -> PromptTokens:
+        encoder, (a, b) = self.model.prompt_encoder, self.ends
+        points, labels, mask = self.clicks, self.labels, self.mask
+        parts = [encoder(points[:a], labels[:a], None, mask[:a])]
+        if b > a:
+            parts.append(encoder(points[a:b, 1:], labels[a:b, 1:], self.corners, mask[a:b]))
+        if len(points) > b:
+            parts.append(encoder(points[b:], labels[b:], None, mask[b:]))
+        return PromptTokens(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def dice_of(logits: Float[Tensor, "b s s s"], target: Bool[Tensor, "b s s s"]) -> Float[Tensor, " b"]:
+    """Dice of each thresholded answer."""
+    predicted = logits > 0
+    overlap = (predicted & target).flatten(1).sum(1)
+    return 2 * overlap / (predicted.flatten(1).sum(1) + target.flatten(1).sum(1)).clamp(min=1)
