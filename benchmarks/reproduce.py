@@ -1,0 +1,100 @@
+"""The mixture against its general model, its experts and what could replace it, on kept-aside cases.
+
+    python benchmarks/reproduce.py [--model small-moe] [--part test] [--processes 2] [--out FOLDER]
+
+Needs the data folder (SAM_MOE_DATA). Every system is asked by the same simulated user: a click at the
+deepest voxel, then four more, each at the largest error of its own answer, and one box for all. Mean Dice per
+structure, left and right pooled, with 95 % intervals over patients; hard routing takes each structure's own
+expert, the oracle whichever decoder was best on that case. Writes every answer to FOLDER/reproduce.csv and
+the picture to FOLDER/reproduce.png. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from asking import Answer, answers_of
+from blocks import Target, targets
+from cases import ROOT
+from routes import draw, threshold_of
+from systems import load_systems
+from verdict import figures, tables, write
+
+_worker: dict[str, Any] = {}
+
+
+def main() -> None:
+    """Ask everything, then write the rows and the picture, print the tables and the JSON line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="small-moe", help="id or folder of a gate's card")
+    parser.add_argument("--general", default="small", help="its backbone")
+    parser.add_argument("--part", default="test", choices=("test", "validation"))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--patients", type=int, help="only so many of each set, to try it")
+    asked = parser.parse_args()
+    start = perf_counter()
+    chosen, _ = targets(asked.part)
+    if asked.patients:
+        chosen = _first(chosen, asked.patients)
+    answers = ask_all(chosen, asked.model, asked.general, asked.processes)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    write(answers, asked.out / "reproduce.csv")
+    draw(answers, threshold_of(asked.model), asked.out / "reproduce.png")
+    scans = len({(target.set, target.case) for target in chosen})
+    print(f"{asked.model}, {asked.part} part: {len(chosen)} targets of {scans} scans, mean Dice\n")
+    print("\n".join(tables(answers)))
+    spent = round(perf_counter() - start)
+    print(f"\n{spent} s with {asked.processes} processes")
+    print(json.dumps({**figures(answers), "part": asked.part, "wall_seconds": spent}))
+
+
+def ask_all(chosen: Sequence[Target], gate: str, general: str, processes: int) -> list[Answer]:
+    """Deal the scans over processes of one thread each; the answers' order does not depend on how many."""
+    jobs = sorted(_by_scan(chosen), key=len, reverse=True)  # the long ones first
+    found: list[Answer] = []
+    start = perf_counter()
+    with multiprocessing.get_context("spawn").Pool(processes, _start, (gate, general)) as pool:
+        for done, answers in enumerate(pool.imap_unordered(_ask, jobs), start=1):
+            found += answers
+            spent = perf_counter() - start
+            print(f"\r{done} of {len(jobs)} scans, {spent:.0f} s", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    order = {target: number for number, target in enumerate(chosen)}
+    return sorted(found, key=lambda answer: order[answer.target])
+
+
+def _by_scan(chosen: Sequence[Target]) -> Iterator[list[Target]]:
+    scans: dict[tuple[str, str], list[Target]] = defaultdict(list)
+    for target in chosen:
+        scans[target.set, target.case].append(target)
+    yield from scans.values()
+
+
+def _first(chosen: Sequence[Target], count: int) -> list[Target]:
+    patients: dict[str, dict[str, None]] = {}
+    for target in chosen:
+        patients.setdefault(target.set, {})[target.patient] = None
+    return [t for t in chosen if t.patient in list(patients[t.set])[:count]]
+
+
+def _start(gate: str, general: str) -> None:
+    torch.set_num_threads(1)
+    _worker["systems"] = load_systems(gate, general)
+
+
+def _ask(job: Sequence[Target]) -> list[Answer]:
+    return list(answers_of(job, _worker["systems"]))
+
+
+if __name__ == "__main__":
+    main()
