@@ -160,6 +160,7 @@ def test_an_expert_of_another_base_is_no_start(task, backbone, change, tmp_path)
 
 
 SHARE = """
+import logging
 import sys
 from pathlib import Path
 import torch
@@ -168,13 +169,14 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from sam_moe.training.expert_recipes import finetune
 
 torch.set_num_threads(1)
+logging.basicConfig(level=logging.INFO)
 first = []
 
 def keep(optimiser, *_):
     first.append([p.grad.clone() for group in optimiser.param_groups for p in group["params"]])
 
 register_optimizer_step_pre_hook(keep)
-path = finetune(Path(sys.argv[1]))
+path = finetune(Path(sys.argv[1]))  # ends with all processes, the card written
 torch.save(first[0], path.parent / f"rank{PartialState().process_index}.pt")
 """
 
@@ -190,6 +192,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     run = tmp_path / "expert"
+    assert done.stderr.count("embedded 11 of 11") == 1 and read_card(run / "card.json").id == "ball"
     ranks = [torch.load(run / f"rank{n}.pt") for n in (0, 1)]
     # The same samples in one process: the mean of both halves' gradients, each with its own prompts.
     base = load_backbone(find_entry(backbone))
