@@ -7,7 +7,7 @@ trained on.
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -33,23 +33,32 @@ FINEST_MM = 1.5
 
 
 def read_folder(
-    folder: Path, splits: Path, part: str = "train", leave_out: frozenset[str] = frozenset()
+    folder: Path,
+    splits: Path,
+    part: str = "train",
+    leave_out: frozenset[str] = frozenset(),
+    learn: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Read every case of one part of the split: arrays and names, axes in RAS order, images as int16.
 
     What lies farther than `MARGIN_MM` from all that is learnt is cut off, and what is finer than `FINEST_MM`
     is averaged. Intensities count from the whole image's minimum; where int16 would not hold them they are
     stretched or squeezed, as a region's scale is normalised away. `leave_out` names structures by name or as
-    'set/name'.
+    'set/name'. With `learn` all others are left out, and each of its structures is the union of the labels
+    named for it.
 
     Raises:
-        ConfigError: for a splits file or data folder that do not belong together.
+        ConfigError: for a splits file or data folder that do not belong together, or a label that `learn`
+            gives to two structures.
     """
     from sam_moe.space.files import read  # only here: a cache needs no image libraries
 
     chosen = _entry(_json(splits), "sets", splits)
     cases: list[dict[str, Any]] = []
-    unseen = set(leave_out)
+    unseen = {
+        "left out": set(leave_out),
+        "to be learnt": {n for names in (learn or {}).values() for n in names},
+    }
     for name in sorted(chosen):
         description = folder / name / "dataset.json"
         if not description.is_file():
@@ -71,9 +80,12 @@ def read_folder(
             names = _label_names(dataset, case)
             present = [int(v) for v in torch.unique(labels.array) if v > 0]
             structures = {v: names.get(v, f"label {v}") for v in present}
-            left = {v for v, n in structures.items() if {n, f"{name}/{n}"} & leave_out}
-            unseen -= {n for v in left for n in (structures[v], f"{name}/{structures[v]}")}
-            structures = {v: n for v, n in structures.items() if v not in left}
+            for missed in unseen.values():
+                missed -= {called for n in structures.values() for called in (n, f"{name}/{n}")}
+            structures = {v: n for v, n in structures.items() if not {n, f"{name}/{n}"} & leave_out}
+            numbers = labels.array.to(torch.int16)
+            if learn is not None:
+                numbers, structures = _united(numbers, structures, name, learn)
             if not structures:
                 empty.append(case_id)
                 continue
@@ -82,8 +94,7 @@ def read_folder(
                 scan = read(folder / name / case["image"])
                 same_grid(scan.grid, label.grid)
                 image = _whole_numbers(canonical(scan).array)
-            numbers, spacing = labels.array.to(torch.int16), labels.grid.spacing_mm
-            image, numbers, spacing = learnt_from(image, numbers, spacing, structures)
+            image, numbers, spacing = learnt_from(image, numbers, labels.grid.spacing_mm, structures)
             cases.append(
                 {
                     "name": case_id,
@@ -97,10 +108,29 @@ def read_folder(
         log.info("read %s: %d cases so far", name, len(cases))
         if empty:
             log.info("nothing to learn from in %s of %s", ", ".join(empty), name)
-    if unseen:  # perhaps misspelt; the smaller parts need not hold every structure
-        level = logging.WARNING if part == "train" else logging.INFO
-        log.log(level, "left out, but not met in the %s part: %s", part, ", ".join(sorted(unseen)))
+    level = logging.WARNING if part == "train" else logging.INFO
+    for what, missed in unseen.items():
+        if missed:  # perhaps misspelt; the smaller parts need not hold every structure
+            log.log(level, "%s, but not met in the %s part: %s", what, part, ", ".join(sorted(missed)))
     return cases
+
+
+def _united(
+    numbers: Tensor, structures: Mapping[int, str], group: str, learn: Mapping[str, Sequence[str]]
+) -> tuple[Tensor, dict[int, str]]:
+    """Labels in which each structure of `learn` has one value, the least of its own; others stay unnamed."""
+    united: dict[str, int] = {}
+    numbers = numbers.clone()
+    for value, label in sorted(structures.items()):
+        takers = [taker for taker, names in learn.items() if {label, f"{group}/{label}"} & set(names)]
+        if len(takers) > 1:
+            raise ConfigError(
+                f"the label {label} of the set {group} is given to {' and to '.join(takers)}. A voxel has "
+                "one label: leave it with one of them."
+            )
+        for taker in takers:
+            numbers[numbers == value] = united.setdefault(taker, value)
+    return numbers, {value: taker for taker, value in united.items()}
 
 
 def canonical(volume: Volume) -> Volume:

@@ -79,6 +79,45 @@ def test_a_name_to_leave_out_that_is_never_met_is_warned_of(folder, splits, capl
     assert warning == "left out, but not met in the train part: bal"
 
 
+def test_only_what_is_to_be_learnt_is_kept_by_name_or_by_set_and_name(folder, splits):
+    kept = read_folder(folder, splits, learn={"sphere": ["ball"], "brick": ["maps/label 2"]})
+    assert [c["structures"] for c in kept] == [{1: "sphere"}] * 2 + [{2: "brick"}]
+    both = read_folder(folder, splits, learn={"sphere": ["ball"], "brick": ["box"]})
+    assert [(c["name"], c["structures"]) for c in both] == [(n, {1: "sphere", 2: "brick"}) for n in "ab"]
+
+
+def test_a_union_is_one_structure_with_one_value_and_other_labels_stay_as_they_are(folder, splits, change):
+    change(folder / "balls" / "dataset.json", lambda d: d.update(labels={"no": 1, "box": 2}))
+    plain = {c["name"]: c["label"] for c in read_folder(folder, splits)}
+    a, b, m = read_folder(folder, splits, learn={"all": ["box", "maps/label 1", "label 2"]})
+    assert [c["structures"] for c in (a, b, m)] == [{2: "all"}, {2: "all"}, {1: "all"}]
+    assert torch.equal(a["label"], plain["a"]) and set(a["label"].unique().tolist()) == {0, 1, 2}
+    assert torch.equal(m["label"] == 1, plain["m"] > 0) and not (m["label"] == 2).any()
+
+
+def test_what_is_left_out_is_not_learnt_either(folder, splits):
+    kept = read_folder(folder, splits, leave_out=frozenset({"ball"}), learn={"all": ["ball", "box"]})
+    assert [c["structures"] for c in kept] == [{2: "all"}] * 2
+
+
+def test_a_case_is_cut_to_what_is_learnt_of_it(folder, splits, monkeypatch):
+    monkeypatch.setattr("sam_moe.training.sources.MARGIN_MM", 0.0)
+    (case, _) = read_folder(folder, splits, learn={"brick": ["box"]})
+    assert case["label"].shape == case["image"].shape == (3, 4, 5) and (case["label"] == 2).all()
+
+
+def test_a_label_of_two_structures_is_refused(folder, splits):
+    learn = {"sphere": ["ball"], "body": ["balls/ball", "box"]}
+    with pytest.raises(ConfigError, match="the label ball of the set balls is given to sphere and to body"):
+        read_folder(folder, splits, learn=learn)
+
+
+def test_a_label_to_learn_that_is_never_met_is_warned_of(folder, splits, caplog):
+    read_folder(folder, splits, learn={"sphere": ["ball", "bal"], "brick": ["maps/box", "box"]})
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning == "to be learnt, but not met in the train part: bal, maps/box"
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
