@@ -16,6 +16,7 @@ from sam_moe.cli.asked import (
     in_order,
 )
 from sam_moe.cli.experts import experts
+from sam_moe.cli.gates import gates
 
 _EVERYWHERE = "With --debug, an error shows its traceback. Exit codes: 0 done, 1 failed, 2 asked wrongly."
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 checkpoints = typer.Typer(cls=ListedByDefault, help="List the models, or show one.")
 app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(experts, name="experts")
+app.add_typer(gates)
 
 Model = Annotated[
     str | None,

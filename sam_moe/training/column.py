@@ -11,10 +11,21 @@ from torch.nn import functional as F
 from sam_moe.assemble.backbone import check_file, find_entry, load_backbone
 from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.experts import load_decoder
+from sam_moe.config import nearest_first
 from sam_moe.errors import CardError, ConfigError, FileError
 from sam_moe.moe.gate import GateInput, GatingNetwork, check_lightweight
 from sam_moe.moe.selection import Argmax, SelectionRule, Threshold, confidence_of
-from sam_moe.registry import CARD, Entry, ExpertCard, ExpertRef, GateCard, default_folder, write_card
+from sam_moe.registry import (
+    CARD,
+    Entry,
+    ExpertCard,
+    ExpertRef,
+    GateCard,
+    Registry,
+    default_folder,
+    read_entry,
+    write_card,
+)
 from sam_moe.sam3d.weights import fingerprint, read_state, save_weights
 from sam_moe.shapes import Float, Int
 from sam_moe.training.examples import read_examples
@@ -141,6 +152,26 @@ def grow_gate(
     folder = user_folder() / to if to is not None else gate_entry.folder
     _replace(folder, card.model_copy(update=changes), card if to is None else None, state, ordered)
     return grown, folder
+
+
+def find_gate(gate: str) -> Entry[GateCard]:
+    """Find a gate by id, among those that ship and the user's own, or by the path of its card or folder.
+
+    Raises:
+        CardError: naming the known ids, the nearest first.
+    """
+    if "/" in gate or gate.endswith(".json"):
+        path = Path(gate).expanduser()
+        entry = read_entry(path / CARD if path.is_dir() else path)
+        if not isinstance(entry.card, GateCard):
+            raise CardError(f"{entry.path}: is the card of a {entry.card.kind}, not of a gate.")
+        return Entry(entry.card, entry.path)
+    folders = [default_folder(), *([user_folder()] if user_folder().is_dir() else [])]
+    known = {found.card.id: found for folder in reversed(folders) for found in Registry(folder).gates()}
+    if gate not in known:
+        ids = ", ".join(nearest_first(gate, known)) or "none"
+        raise CardError(f"no gate with id {gate!r}. Known, nearest first: {ids}.")
+    return known[gate]
 
 
 def read_gate(entry: Entry[GateCard]) -> GatingNetwork:

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sam_moe.errors import ConfigError
 from sam_moe.training.cache import Scan, read_cache, write_cache
@@ -45,7 +46,7 @@ def read_examples(folder: Path, structures: Sequence[str]) -> tuple[list[Scan], 
     return mine, own
 
 
-def _described(folder: Path) -> dict[str, list[dict[str, str]]]:
+def _described(folder: Path) -> dict[str, Any]:
     try:
         dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         assert all({"id", "label"} <= set(case) for case in dataset["cases"])
@@ -57,7 +58,7 @@ def _described(folder: Path) -> dict[str, list[dict[str, str]]]:
     return dict(dataset)
 
 
-def _paired(folder: Path) -> dict[str, list[dict[str, str]]]:
+def _paired(folder: Path) -> dict[str, Any]:
     images, labels = (_files(folder / name) for name in ("images", "labels"))
     if lacking := sorted(set(images) ^ set(labels)):
         raise ConfigError(
@@ -83,7 +84,7 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _absolute(case: dict[str, str], folder: Path) -> dict[str, str]:
+def _absolute(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**case, "image": str(folder / case["image"]), "label": str(folder / case["label"])}
 
 

@@ -24,7 +24,7 @@ Target = Literal["owner", "best", "fused"]
 
 
 class GateRows(Dataset[dict[str, Tensor]]):
-    """An endless, repeatable stream of a table's row numbers, all tasks drawn alike.
+    """An endless, repeatable stream of a table's row numbers, all tasks in turn, each shuffled every round.
 
     Places that nobody labelled are a task of their own: general structures must not drown in them, nor they
     in those. Sample n is the same on every machine and after every resume.
@@ -34,14 +34,19 @@ class GateRows(Dataset[dict[str, Tensor]]):
         task = torch.where(table.labelled, table.owner, -1)
         self.tasks = [(task == t).nonzero()[:, 0] for t in task.unique().tolist()]
         self.seed, self.length = seed, length
+        self.shuffled: dict[int, tuple[int, Tensor]] = {}
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        rows = self.tasks[int(torch.randint(len(self.tasks), (), generator=rng))]
-        row = rows[int(torch.randint(len(rows), (), generator=rng))]
+        turn, task = divmod(number, len(self.tasks))
+        rows = self.tasks[task]
+        around, place = divmod(turn, len(rows))
+        if self.shuffled.get(task, (-1,))[0] != around:
+            rng = torch.Generator().manual_seed((self.seed * 1009 + task) * 1_000_003 + around)
+            self.shuffled[task] = around, rows[torch.randperm(len(rows), generator=rng)]
+        row = self.shuffled[task][1][place]
         return {"image": row, "target": row}
 
 

@@ -38,7 +38,8 @@ class Stream:
     """How regions are drawn for a table; the general expert's count for twice an expert's.
 
     Of those, `unlabelled_share` are places that nobody labelled, in any scan: an expert's scans must not
-    tell the gate by themselves whose they are (ours).
+    tell the gate by themselves whose they are (ours). `weights` say for each column how often its sets are
+    drawn.
     """
 
     regions: int
@@ -46,7 +47,7 @@ class Stream:
     spoil_share: float = 0.0
     phantom_share: float = 0.0
     unlabelled_share: float = 0.3
-    weights: Mapping[str, float] | None = None
+    weights: tuple[Mapping[str, float], ...] = ()
 
 
 def click_ranges(preprocessing: Preprocessing) -> CropRanges:
@@ -86,7 +87,7 @@ def draw_regions(
             size,
             stream.seed * 1009 + owner,
             count,
-            dict(stream.weights or {}) if owner == 0 else {},
+            dict(stream.weights[owner]) if stream.weights else {},
             share,
             ranges=ranges,
             spoil_share=stream.spoil_share,

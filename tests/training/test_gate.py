@@ -45,10 +45,12 @@ def test_all_tasks_are_drawn_alike_unlabelled_places_as_one_of_their_own():
     owner, structure = [0] * 40 + [0] * 8 + [1] * 2, [0] * 40 + [1] * 8 + [2] * 2
     table = by_hand(owner, [[0.5, 0.5]] * 50, structure, ("liver", "unlabelled place", "cord"))
     stream = GateRows(table, 0)
-    drawn = torch.stack([stream[n]["image"] for n in range(900)])
-    counts = torch.bincount(table.structure[drawn], minlength=3)
-    assert ((counts - 300).abs() < 60).all()
-    assert torch.equal(drawn[:50], torch.stack([GateRows(table, 0)[n]["target"] for n in range(50)]))
+    drawn = torch.stack([stream[n]["image"] for n in range(3 * 80)])
+    assert torch.bincount(table.structure[drawn]).tolist() == [80] * 3
+    assert (torch.bincount(drawn)[:40] == 2).all()  # every liver once a round
+    assert not torch.equal(drawn[table.structure[drawn] == 0][:40], drawn[table.structure[drawn] == 0][40:])
+    again = GateRows(table, 0)
+    assert [int(again[n]["target"]) for n in (150, 3, 77)] == drawn[[150, 3, 77]].tolist()
 
 
 def test_the_loss_is_the_targets_and_the_balance_term():
