@@ -159,7 +159,7 @@ def main():
         print("  ".join(cells).rstrip())
     print(
         f"\n{len(train):,} training and {len(validation):,} validation prompts; means over structures. "
-        "gain and loss: Dice against\nthe general expert alone; owner: labelled prompts that their owner answers."
+        "gain and loss: Dice against\nthe general expert; owner: labelled prompts that their owner answers."
     )
 
 

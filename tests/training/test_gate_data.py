@@ -9,12 +9,14 @@ from sam_moe.training.gate_table import load_table
 
 
 @pytest.mark.slow
-def test_a_table_is_built_again_only_for_other_experts_or_data(team, gate_recipe, trained_gate):
+def test_a_table_is_built_again_only_for_other_experts_or_data(team, gate_recipe):
     def asked(*changes):
         stages = []
         train_gate(gate_recipe(), changes, lambda stage, share: stages.append(stage))
         return {stage for stage in stages if stage.startswith("asking")}
 
+    team.expert("old")
+    trained_gate = train_gate(gate_recipe()).parent
     table = load_table(trained_gate / "table-train.safetensors")
     assert asked() == set()
     assert asked("data.validation=3") == {"asking the experts (validation)"}
