@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.asked import AsJson, ListedByDefault
+from sam_moe.cli.asked import AsJson, AskedWrongly, ListedByDefault
 
 experts = typer.Typer(cls=ListedByDefault, help="List, show, check, add or remove experts.")
 
@@ -76,18 +76,41 @@ def add(
         typer.Option(metavar="CARD.json", help="Its card; checksums may be missing. Else the one in SOURCE."),
     ] = None,
     folder: Folder = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GATE", help="Id or folder of a gate that learns to choose it; with --examples."
+        ),
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CASES", help="Its cases, to fit the gate on: a set, or a folder of images/ and labels/."
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Leave the gate as it is, and write the new one under this id."),
+    ] = None,
 ) -> None:
     """Add an expert: a finetuned decoder, deltas on it, or a whole finetuned model.
 
     The least that a card says: id, title, base (its id), covers, licence, not_for. Of a whole model whose
     encoder is the base's, the decoder alone is kept. Nothing is written unless all fits.
+
+    With --gate and --examples, a gate gets a column for it: what the gate knows of its other experts keeps
+    every bit. A gate that ships stays, and the new one is written to your own folder.
     """
     from sam_moe.cli.progress import Progress
     from sam_moe.errors import WeightsError
 
+    if (gate is None) != (examples is None):
+        raise AskedWrongly("--gate and --examples go together: which gate, and on which cases it is fitted.")
+    if to is not None and gate is None:
+        raise AskedWrongly("--to names a new gate; give --gate and --examples too.")
     with Progress() as tell:
         tell("reading and checking the expert")
-        from sam_moe.assemble.experts import add_expert, check_expert
+        from sam_moe.assemble.experts import add_expert, check_expert, remove_expert
 
         try:
             checked = check_expert(add_expert(source, card, folder))
@@ -95,7 +118,16 @@ def add(
             # The report of keys has several lines, and is meant to be read.
             typer.echo(f"sam-moe: {error}", err=True)
             raise typer.Exit(1) from error
+        grown = None
+        if gate is not None and examples is not None:
+            tell("fitting the gate")
+            from sam_moe.cli.gates import grow
+
+            id = checked.entry.card.id
+            grown = grow(checked.entry, gate, examples, to, lambda: remove_expert(id, folder))
     typer.echo(str(checked))
+    if grown is not None:
+        typer.echo(grown)
     where = f" --folder {folder}" if folder else ""
     typer.echo(f"Undo it: sam-moe experts remove {checked.entry.card.id}{where}", err=True)
 

@@ -60,3 +60,24 @@ def finetune(recipe: Recipe, change: Change = None) -> None:
         made = run(recipe, change or (), tell)
     typer.echo(str(made))
     typer.echo(f"Use it: sam-moe experts add {made.parent}", err=True)
+
+
+@training.command("train-gate", epilog=EVERYWHERE)
+def train_gate(recipe: Recipe, change: Change = None) -> None:
+    """Train the gate over a backbone and its experts, and nothing else of them, by a recipe.
+
+    The experts are asked once; what came of it is kept in the run's folder. Started again on it, the training
+    goes on where it stopped. It ends with weights, a card and the curve that the threshold was chosen from.
+    """
+    import logging
+
+    from sam_moe.cli.progress import Progress
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    with Progress() as tell:
+        tell("loading backbone and experts")
+        from sam_moe.training.gate_recipes import train_gate as run
+
+        made = run(recipe, change or (), tell)
+    typer.echo(str(made))
+    typer.echo(f"Look at {made.parent / 'curve.png'}; use it: --model {made.parent}", err=True)

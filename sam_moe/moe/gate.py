@@ -87,10 +87,15 @@ class GatingNetwork(nn.Module):
 
     def forward(self, seen: GateInput) -> Float[Tensor, "b e"]:
         """A logit for each expert, in float32 also under autocast."""
+        x = self.hidden(seen)
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.stack([column(x) for column in self.columns], dim=-1)
+
+    def hidden(self, seen: GateInput) -> Float[Tensor, "b h"]:
+        """What the columns see of a prompt, in float32 also under autocast."""
         with torch.autocast(seen.pooled.device.type, enabled=False):
             parts = [norm(getattr(seen, part).float()) for part, norm in self.norms.items()]
-            x = F.gelu(self.trunk(torch.cat(parts, dim=-1)))
-            return torch.stack([column(x) for column in self.columns], dim=-1)
+            return F.gelu(self.trunk(torch.cat(parts, dim=-1)))
 
     def freeze(self) -> None:
         """Freeze the trunk and every column there is; columns added later are free."""

@@ -64,6 +64,9 @@ class GateCard(Record):
         "logits", description="What is averaged where several experts answer."
     )
     weights: Weights
+    feature_bank: Weights | None = Field(
+        None, description="What the gate saw of a few prompts of each expert, as safetensors beside the card."
+    )
     licence: str = Field(min_length=1, description="SPDX identifier of the gate's own licence.")
     made_by: MadeBy | None = Field(None, description="How to make the weights again.")
     measured: tuple[Measurement, ...] = Field((), description="What is known of its quality.")

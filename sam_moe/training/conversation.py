@@ -1,12 +1,15 @@
 """Talking about encoded regions as people do: clicks and boxes, then clicks where the answer is wrong."""
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.sam3d.lowering import lower_box
 from sam_moe.sam3d.model import SamMed3D, upsample
-from sam_moe.sam3d.prompt_encoder import PromptTokens
+from sam_moe.sam3d.prompt_encoder import PromptEncoder, PromptTokens
+from sam_moe.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float, Int
 from sam_moe.training.losses import dice_and_cross_entropy
 from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
@@ -14,6 +17,24 @@ from sam_moe.training.seeds import agreed_rng
 
 # How likely a step ends after 0, 1, 2, … corrections.
 DEPTHS = (0.25, 0.5, 0.15, 0.05, 0.05)
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """What a conversation asks of a model; `SamMed3D` is one."""
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes of regions and answers."""
+
+    @property
+    def prompt_encoder(self) -> PromptEncoder:
+        """Embeds what is said."""
+
+    def decode(
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
+    ) -> Float[Tensor, "b 1 l l l"]:
+        """Logits of the answers."""
 
 
 def talk_through(
@@ -57,7 +78,7 @@ class Conversation:
 
     def __init__(
         self,
-        model: SamMed3D,
+        model: Answering,
         embedding: Float[Tensor, "b c g g g"],
         target: Bool[Tensor, "b t s s s"],
         rng: torch.Generator,

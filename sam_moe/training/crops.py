@@ -24,6 +24,7 @@ class Crop:
 
     image: Float[Tensor, "s s s"]
     targets: Bool[Tensor, "t s s s"]
+    structure: str = "phantom"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def draw_crop(
         return None
     rows = [n for n, fine in enumerate(enough.tolist()) if fine]
     rows = (rows * targets)[:targets] if len(rows) < targets else rows
-    return Crop(_image(scan, centre_mm, axes, size, rng), seen[rows])
+    return Crop(_image(scan, centre_mm, axes, size, rng), seen[rows], scan.structures[label])
 
 
 def _others(scan: Scan, label: int, centre_mm: Tensor, axes: Tensor, size: int) -> list[int]:

@@ -57,6 +57,10 @@ class Regions(Dataset[dict[str, Tensor]]):
         return self.length
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
+        return self.named(number)[0]
+
+    def named(self, number: int) -> tuple[dict[str, Tensor], str]:
+        """A sample, and the name of the structure that its region was cut for."""
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         share = 0.5 if number < self.curriculum else self.phantom_share
         for _ in range(_PATIENCE):
@@ -69,7 +73,8 @@ class Regions(Dataset[dict[str, Tensor]]):
             )
         spoiled = torch.rand((), generator=rng) < self.spoil_share
         image = spoil(crop.image, rng) if spoiled else crop.image
-        return {"image": normalise(image, self.normalisation)[None], "target": crop.targets}
+        sample = {"image": normalise(image, self.normalisation)[None], "target": crop.targets}
+        return sample, crop.structure
 
     def _draw(self, share: float, rng: torch.Generator) -> Crop | None:
         if not self.names or torch.rand((), generator=rng) < share:

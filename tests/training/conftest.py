@@ -1,20 +1,34 @@
 """A data folder of drawn patients, and a model small enough to be trained in a test."""
 
 import json
+from dataclasses import replace
 from itertools import chain
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
-from sam_moe.registry import Architecture, MadeBy, Preprocessing
+from sam_moe.registry import (
+    Architecture,
+    BackboneCard,
+    Base,
+    Cover,
+    ExpertCard,
+    MadeBy,
+    Preprocessing,
+    Weights,
+    write_card,
+)
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.sam3d.weights import fingerprint, save_weights, sha256_of
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
 from sam_moe.training.cache import read_cache, write_cache
 from sam_moe.training.card import CardRecipe, ship
+from sam_moe.training.gate_recipes import train_gate
 from sam_moe.training.general import fresh_model
 from sam_moe.training.loop import Kept
 from sam_moe.training.sources import read_folder
@@ -159,3 +173,71 @@ def maker(plain, path):
         return path
 
     return make
+
+
+@pytest.fixture
+def team(tmp_path, monkeypatch, sizes):
+    """A folder of cards with a base; `expert(id)` makes the folder of an expert on it, outside of that."""
+    folder = tmp_path / "cards"
+    monkeypatch.setenv("SAM_MOE_CHECKPOINTS", str(folder))
+    monkeypatch.setenv("SAM_MOE_CACHE", str(tmp_path / "cache"))
+    sizes = replace(sizes, embed_dim=192)  # so much that a gate is light beside it
+    model = fresh_model(sizes, 0).eval()
+    words = {"title": "Tiny", "licence": "Apache-2.0", "not_for": "Patients."}
+
+    def put(where, state, card):
+        where.mkdir(parents=True)
+        path = where / "model.safetensors"
+        save_weights(state, path)
+        weights = {"file": path.name, "sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+        write_card(card(weights=Weights(**weights, dtype="float32"), **words), where / "card.json")
+        return where
+
+    def backbone(**more):
+        preprocessing = Preprocessing(region_voxels=16, spacing_mm=3.0, normalisation="mean")
+        architecture = Architecture.model_validate(vars(sizes))
+        return BackboneCard(id="tiny-base", architecture=architecture, preprocessing=preprocessing, **more)
+
+    def expert(id, seed=1):
+        def card(**more):
+            base = Base(id="tiny-base", sha256=fingerprint(model))
+            covers = (Cover(structure="ball", modality="MR"),)
+            return ExpertCard(id=id, expert_kind="decoder", base=base, covers=covers, **more)
+
+        decoder = fresh_model(sizes, seed).mask_decoder.state_dict()
+        return put(tmp_path / "experts" / id, {f"mask_decoder.{k}": v for k, v in decoder.items()}, card)
+
+    put(folder / "tiny-base", model.state_dict(), backbone)
+    return SimpleNamespace(folder=folder, model=model, expert=expert)
+
+
+@pytest.fixture
+def gate_recipe(team, folder, splits, tmp_path):
+    """Makes the file of a gate's recipe over the base and one expert of boxes, with changes."""
+
+    def make(**changes):
+        table = {
+            "run": str(tmp_path / "gate"),
+            "base": "tiny-base",
+            "card": {"id": "moe", "title": "Tiny", "licence": "Apache-2.0"},
+            "experts": [
+                {"expert": str(tmp_path / "experts" / "old"), "structures": {"a box": ["balls/box"]}}
+            ],
+            "data": {"folder": str(folder), "splits": str(splits), "train": 6, "validation": 4},
+            "hidden": 16,
+            "schedule": {"steps": 4, "batch_size": 8, "save_every": 2, "log_every": 1},
+            "validate_every": 2,
+        }
+        path = tmp_path / "gate.yaml"
+        path.write_text(yaml.safe_dump({**table, **changes}))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def trained_gate(team, gate_recipe):
+    """The run folder of a gate over `tiny-base` and the expert `old`, hardly trained."""
+    team.expert("old")
+    changes = ["schedule.steps=40", "data.leave_out=[balls/ball]"]
+    return train_gate(gate_recipe(selection="argmax"), changes).parent

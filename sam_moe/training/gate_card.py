@@ -1,0 +1,139 @@
+"""What a gate's training made becomes a folder: weights, card, curve, and a bank of what the gate saw."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from sam_moe.config import Record
+from sam_moe.moe.fusion import Fusion
+from sam_moe.moe.gate import GateInput, GatingNetwork
+from sam_moe.moe.selection import confidence_of
+from sam_moe.registry import (
+    CARD,
+    Base,
+    ExpertRef,
+    GateCard,
+    GateSizes,
+    MadeBy,
+    Measurement,
+    Weights,
+    write_card,
+)
+from sam_moe.sam3d.weights import read_state, save_weights, sha256_of
+from sam_moe.training.calibrate import by_structure, choose, curve, write_curve
+from sam_moe.training.card import WEIGHTS
+from sam_moe.training.gate import logits_of
+from sam_moe.training.gate_table import GateTable
+
+BANK = "bank.safetensors"
+# Prompts of an expert that are kept.
+BANK_ROWS = 64
+
+Selected = Literal["threshold", "top_k", "argmax", "dense"]
+
+
+class GateWords(Record):
+    """What a gate's card says that no training can know."""
+
+    id: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$", description="Name of the card and of its folder.")
+    title: str = Field(min_length=1, description="One line for a list.")
+    description: str = Field("", description="What it chooses between.")
+    licence: str = Field(min_length=1, description="SPDX identifier of the gate's own licence.")
+    not_for: str = Field("", description="What it must not be used for, beyond what its experts say.")
+
+
+def ship_gate(
+    gate: GatingNetwork,
+    step: int,
+    folder: Path,
+    words: GateWords,
+    base: Base,
+    experts: tuple[ExpertRef, ...],
+    train: GateTable,
+    validation: GateTable,
+    made_by: MadeBy,
+    selection: Selected,
+    k: int | None,
+    fusion: Fusion,
+    most_drop: float,
+    measured_on: str,
+) -> GateCard:
+    """Choose the threshold, write weights, curve, bank and card, and return the card."""
+    confidence = confidence_of(logits_of(gate, validation))
+    points = curve(confidence, validation)
+    choice = choose(points, most_drop)
+    write_curve(points, choice, most_drop, folder)
+    path = folder / WEIGHTS
+    save_weights(gate.state_dict(), path, {"step": str(step)})
+    ids = [expert.id for expert in experts]
+    save_banks({id: bank_of(train, owner) for owner, id in enumerate(ids)}, folder / BANK)
+    card = GateCard(
+        **words.model_dump(),
+        base=base,
+        experts=experts,
+        architecture=GateSizes(
+            features=gate.trunk.in_features // len(gate.norms),
+            hidden=gate.trunk.out_features,
+            columns=gate.experts,
+            mode=gate.mode,
+        ),
+        selection=selection,
+        threshold=choice.threshold if selection == "threshold" else None,
+        k=k,
+        fusion=fusion,
+        weights=weights_of(path),
+        feature_bank=weights_of(folder / BANK, "float16"),
+        made_by=made_by,
+        measured=_measured(confidence, validation, choice.threshold, step, measured_on, choice.why),
+        curve=points,
+    )
+    write_card(card, folder / CARD)
+    return card
+
+
+def weights_of(path: Path, dtype: Literal["float32", "float16"] = "float32") -> Weights:
+    """How a card names a file of numbers beside it."""
+    return Weights(file=path.name, sha256=sha256_of(path), size_bytes=path.stat().st_size, dtype=dtype)
+
+
+def bank_of(table: GateTable, owner: int) -> GateInput:
+    """Up to `BANK_ROWS` of an owner's rows, evenly over all it has."""
+    rows = (table.owner == owner).nonzero()[:, 0]
+    if len(rows) > BANK_ROWS:
+        rows = rows[torch.linspace(0, len(rows) - 1, BANK_ROWS).round().long()]
+    return GateInput(*(part[rows] for part in table.seen))
+
+
+def save_banks(banks: Mapping[str, GateInput], path: Path) -> None:
+    """Write what a gate saw of some prompts, by the id of the expert that they are for, in float16."""
+    tensors = {f"{id}/{part}": t.half() for id, bank in banks.items() for part, t in bank._asdict().items()}
+    save_weights(tensors, path, {"ids": ",".join(banks)})
+
+
+def load_banks(path: Path) -> dict[str, GateInput]:
+    """Read what `save_banks` wrote."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in read_state(path).items():
+        id, _, part = name.rpartition("/")
+        found.setdefault(id, {})[part] = tensor.float()
+    return {id: GateInput(**parts) for id, parts in found.items()}
+
+
+def _measured(
+    confidence: Tensor, table: GateTable, tau: float, step: int, data: str, why: str
+) -> tuple[Measurement, ...]:
+    rows = []
+    asked = (
+        f"step {step}; threshold {tau:g}; clicks, boxes and two corrections; own expert's answer corrected"
+    )
+    for name, (general, mixture, share) in by_structure(confidence, table, tau).items():
+        here = f"{name}, {data}"
+        for metric, value in (("routed to its owner", share), ("Dice", mixture), ("Dice, general", general)):
+            rows.append(Measurement(metric=metric, value=round(value, 4), data=here, protocol=asked))
+    chosen = f"step {step}; {why}"
+    rows.append(Measurement(metric="threshold", value=tau, data=data, protocol=chosen))
+    return tuple(rows)

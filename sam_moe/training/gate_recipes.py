@@ -1,0 +1,124 @@
+"""`sam-moe train-gate RECIPE.yaml`: from a backbone and its experts to a gate with its card, resumable."""
+
+import hashlib
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from sam_moe.config import dump_settings, load_settings, replace_file
+from sam_moe.moe.gate import check_lightweight
+from sam_moe.registry import MadeBy
+from sam_moe.training.cache import cached_sets
+from sam_moe.training.gate import fit_gate, fresh_gate, unchanged
+from sam_moe.training.gate_card import ship_gate
+from sam_moe.training.gate_data import make_table, read_table, scans_path
+from sam_moe.training.gate_settings import GateRecipe
+from sam_moe.training.gate_team import assemble_team
+from sam_moe.training.loop import BEST, Schedule
+from sam_moe.training.machines import hardware, machines, note_machine
+from sam_moe.training.runlog import LOG, hours_of, read_rows
+
+RECIPE = "recipe.yaml"
+# Names what the training in the folder was begun with.
+BEGUN = "begun.sha256"
+
+
+def train_gate(
+    recipe_path: Path,
+    overrides: Sequence[str] = (),
+    report: Callable[[str, float], None] | None = None,
+) -> Path:
+    """Follow a recipe and return the path of the trained gate, `run/model.safetensors`.
+
+    Beside it lie `card.json`, the curve its threshold was chosen from, and `bank.safetensors` with what the
+    gate saw of a few prompts of each expert. The tables of prompts stay in the folder and are built again
+    when backbone, experts or data change; started again, the training goes on where it stopped. `report`
+    hears the stage and the share of it that is done.
+
+    Raises:
+        ConfigError: for a recipe that cannot be followed.
+        CardError: for experts of another backbone.
+        SamMoeError: if anything but the gate changed.
+    """
+    recipe = load_settings(GateRecipe, recipe_path, overrides)
+    recipe.run.mkdir(parents=True, exist_ok=True)
+    tell = report or (lambda stage, share: None)
+    processes = PartialState(cpu=not torch.accelerator.is_available())
+    team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])
+    gate = fresh_gate(
+        team.model.sizes.out_channels, len(team.decoders), recipe.hidden, recipe.mode, recipe.seed
+    )
+    check_lightweight(gate, team.model)
+    if processes.is_main_process:
+        dump_settings(recipe, recipe.run / RECIPE)
+        origins = [make_table(recipe, team, part, tell) for part in ("train", "validation")]
+        _begin(recipe, origins)
+    processes.wait_for_everyone()
+    train, validation = (read_table(recipe, part) for part in ("train", "validation"))
+    note_machine(recipe.run, recipe.schedule.steps)
+    names = [ref.id for ref in team.refs[1:]]
+    frozen = {team.base.id: team.model, **dict(zip(names, team.decoders[1:], strict=True))}
+    with unchanged(frozen):
+        kept = fit_gate(
+            gate,
+            train,
+            validation,
+            Schedule(**recipe.schedule.model_dump()),
+            recipe.run,
+            recipe.seed + 1,
+            recipe.target,
+            recipe.balance,
+            recipe.fusion,
+            recipe.noise,
+            recipe.validate_every,
+            recipe.tracker,
+            lambda row: tell("training the gate", row["step"] / row["steps"]),
+        )
+    if processes.is_main_process:
+        rows, per_step = read_rows(recipe.run), recipe.schedule.batch_size * processes.num_processes
+        changes = [part for change in overrides for part in ("--set", change)]
+        made_by = MadeBy(
+            command=shlex.join(["sam-moe", "train-gate", str(recipe_path), *changes]),
+            seeds=(recipe.seed,),
+            hours=round(hours_of(rows, per_step), 4),
+            hardware="; ".join(machines(recipe.run)) or hardware(processes.num_processes),
+            data=cached_sets(scans_path(recipe, "train")),
+        )
+        gate.load_state_dict(kept.weights)
+        ship_gate(
+            gate.cpu(),
+            kept.step,
+            recipe.run,
+            recipe.card,
+            team.base,
+            team.refs,
+            train,
+            validation,
+            made_by,
+            recipe.selection,
+            recipe.k,
+            recipe.fusion,
+            recipe.most_drop,
+            f"{recipe.data.validation} regions an expert, validation part of {recipe.data.splits.name}",
+        )
+    processes.wait_for_everyone()
+    return recipe.run / "model.safetensors"
+
+
+def _begin(recipe: GateRecipe, origins: Sequence[str]) -> None:
+    """Throw away a training of other tables or other settings: it takes minutes, not to be gone on with."""
+    settled = {"run", "card", "most_drop", "selection", "k", "tracker"}
+    asked = json.dumps([recipe.model_dump(mode="json", exclude=settled), *origins], sort_keys=True)
+    begun, digest = recipe.run / BEGUN, hashlib.sha256(asked.encode()).hexdigest()
+    if begun.is_file() and begun.read_text(encoding="utf-8") == digest:
+        return
+    for folder in ("checkpoint", "checkpoint.old", "checkpoint.part"):
+        shutil.rmtree(recipe.run / folder, ignore_errors=True)
+    for file in (BEST, LOG):
+        (recipe.run / file).unlink(missing_ok=True)
+    replace_file(begun, digest)

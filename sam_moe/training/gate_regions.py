@@ -1,0 +1,154 @@
+"""Regions to learn routing from: experts' structures, the general expert's, and places that are nobody's."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sam_moe.registry import Preprocessing
+from sam_moe.sam3d.normalise import normalise
+from sam_moe.shapes import Bool, Float
+from sam_moe.training.cache import Scan
+from sam_moe.training.crops import CropRanges, draw_crop
+from sam_moe.training.general import Regions
+from sam_moe.training.phantoms import spoil
+
+# The name under which a place that nobody labelled stands among the structures.
+UNLABELLED = "unlabelled place"
+# Tries to find such a place, and a region that shows it.
+_PATIENCE = 400
+_RADII_MM = (4.0, 30.0)
+_LEAST_VOXELS = 30
+
+
+class Drawn(NamedTuple):
+    """A region with its one target, the column that owns it, and the name of the structure."""
+
+    image: Float[Tensor, "1 s s s"]
+    target: Bool[Tensor, "1 s s s"]
+    owner: int
+    structure: str
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How regions are drawn for a table; the general expert's count for twice an expert's.
+
+    Of those, `unlabelled_share` are places that nobody labelled, in any scan: an expert's scans must not
+    tell the gate by themselves whose they are (ours). `weights` say for each column how often its sets are
+    drawn.
+    """
+
+    regions: int
+    seed: int
+    spoil_share: float = 0.0
+    phantom_share: float = 0.0
+    unlabelled_share: float = 0.3
+    weights: tuple[Mapping[str, float], ...] = ()
+
+
+def click_ranges(preprocessing: Preprocessing) -> CropRanges:
+    """Regions as prediction cuts them: around clicks at all zooms that a first click is tried at."""
+    zooms = (preprocessing.click_zoom, *preprocessing.other_click_zooms)
+    low, high = min(zooms) * preprocessing.spacing_mm, max(zooms) * preprocessing.spacing_mm
+    return CropRanges(click_spacing_mm=(0.8 * low, 1.25 * high if low == high else high))
+
+
+def draw_regions(
+    scans: Sequence[Scan],
+    specialities: Sequence[Mapping[str, Sequence[str]]],
+    leave_out: frozenset[str],
+    preprocessing: Preprocessing,
+    stream: Stream,
+) -> Iterator[Drawn]:
+    """Draw every task's regions, task by task, the same ones each time.
+
+    `specialities` say for each expert, in the order of the gate's columns from 1 on, which structures are its
+    own: a name, and the labels (by name or 'set/name') whose union it is. The general expert owns all other
+    structures that `leave_out` does not name.
+    """
+    size, ranges = preprocessing.region_voxels, click_ranges(preprocessing)
+    taken = {label for own in specialities for labels in own.values() for label in labels}
+    plain = [kept for scan in scans if (kept := without(scan, taken | leave_out)).structures]
+    places = round(2 * stream.regions * stream.unlabelled_share)
+    tasks = [(0, plain, 2 * stream.regions - places)]
+    for owner, own in enumerate(specialities, start=1):
+        mine = [united for scan in scans if (united := unite(scan, own)).structures]
+        tasks.append((owner, mine, stream.regions))
+    for owner, known, count in tasks:
+        share = stream.phantom_share if owner == 0 else 0.0
+        if not known and not share:
+            continue
+        regions = Regions(
+            known,
+            size,
+            stream.seed * 1009 + owner,
+            count,
+            dict(stream.weights[owner]) if stream.weights else {},
+            share,
+            ranges=ranges,
+            spoil_share=stream.spoil_share,
+            normalisation=preprocessing.normalisation,
+        )
+        for number in range(count):
+            sample, structure = regions.named(number)
+            yield Drawn(sample["image"], sample["target"], owner, structure)
+    shown = [scan for scan in scans if scan.levels]
+    for number in range(places if shown else 0):
+        rng = torch.Generator().manual_seed((stream.seed * 1009 + 997) * 1_000_003 + number)
+        for _ in range(_PATIENCE):
+            scan = blank_place(shown[int(torch.randint(len(shown), (), generator=rng))], rng)
+            crop = None if scan is None else draw_crop(scan, 1, size, ranges, rng)
+            if crop is not None:
+                spoiled = torch.rand((), generator=rng) < stream.spoil_share
+                image = spoil(crop.image, rng) if spoiled else crop.image
+                image = normalise(image, preprocessing.normalisation)[None]
+                yield Drawn(image, crop.targets, 0, UNLABELLED)
+                break
+
+
+def without(scan: Scan, names: frozenset[str] | set[str]) -> Scan:
+    """The scan without the structures of these names, or 'set/name'; their voxels stay labelled."""
+    kept = {v: n for v, n in scan.structures.items() if not {n, f"{scan.group}/{n}"} & names}
+    return replace(scan, structures=kept)
+
+
+def unite(scan: Scan, own: Mapping[str, Sequence[str]]) -> Scan:
+    """The scan with these structures alone, each the union of its labels."""
+    labels, structures = scan.labels, {}
+    for name, parts in own.items():
+        values = [v for v, n in scan.structures.items() if {n, f"{scan.group}/{n}"} & set(parts)]
+        if not values:
+            continue
+        if len(values) > 1:
+            found = torch.isin(labels, torch.tensor(values, dtype=labels.dtype))
+            labels = labels.masked_fill(found, values[0])
+        structures[values[0]] = name
+    return replace(scan, labels=labels, structures=structures)
+
+
+def blank_place(scan: Scan, rng: torch.Generator) -> Scan | None:
+    """The scan with one structure, an ellipsoid in the body where nothing is labelled; None without luck."""
+    image, spacing = scan.levels[0], torch.tensor(scan.spacings_mm[0])
+    shape = torch.tensor(image.shape)
+    centre = (torch.rand(3, generator=rng) * shape).long()
+    i, j, k = centre.tolist()
+    if scan.labels[i, j, k] != 0 or image[i, j, k] <= image.float().mean():
+        return None
+    low, high = (log(r) for r in _RADII_MM)
+    size = exp(low + (high - low) * torch.rand((), generator=rng).item())
+    radii = size * (0.6 + 0.8 * torch.rand(3, generator=rng)) / spacing  # in voxels
+    start = (centre - radii).floor().long().clamp(min=0)
+    stop = torch.minimum((centre + radii).ceil().long() + 1, shape)
+    axes = [torch.arange(int(a), int(b)) for a, b in zip(start, stop, strict=True)]
+    at = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    inside = (((at - centre) / radii) ** 2).sum(dim=-1) <= 1
+    part = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    if int(inside.sum()) < _LEAST_VOXELS or bool((scan.labels[part][inside] != 0).any()):
+        return None
+    labels = torch.zeros_like(scan.labels)
+    labels[part][inside] = 1
+    return replace(scan, labels=labels, structures={1: UNLABELLED})

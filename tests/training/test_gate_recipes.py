@@ -1,0 +1,36 @@
+"""One command leads from data, a backbone and experts to a gate with its card."""
+
+import pytest
+
+from sam_moe.config import load_settings
+from sam_moe.registry import GateCard, read_card, read_entry
+from sam_moe.sam3d.weights import fingerprint, sha256_of
+from sam_moe.training.column import read_gate
+from sam_moe.training.gate_recipes import train_gate
+from sam_moe.training.gate_settings import GateRecipe
+
+
+@pytest.mark.slow
+def test_a_recipe_becomes_a_gate_with_its_card(team, gate_recipe):
+    old = team.expert("old")
+    stages = []
+    path = train_gate(gate_recipe(), ["seed=3"], lambda stage, share: stages.append(stage))
+    run = path.parent
+    card = read_card(run / "card.json")
+    assert isinstance(card, GateCard)
+    assert [ref.id for ref in card.experts] == ["tiny-base", "old"]
+    assert card.experts[1].sha256 == sha256_of(old / "model.safetensors")
+    assert card.base.sha256 == fingerprint(team.model)
+    assert (card.selection, card.weights.sha256) == ("threshold", sha256_of(path))
+    assert card.threshold in {point.threshold for point in card.curve}
+    assert "--set seed=3" in card.made_by.command and card.made_by.data == ("balls", "maps")
+    assert read_gate(read_entry(run / "card.json")).experts == 2
+    assert {"curve.csv", "curve.png", "recipe.yaml", "log.jsonl"} < {p.name for p in run.iterdir()}
+    assert load_settings(GateRecipe, run / "recipe.yaml").seed == 3
+    assert list(dict.fromkeys(stages)) == [
+        "reading scans (train)",
+        "asking the experts (train)",
+        "reading scans (validation)",
+        "asking the experts (validation)",
+        "training the gate",
+    ]

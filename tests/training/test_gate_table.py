@@ -1,0 +1,116 @@
+"""A table holds what the gate will see, whose it is, and how every expert did; it is kept whole."""
+
+import copy
+
+import pytest
+import torch
+
+from sam_moe.errors import ConfigError
+from sam_moe.moe.gate import gate_input
+from sam_moe.training.conversation import Conversation
+from sam_moe.training.gate_regions import UNLABELLED, Drawn
+from sam_moe.training.gate_table import build_table, load_table, low_dice, save_table
+from sam_moe.training.general import Regions, fresh_model
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def model(sizes):
+    return fresh_model(sizes, 0).eval()
+
+
+@pytest.fixture
+def decoders(model, sizes):
+    return [model.mask_decoder, fresh_model(sizes, 1).mask_decoder.eval()]
+
+
+@pytest.fixture
+def regions():
+    stream = Regions([], 16, 3, 5, {}, 1.0, spoil_share=0.0)
+    samples = [stream[n] for n in range(5)]
+    owners = [(0, "liver"), (0, "liver"), (0, UNLABELLED), (1, "cord"), (1, "cord")]
+    return [Drawn(s["image"], s["target"], *o) for s, o in zip(samples, owners, strict=True)]
+
+
+def test_every_region_is_asked_in_three_ways_and_three_times(model, decoders, regions):
+    table = build_table(model, decoders, regions, 0)
+    assert len(table) == 5 * 9
+    assert table.names == ("liver", UNLABELLED, "cord")
+    assert torch.bincount(table.region).tolist() == [9] * 5
+    assert torch.bincount(table.owner).tolist() == [27, 18]
+    assert torch.bincount(table.way * 3 + table.turn).tolist() == [5] * 9
+    assert int(table.labelled.sum()) == 36
+
+
+def test_a_row_holds_what_a_conversation_with_its_owner_shows(model, decoders, regions):
+    """The two cords are one batch: the same prompts are drawn here again, after those of the others."""
+    table = build_table(model, decoders, regions[3:], 0)
+    owner = copy.deepcopy(model)
+    owner.mask_decoder = decoders[1]
+    image, target = (torch.stack([getattr(r, k) for r in regions[3:]]) for k in ("image", "target"))
+    every, rng = torch.arange(2), torch.Generator().manual_seed(0)
+    talk = Conversation(owner, owner.encode(image), target, rng, every, every, 0.06)
+    with torch.no_grad():
+        talk.correct(talk.ask())
+        tokens = talk._encode()
+        answer, general = talk.ask(), model.decode(talk.embedding, tokens)
+    second = table.rows(table.turn == 1)
+    seen = gate_input(talk.embedding, tokens.sparse, tokens.places)
+    for part, expected in zip(second.seen, seen, strict=True):
+        torch.testing.assert_close(part.float(), expected.detach(), atol=2e-3, rtol=2e-3)
+    soft = talk.soft[:, 0]
+    torch.testing.assert_close(second.scores[:, 1], low_dice(answer, soft)[:, 0])
+    torch.testing.assert_close(second.scores[:, 0], low_dice(general, soft)[:, 0])
+
+
+def test_where_nothing_is_labelled_the_general_experts_answer_is_right(model, decoders, regions):
+    table = build_table(model, decoders, regions, 0)
+    blank = table.rows(~table.labelled)
+    assert (blank.scores[:, 0] == 1).all()
+    assert (blank.scores[:, 1] < 1).any()
+
+
+def test_unscored_the_owner_alone_is_asked(model, decoders, regions):
+    table = build_table(model, decoders, regions, 0, scored=False)
+    assert table.scores.isnan().tolist() == [[False, True]] * 27 + [[True, False]] * 18
+    asked = build_table(model, decoders, regions, 0)
+    for part, other in zip(table.seen, asked.seen, strict=True):
+        torch.testing.assert_close(part, other)
+
+
+def test_dice_counts_each_low_voxel_by_the_share_that_is_target():
+    """Target shares 1, 0.5, 0, 0 (1.5 in all); the answer takes the first two: 2 * 1.5 / (2 + 1.5)."""
+    soft = torch.tensor([1.0, 0.5, 0, 0, 0, 0, 0, 0]).view(1, 2, 2, 2)
+    answer = torch.tensor([1.0, 1, -1, -1, -1, -1, -1, -1]).view(1, 1, 2, 2, 2)
+    none, silent = -torch.ones_like(answer), torch.full_like(answer, NAN)
+    dice = low_dice(torch.cat([answer, none, silent], dim=1), soft)
+    assert dice[0, :2].tolist() == pytest.approx([3 / 3.5, 0.0])
+    assert dice[0, 2].isnan()
+    assert low_dice(none, torch.zeros_like(soft)).item() == 1.0
+
+
+def test_answers_are_kept_as_coarse_as_asked_for(model, decoders, regions):
+    table = build_table(model, decoders, regions, 0, keep=4)
+    assert table.answers.shape == (45, 2, 4, 4, 4) and table.targets.shape == (45, 4, 4, 4)
+    assert build_table(model, decoders, regions, 0).answers is None
+
+
+def test_a_table_comes_back_as_it_was_for_its_origin_alone(model, decoders, regions, tmp_path):
+    table, path = build_table(model, decoders, regions, 0, keep=4, turns=1), tmp_path / "table.safetensors"
+    assert load_table(path) is None
+    save_table(table, path, "here")
+    again = load_table(path, "here")
+    assert again.names == table.names
+    for name, tensor in table._tensors().items():
+        assert torch.equal(getattr(again, name, None) if name not in table.seen._fields else
+                           getattr(again.seen, name), tensor)  # fmt: skip
+    assert load_table(path, "elsewhere") is None
+    path.write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match="not readable as a gate's table"):
+        load_table(path, "here")
+
+
+def test_without_a_region_there_is_no_table(model, decoders):
+    with pytest.raises(ConfigError, match="no region could be drawn"):
+        build_table(model, decoders, [], 0)
