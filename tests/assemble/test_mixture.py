@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sam_moe
-from sam_moe.assemble import find_entry
+from sam_moe.assemble import DEFAULT_MODEL, find_entry
 from sam_moe.assemble.convert import convert
 from sam_moe.assemble.experts import find_expert, load_decoder, remove_expert
 from sam_moe.assemble.mixture import find_parts, load_mixture, selection_of
@@ -15,6 +15,7 @@ from sam_moe.errors import CardError, WeightsError
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
+from sam_moe.registry import shipped as shipped_folder
 from sam_moe.sam3d.weights import fingerprint, read_state, save_weights
 from tests.assemble.mixtures import weights_record, write_expert, write_gate, write_mixture
 
@@ -231,3 +232,29 @@ def test_a_whole_expert_without_corners_is_refused_by_a_base_with_them(shipped, 
     write_card(entry.card.model_copy(update=changes), entry.path)
     with pytest.raises(WeightsError, match="has no corner embeddings, and its base corners hears boxes"):
         sam_moe.load("first", box_strategy="mask")
+
+
+@pytest.mark.slow
+def test_on_a_real_scan_the_shipped_model_is_itself_inside_a_mixture(tmp_path):
+    """Through the predictor, zooms, refinement and second click included."""
+    base = find_entry(DEFAULT_MODEL)
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    expert = write_expert(folder, "first", base)
+    gate = write_gate(folder, "gate", base, [expert], selection="forced", forced=DEFAULT_MODEL)
+    plain, mixture = (sam_moe.load(model, device="cpu") for model in (DEFAULT_MODEL, gate.folder))
+    scan, label = (
+        sam_moe.read(shipped_folder("demo") / "mr" / f"{name}.nii.gz") for name in ("scan", "label")
+    )
+    inside = [float(x) for x in (label.array == label.array.max()).nonzero().float().median(dim=0).values]
+    for predictor in (plain, mixture):
+        predictor.open(scan)
+    for ask in (
+        lambda p: p.predict(sam_moe.Point(tuple(inside))),
+        lambda p: p.refine(sam_moe.Point((2.0, 2.0, 2.0), positive=False)),
+        lambda p: p.predict(sam_moe.Box(tuple(x - 8 for x in inside), tuple(x + 8 for x in inside))),
+    ):
+        a, b = ask(plain), ask(mixture)
+        assert torch.equal(a.answer.array, b.answer.array)
+        assert torch.equal(a.mask, b.mask)
+        assert list(b.answered.experts) == [DEFAULT_MODEL]

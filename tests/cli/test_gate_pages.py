@@ -55,3 +55,23 @@ def test_a_gate_alone_makes_no_machine_ready(sam_moe, cards, gate):
     (cards / DEFAULT_MODEL / "model.safetensors").unlink()
     ran = sam_moe("doctor")
     assert ran.code == 1 and "no model's weights are here" in ran.out
+
+
+def test_predict_explains_who_answered(sam_moe, cards, gate, scan, tmp_path):
+    click = ("--point", 24, 24, 24, "--model", "gate", "--out", tmp_path / "mask.nii.gz")
+    ran = sam_moe("predict", scan, *click, "--explain")
+    first, why, *confidences = ran.out.splitlines()
+    assert " · gate · " in first
+    who, _, reason = why.partition(" answered: ")
+    assert who in (DEFAULT_MODEL, "first") and ("threshold" in reason or "fell back" in reason)
+    assert len(confidences) == 2 and all("confidence 0." in line for line in confidences)
+    (target,) = json.loads((tmp_path / "mask.run.json").read_text())["targets"]
+    assert list(target["answered"]["experts"]) == [who]
+    assert target["answered"]["regions"] == {who: 1}
+    told = json.loads(sam_moe("predict", scan, *click, "--json", "--explain").out)
+    assert told["targets"][0]["answered"] == target["answered"]
+
+
+def test_predict_explains_that_a_model_alone_chooses_nobody(sam_moe, cards, scan, tmp_path):
+    ran = sam_moe("predict", scan, "--point", 24, 24, 24, "--out", tmp_path / "mask.nii.gz", "--explain")
+    assert ran.out.splitlines()[1] == f"{DEFAULT_MODEL} answered: a model alone, with nobody to choose"
