@@ -17,10 +17,12 @@ from sam_moe.registry import (
     BackboneCard,
     Card,
     Entry,
+    GateCard,
     Registry,
     Weights,
     default_folder,
     read_card,
+    read_entry,
 )
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
@@ -32,15 +34,29 @@ _A = {"expert": "an expert", "gate": "a gate"}
 
 
 def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[BackboneCard]:
-    """Find a backbone's card by id, or read it from the path of a card or of its folder.
+    """Find a backbone's card, as `find_card` does.
+
+    Raises:
+        CardError: naming the known ids, the nearest first; or for another kind of card.
+    """
+    return as_backbone(find_card(model, folder, (BackboneCard,)))
+
+
+def find_card(
+    model: str | Path,
+    folder: Path | str | None = None,
+    offered: tuple[type[Card], ...] = (BackboneCard, GateCard),
+) -> Entry[Card]:
+    """Find a card by id, or read it from the path of a card or of its folder.
 
     An id is looked up in `folder`; without one among the cards that ship, then in the user's folder.
+    `offered` are the kinds that an error names; any kind is found.
 
     Raises:
         CardError: naming the known ids, the nearest first.
     """
     if isinstance(model, Path) or "/" in model or model.endswith((".json", ".pth", ".pt", ".safetensors")):
-        return _backbone(_entry_at(Path(model).expanduser()))
+        return _entry_at(Path(model).expanduser())
     folders = [Path(folder)] if folder is not None else [default_folder()]
     if folder is None and user_folder().is_dir():
         folders.append(user_folder())
@@ -48,8 +64,8 @@ def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[Bac
     for place in folders:
         known = {entry.card.id: entry for entry in Registry(place).list()} | known
         if model in known:
-            return _backbone(known[model])
-    models = [id for id, entry in known.items() if isinstance(entry.card, BackboneCard)]
+            return known[model]
+    models = [id for id, entry in known.items() if isinstance(entry.card, offered)]
     ids = ", ".join(nearest_first(model, models)) or "none"
     raise CardError(
         f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
@@ -103,10 +119,15 @@ def _entry_at(path: Path) -> Entry[Card]:
         raise CardError(
             f"{path}: has no {CARD}. Give the folder of one model, or an id and folder={str(path)!r}."
         )
-    return Entry(read_card(card_path), card_path)
+    return read_entry(card_path)
 
 
-def _backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
+def as_backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
+    """The entry, if it is a backbone's.
+
+    Raises:
+        CardError: for an expert or a gate, naming the model it works on.
+    """
     card = entry.card
     if not isinstance(card, BackboneCard):
         raise CardError(
@@ -123,7 +144,7 @@ def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
         source = fetch(entry.card.hub)
         logger.info("converting %s once; the result is kept in %s", source, path.parent)
         convert(source, user_folder(), card=entry.card, force=True)
-    kept = _backbone(Entry(read_card(path), path)).card
+    kept = as_backbone(Entry(read_card(path), path)).card
     if kept.hub != entry.card.hub or kept.architecture != entry.card.architecture:
         raise CardError(
             f"{path}: was not made from the file that {entry.path} names. Remove {path.parent}, or give that "

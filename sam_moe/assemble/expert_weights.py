@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import ExpertKind, Lora
-from sam_moe.sam3d.lora import load_lora
+from sam_moe.sam3d.lora import load_lora, merge
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
@@ -89,6 +89,17 @@ def decoder_of(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> MaskD
     }
     decoder.load_state_dict(owned, strict=True, assign=True)
     return decoder.eval().requires_grad_(False)
+
+
+def merged_lora(state: Mapping[str, Tensor], base: SamMed3D, lora: Lora, where: str) -> MaskDecoder:
+    """A frozen decoder: a copy of the base's, with stored deltas written into its weights."""
+    taken = take_lora(state, base, lora, where)
+    deltas = {name.removeprefix(DECODER): tensor for name, tensor in taken.state.items()}
+    try:
+        tuned = load_lora(base.mask_decoder, deltas, lora.alpha)
+    except WeightsError as error:
+        raise WeightsError(f"{where}: {error}") from error
+    return merge(tuned).eval().requires_grad_(False)
 
 
 def _from_whole(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> Taken:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sam_moe.assemble.backbone import check_file, find_entry, load_backbone, sizes_of
 from sam_moe.assemble.convert import user_folder
-from sam_moe.assemble.expert_weights import Taken, decoder_of, take, take_lora
+from sam_moe.assemble.expert_weights import Taken, decoder_of, merged_lora, take, take_lora
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError, FileError
 from sam_moe.registry import (
@@ -179,14 +179,16 @@ def check_expert(entry: Entry[ExpertCard], base: SamMed3D | None = None) -> Chec
 
 
 def load_decoder(entry: Entry[ExpertCard], base: SamMed3D) -> MaskDecoder:
-    """The frozen decoder of an expert of kind 'decoder'.
+    """The frozen decoder of an expert; deltas are merged into a copy of the base's.
 
     Raises:
+        CardError: for an expert of kind 'full', which is more than a decoder.
         WeightsError: for a file that is not the card's or does not fit the base.
     """
-    path = entry.folder / entry.card.weights.file
+    path, lora = entry.folder / entry.card.weights.file, entry.card.lora
     check_file(path, entry.card.weights, entry.path)
-    return decoder_of(read_state(path), base, str(path))
+    state = read_state(path)
+    return decoder_of(state, base, str(path)) if lora is None else merged_lora(state, base, lora, str(path))
 
 
 def _folders() -> list[Path]:

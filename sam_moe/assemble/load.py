@@ -1,14 +1,18 @@
 """`sam_moe.load`: the id of a card in, a predictor out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from sam_moe.assemble.backbone import choose_device, find_entry, load_backbone
-from sam_moe.errors import ConfigError
+from sam_moe.assemble.backbone import as_backbone, choose_device, find_card, load_backbone
+from sam_moe.assemble.mixture import base_of, find_parts, load_alone, load_mixture
+from sam_moe.errors import CardError, ConfigError
 from sam_moe.predict.predictor import Predictor
-from sam_moe.registry import BackboneCard
+from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard, plugins
 from sam_moe.sam3d.lowering import BoxStrategy
+from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.weights import fingerprint
+from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
 
 DEFAULT_MODEL = "tiny"
 
@@ -20,40 +24,77 @@ def load(
     device: str = "auto",
     box_strategy: str | None = None,
 ) -> Predictor:
-    """Load a model that answers points and boxes.
+    """Load a model that answers points and boxes: a general one, a mixture by its gate, or one expert alone.
 
-    The first use of a public model fetches and converts it; later ones need no network.
+    The first use of a public model fetches and converts it; later ones need no network. A mixture and each
+    decoder expert embed as their backbone does, so an `EmbeddingCache` can serve them all.
 
     Args:
         model_id: id of a card, or the path of a card or of its folder; by default the small one that ships.
         folder: where to look the id up, instead of the shipped cards and those in the user's folder.
         device: "auto" takes a CUDA device where there is one; else what torch calls it.
-        box_strategy: how a box is lowered; by default what the card says.
+        box_strategy: how a box is lowered; by default what the backbone's card says.
 
     Raises:
-        CardError: for an unknown id, the known ones listed, or a bad card.
+        CardError: for an unknown id, the known ones listed, a bad card, or a part that is missing.
         WeightsError: for weights that are not what the card says, or cannot be fetched.
     """
-    entry = find_entry(DEFAULT_MODEL if model_id is None else model_id, folder)
-    strategy = _box_strategy(entry.card, box_strategy)
+    entry = find_model(DEFAULT_MODEL if model_id is None else model_id, folder)
+    base, architecture, make = _planned(entry, folder)
+    strategy = _box_strategy(base, architecture, box_strategy)
     chosen = choose_device(device)
-    model = load_backbone(entry)
+    model = make()
+    encoder = model.backbone.image_encoder if isinstance(model, SamMed3DMoE) else model.image_encoder
+    own = isinstance(model, SamMed3DMoE) and model.keep_images  # embeddings without their images are no use
     return Predictor(
         model.to(chosen),
-        entry.card.preprocessing,
+        base.preprocessing,
         model_id=entry.card.id,
-        encoder_fingerprint=fingerprint(model.image_encoder),
+        encoder_fingerprint="" if own else fingerprint(encoder),
         box_strategy=strategy,
         device=chosen,
     )
 
 
-def _box_strategy(card: BackboneCard, asked: str | None) -> BoxStrategy:
+def find_model(model: str | Path, folder: Path | str | None = None) -> Entry[Card]:
+    """Find a card that `load` takes, by id also in other packages' folders.
+
+    Raises:
+        CardError: naming the known ids, the nearest first.
+    """
+    try:
+        return find_card(model, folder)
+    except CardError:
+        offered = (entry for plugin in plugins() for entry in plugin.registry().list())
+        found = next((entry for entry in offered if entry.card.id == model), None)
+        if found is None or folder is not None:
+            raise
+        return found
+
+
+def _planned(
+    entry: Entry[Card], folder: Path | str | None
+) -> tuple[BackboneCard, Architecture, Callable[[], SamMed3D | SamMed3DMoE]]:
+    """The card of the backbone, the sizes by which a box may be lowered, and what loads the model."""
+    card = entry.card
+    if isinstance(card, GateCard):
+        parts = find_parts(Entry(card, entry.path), folder)
+        base = parts.base
+        return base.card, base.card.architecture, lambda: load_mixture(parts.gate, folder, parts=parts)
+    if isinstance(card, ExpertCard):
+        expert = Entry(card, entry.path)
+        base = base_of(expert, folder)
+        return base.card, card.architecture or base.card.architecture, lambda: load_alone(expert, base)
+    backbone = as_backbone(entry)
+    return backbone.card, backbone.card.architecture, lambda: load_backbone(backbone)
+
+
+def _box_strategy(card: BackboneCard, architecture: Architecture, asked: str | None) -> BoxStrategy:
     known: dict[str, BoxStrategy] = {name: name for name in get_args(BoxStrategy)}
     strategy = known.get(card.default_box_strategy if asked is None else asked)
     if strategy is None:
         raise ConfigError(f"box strategy {asked!r} is unknown. Known: {', '.join(known)}.")
-    if strategy == "corners" and not card.architecture.corner_embeddings:
+    if strategy == "corners" and not architecture.corner_embeddings:
         raise ConfigError(
             f"box strategy 'corners' needs weights with corner embeddings, and {card.id} has none. "
             "Use 'mask' or 'center'."

@@ -87,6 +87,9 @@ def predict(
     box_strategy: Annotated[
         str | None, typer.Option(metavar="NAME", help="How a box reaches the model: center, mask or corners.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say which experts of a mixture answered, and why.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Segment what points and boxes show.
@@ -116,6 +119,8 @@ def predict(
         except PromptError as error:
             raise PromptError(_in_options(str(error))) from error
     typer.echo(json.dumps(done.as_json()) if as_json else str(done))
+    if explain and not as_json:
+        typer.echo(done.explain())
     if not as_json:
         typer.echo("\n".join(f"{what}: {path}" for what, path in done.files.items()), err=True)
 

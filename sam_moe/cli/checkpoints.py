@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sam_moe.assemble import find_entry
+from sam_moe.assemble import find_card, find_entry
 from sam_moe.assemble.convert import user_folder
+from sam_moe.errors import CardError
 from sam_moe.registry import (
     CARD,
     Attribution,
     BackboneCard,
     Entry,
+    GateCard,
     Measurement,
     Registry,
     Weights,
@@ -20,17 +22,17 @@ from sam_moe.registry import (
 
 _WIDTH = 100
 
-State = Literal["shipped", "converted", "fetched", "not yet fetched", "weights missing"]
+State = Literal["shipped", "your own", "converted", "fetched", "not yet fetched", "weights missing"]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A card, with the weights it has here."""
 
-    entry: Entry[BackboneCard]
+    entry: Entry[BackboneCard | GateCard]
     state: State
     weights: Weights | None
-    weights_entry: Entry[BackboneCard]
+    weights_entry: Entry[BackboneCard | GateCard]
 
     @property
     def complete(self) -> bool:
@@ -47,13 +49,27 @@ class Checkpoint:
         """The size of the file of weights, where there is one."""
         return f"{self.weights.size_bytes / 1e6:.1f} MB" if self.weights else "-"
 
+    @property
+    def licence(self) -> str:
+        """The terms of the weights; of a gate's those of the whole mixture, where all parts are here."""
+        card = self.entry.card
+        if isinstance(card, BackboneCard):
+            return card.licence
+        from sam_moe.assemble.mixture import find_parts
+
+        try:
+            return find_parts(Entry(card, self.entry.path)).licence
+        except CardError:
+            return f"{card.licence}, and that of parts that are not here"
+
     def as_json(self) -> dict[str, Any]:
         """The line of the list, for machines."""
         card = self.entry.card
         return {
             "id": card.id,
             "title": card.title,
-            "licence": card.licence,
+            "kind": card.kind,
+            "licence": self.licence,
             "state": self.state,
             "size_bytes": self.weights.size_bytes if self.weights else None,
             "card": str(self.entry.path),
@@ -65,25 +81,30 @@ def listed() -> list[Checkpoint]:
     folders = [default_folder()] + ([user_folder()] if user_folder().is_dir() else [])
     found: dict[str, Checkpoint] = {}
     for folder in folders:
-        for entry in Registry(folder).backbones():
+        registry = Registry(folder)
+        entries: tuple[Entry[BackboneCard | GateCard], ...] = (*registry.backbones(), *registry.gates())
+        for entry in entries:
             found.setdefault(entry.card.id, _checkpoint(entry, shipped=folder == folders[0]))
     return list(found.values())
 
 
 def find(id: str) -> Checkpoint:
-    """One model, by id, card or folder.
+    """One model or mixture, by id, card or folder.
 
     Raises:
-        CardError: listing the known ids, the nearest first.
+        CardError: listing the known ids, the nearest first; for an expert, saying where it is shown.
     """
-    entry = find_entry(id)
-    return _checkpoint(entry, shipped=entry.folder.parent.resolve() == default_folder().resolve())
+    entry = find_card(id)
+    shipped = entry.folder.parent.resolve() == default_folder().resolve()
+    if isinstance(entry.card, BackboneCard | GateCard):
+        return _checkpoint(Entry(entry.card, entry.path), shipped)
+    raise CardError(f"{entry.card.id} is an expert. See: sam-moe experts show {id}")
 
 
 def table(found: Sequence[Checkpoint]) -> str:
     """One line a model, in columns."""
     rows = [("ID", "WEIGHTS", "SIZE", "LICENCE", "TITLE")]
-    rows += [(c.entry.card.id, c.state, c.size, c.entry.card.licence, c.entry.card.title) for c in found]
+    rows += [(c.entry.card.id, c.state, c.size, c.licence, c.entry.card.title) for c in found]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
@@ -94,6 +115,10 @@ def table(found: Sequence[Checkpoint]) -> str:
 def page(item: Checkpoint) -> str:
     """A card as a person reads it."""
     card = item.entry.card
+    if isinstance(card, GateCard):
+        from sam_moe.cli.gate_pages import page as page_of_gate
+
+        return page_of_gate(card, item)
     lines = [f"{card.id}: {card.title}", *wrapped(card.description), ""]
     told = {
         "weights": f"{item.state}, {item.size}, {item.weights.dtype}" if item.weights else item.state,
@@ -148,10 +173,11 @@ def in_words(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _checkpoint(entry: Entry[BackboneCard], shipped: bool) -> Checkpoint:
+def _checkpoint(entry: Entry[BackboneCard | GateCard], shipped: bool) -> Checkpoint:
     if entry.card.weights is not None:
         here = entry.weights_path is not None and entry.weights_path.is_file()
-        state: State = "weights missing" if not here else "shipped" if shipped else "converted"
+        own: State = "converted" if isinstance(entry.card, BackboneCard) else "your own"
+        state: State = "weights missing" if not here else "shipped" if shipped else own
         return Checkpoint(entry, state, entry.card.weights, entry)
     kept = user_folder() / entry.card.id / CARD
     if kept.is_file():

@@ -128,7 +128,7 @@ def _models(warnings: list[str]) -> tuple[dict[str, str], bool]:
     for item in found:
         here = item.weights is not None and item.state != "weights missing"
         complete = here and item.complete
-        usable = usable or complete
+        usable = usable or (complete and item.entry.card.kind == "backbone")
         states[item.entry.card.id] = item.state + (", SHA-256 as on the card" if complete else "")
         if item.state == "weights missing" or (here and not complete):
             what = "are missing" if not here else "are not those the card names"

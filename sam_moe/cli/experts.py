@@ -1,4 +1,4 @@
-"""`sam-moe experts`: list, show, check, add and remove; what they need is imported when one runs."""
+"""`sam-moe experts`: list, show, check, add, remove and route; what they need is imported when one runs."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from sam_moe.cli.asked import AsJson, AskedWrongly, ListedByDefault
+from sam_moe.cli.expert_routes import route
 
 experts = typer.Typer(cls=ListedByDefault, help="List, show, check, add or remove experts.")
+experts.command("route")(route)
 
 Expert = Annotated[str, typer.Argument(metavar="ID", help="As in the list; or a card or its folder.")]
 Folder = Annotated[

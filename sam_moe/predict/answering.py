@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import PromptError
+from sam_moe.predict.answered import Answered, answered_by
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.sam3d.lowering import BoxStrategy, draw_box, lower_box
 from sam_moe.sam3d.model import upsample
@@ -20,7 +21,10 @@ from sam_moe.space.volume import Volume, resample
 
 @runtime_checkable
 class Promptable(Protocol):
-    """What prediction asks of a model: SAM-Med3D alone, or later a mixture of experts on it."""
+    """What prediction asks of a model: SAM-Med3D alone, or a mixture of experts on it.
+
+    A model that chooses among experts has `routing` too, which says whom it chose for the last `decode`.
+    """
 
     @property
     def sizes(self) -> Sizes:
@@ -46,6 +50,7 @@ class Answer:
 
     logits: Float[Tensor, "l l l"]
     region: Grid
+    answered: Answered | None = None
 
     def probability(self) -> Volume:
         """Brought up to the region's own voxels."""
@@ -127,4 +132,4 @@ def ask(
         mask[None, None].to(device),
     )
     logits = model.decode(embedding, tokens)[0, 0].float().cpu()
-    return Answer(logits, region)
+    return Answer(logits, region, answered_by(getattr(model, "routing", None)))

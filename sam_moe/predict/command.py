@@ -75,6 +75,12 @@ class Done:
         width = max(len(name) for name in self.predictions)
         return "\n".join(f"{name:<{width}}  {prediction}" for name, prediction in self.predictions.items())
 
+    def explain(self) -> str:
+        """Who answered each target, and why."""
+        if list(self.predictions) == [_TARGET]:
+            return self.predictions[_TARGET].explain()
+        return "\n".join(f"{name}: {found.explain()}" for name, found in self.predictions.items())
+
     def as_json(self) -> dict[str, Any]:
         """The same for machines."""
         kept = self.manifest.model_dump(mode="json", include={"scan", "model", "targets", "seconds"})

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -73,6 +74,15 @@ class MachineRecord(Record):
     versions: dict[str, str] = Field(description="Of Python and of the packages that numbers depend on.")
 
 
+class AnsweredRecord(Record):
+    """Which experts of a mixture answered, and why."""
+
+    experts: dict[str, float] = Field(description="Their weights in the mask.")
+    confidence: dict[str, float] = Field(description="The gate's in every expert.")
+    why: str = Field(description="In words; 'fell back' where no expert was sure.")
+    regions: dict[str, int] = Field(description="How many regions were asked, by who answered there.")
+
+
 class TargetRecord(Record):
     """What was found."""
 
@@ -84,6 +94,7 @@ class TargetRecord(Record):
     latency_ms: float
     timings_ms: dict[str, float] = Field(description="Milliseconds by stage.")
     region: GridRecord = Field(description="The grid the model looked at; the last one where it zoomed.")
+    answered: AnsweredRecord | None = Field(None, description="Of a mixture: who answered.")
 
 
 class Manifest(Record):
@@ -131,6 +142,7 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord:
     """What to keep of one prediction."""
+    who = prediction.answered
     return TargetRecord(
         name=name,
         label=label,
@@ -140,6 +152,7 @@ def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord
         latency_ms=round(prediction.latency_ms, 3),
         timings_ms={stage: round(spent, 3) for stage, spent in prediction.timings_ms.items()},
         region=GridRecord.of(prediction.region),
+        answered=AnsweredRecord.model_validate(asdict(who)) if who else None,
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import GeometryError
+from sam_moe.predict.answered import Answered
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.shapes import UInt8
 from sam_moe.space.files import write_mask
@@ -21,7 +22,7 @@ class Prediction:
 
     `answer` is the probability on the grid it was computed on (a region, or several joined); `probability`
     is the same on the scan's own grid, computed when first asked for. `timings_ms` has a stage's name and
-    its milliseconds.
+    its milliseconds. `answered` says which experts of a mixture answered, and why; None of a plain model.
     """
 
     answer: Volume
@@ -31,6 +32,7 @@ class Prediction:
     model_id: str
     cached: bool
     timings_ms: dict[str, float] = field(default_factory=dict)
+    answered: Answered | None = None
 
     @cached_property
     def probability(self) -> Volume:
@@ -85,10 +87,17 @@ class Prediction:
 
     def __str__(self) -> str:
         how = " (embedding cached)" if self.cached else ""
+        who = f" · {self.answered}" if self.answered else ""
         return (
-            f"{self.voxels:,} voxels, {self.volume_ml:.1f} ml · {self.model_id} · "
+            f"{self.voxels:,} voxels, {self.volume_ml:.1f} ml · {self.model_id}{who} · "
             f"{self.latency_ms:.0f} ms{how}"
         )
+
+    def explain(self) -> str:
+        """Who answered, how sure the gate was of every expert, and why it was they."""
+        if self.answered is None:
+            return f"{self.model_id} answered: a model alone, with nobody to choose"
+        return self.answered.explain()
 
 
 @dataclass(frozen=True)

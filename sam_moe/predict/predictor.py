@@ -1,8 +1,9 @@
 """The predictor: a scan is opened once, then every click gets an answer on the scan's own voxels."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import PromptError
+from sam_moe.predict.answered import Answered
 from sam_moe.predict.answering import Answer, Promptable, ask
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.opening import opened
@@ -47,6 +49,7 @@ class _Turn:
     prompt: Prompt
     answer: Answer
     result: Volume
+    answered: Answered | None
 
 
 class Predictor:
@@ -83,6 +86,7 @@ class Predictor:
         self._scan: Volume | None = None
         self._scan_key = ""
         self._floor = 0.0
+        self._by: Counter[str] = Counter()  # whom the regions of the prompt in hand were answered by
         self._past: list[_Turn] = []
         self._future: list[_Turn] = []
 
@@ -177,6 +181,7 @@ class Predictor:
                 model_id=self.model_id,
                 cached=cached,
                 timings_ms=timings,
+                answered=turn.answered,
             )
             prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
         return prediction
@@ -184,6 +189,7 @@ class Predictor:
     def _answer(self, prompt: Prompt, last: _Turn | None, timings: dict[str, float]) -> tuple[_Turn, bool]:
         """Find the region, answer on it, follow the target beyond it, refine what had to be coarse."""
         world = prompt.in_mm(self.scan.grid.affine)
+        self._by = Counter()
         answer, cached = self._look(world, last, timings)
         if not holds_boxes(answer.region, world):
             log.warning(
@@ -201,7 +207,8 @@ class Predictor:
             if regions:  # of an empty mask there is nothing to refine
                 tell = partial(self._tell, "refining")
                 result = refine(answer, world, regions, self._asked(timings), tell)
-        return _Turn(prompt, answer, result), cached
+        by = answer.answered and replace(answer.answered, regions=dict(self._by.most_common()))
+        return _Turn(prompt, answer, result, by), cached
 
     def _look(self, world: Prompt, last: _Turn | None, timings: dict[str, float]) -> tuple[Answer, bool]:
         """Answer where the last answer was, or where the prompt asks for; of several zooms on the surest."""
@@ -245,7 +252,10 @@ class Predictor:
 
         embedding, cached = self.cache.get(self._scan_key, region, self._encoder, encode)
         with _timed(timings, "decode"):
-            return ask(self.model, embedding, region, world, self.box_strategy, previous), cached
+            answer = ask(self.model, embedding, region, world, self.box_strategy, previous)
+        if answer.answered is not None:
+            self._by[" + ".join(answer.answered.experts)] += 1
+        return answer, cached
 
     def _tell(self, stage: str, share: float) -> None:
         if self.progress:

@@ -1,7 +1,11 @@
 """SAM-Med3D-MoE: one frozen SAM-Med3D, finetuned mask decoders, and a gate that chooses among them."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.bank import ExpertBank
@@ -16,6 +20,52 @@ from sam_moe.sam3d.sizes import Sizes
 from sam_moe.shapes import Float, Int
 
 
+class Said(NamedTuple):
+    """A prompt as it reached the prompt encoder; see `PromptEncoder.forward`."""
+
+    points: Float[Tensor, "b n 3"] | None
+    labels: Int[Tensor, "b n"] | None
+    boxes: Float[Tensor, "b 2 3"] | None
+    mask: Float[Tensor, "b 1 l l l"] | None
+
+    def of(self, rows: Int[Tensor, " r"]) -> "Said":
+        """What was said in these rows of the batch."""
+        return Said(*(None if part is None else part[rows] for part in self))
+
+
+class WholeExpert:
+    """An expert with an encoder of its own: a whole SAM-Med3D for regions of the backbone's size (ours).
+
+    It embeds a region when it is first chosen there, and keeps that as long as the backbone's own embedding
+    of the region lives.
+    """
+
+    def __init__(self, model: SamMed3D) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self._kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    def answer(
+        self, embedding: Tensor, image: Float[Tensor, "b 1 s s s"], said: Said, rows: Int[Tensor, " r"]
+    ) -> Float[Tensor, "r l l l"]:
+        """Logits of these rows of a batch, as fine as this model gives them.
+
+        `embedding` is the backbone's, by which regions seen before are known.
+        """
+        self.model.to(image.device)
+        kept: dict[int, Tensor] = self._kept.setdefault(embedding, {})
+        if new := [row for row in rows.tolist() if row not in kept]:
+            kept.update(zip(new, self.model.encode(image[new]), strict=True))
+        points, labels, boxes, mask = said.of(rows)
+        low = self.model.sizes.low_res
+        if mask is not None and mask.shape[-1] != low:
+            mask = F.interpolate(mask, size=(low,) * 3, mode="trilinear")
+        tokens = self.model.encode_prompt(points, labels, boxes, mask)
+        return self.model.decode(torch.stack([kept[row] for row in rows.tolist()]), tokens)[:, 0]
+
+
+Expert = MaskDecoder | WholeExpert
+
+
 class SamMed3DMoE(nn.Module):
     """The mixture (arXiv 2407.04938): answers as SAM-Med3D does, and `routing` says who did.
 
@@ -23,15 +73,18 @@ class SamMed3DMoE(nn.Module):
     own decoder, so that wherever it alone is chosen the logits are plain SAM-Med3D's to the bit. Only the
     gate is left to train: the backbone is frozen here, decoders by whoever makes them. Selection and fusion
     can be exchanged at any time. The paper fuses by a threshold; the rest of the defaults are ours.
+
+    `keep_images` is for banks with a `WholeExpert`: each region's image is kept as long as its embedding.
     """
 
     def __init__(
         self,
         backbone: SamMed3D,
-        bank: ExpertBank[MaskDecoder],
+        bank: ExpertBank[MaskDecoder] | ExpertBank[Expert],
         gate: GatingNetwork,
         selection: SelectionRule | None = None,
         fusion: Fusion = "logits",
+        keep_images: bool = False,
     ) -> None:
         super().__init__()
         if bank.general is not backbone.mask_decoder:
@@ -49,6 +102,10 @@ class SamMed3DMoE(nn.Module):
         self.selection: SelectionRule = Threshold() if selection is None else selection
         self.fusion: Fusion = fusion
         self.routing: Routing | None = None
+        self.keep_images = keep_images
+        # By identity, and only as long as the embedding or the tokens made of it live
+        self._images: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._said: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     @property
     def sizes(self) -> Sizes:
@@ -59,7 +116,10 @@ class SamMed3DMoE(nn.Module):
         self, image: Float[Tensor, "b 1 s s s"], dtype: torch.dtype | None = None
     ) -> Float[Tensor, "b c g g g"]:
         """Embed a normalised region with the frozen encoder."""
-        return self.backbone.encode(image, dtype)
+        embedding = self.backbone.encode(image, dtype)
+        if self.keep_images:
+            self._images[embedding] = image
+        return embedding
 
     def encode_prompt(
         self,
@@ -69,7 +129,10 @@ class SamMed3DMoE(nn.Module):
         mask: Float[Tensor, "b 1 l l l"] | None,
     ) -> PromptTokens:
         """Embed prompts with the frozen prompt encoder."""
-        return self.backbone.encode_prompt(points, labels, boxes, mask)
+        tokens = self.backbone.encode_prompt(points, labels, boxes, mask)
+        if self.keep_images:
+            self._said[tokens.sparse] = Said(points, labels, boxes, mask)
+        return tokens
 
     def decode(
         self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
@@ -80,7 +143,9 @@ class SamMed3DMoE(nn.Module):
         chosen = self.selection.select(confidence)
         dense_map = self.backbone.prompt_encoder.dense_map()
 
-        def call(decoder: MaskDecoder, rows: Int[Tensor, " r"]) -> Tensor:
+        def call(decoder: Expert, rows: Int[Tensor, " r"]) -> Tensor:
+            if isinstance(decoder, WholeExpert):
+                return self._ask_whole(decoder, embedding, tokens, rows)
             if decoder.iou_token.weight.device != embedding.device:
                 decoder.to(embedding.device)
             parts = (embedding, tokens.sparse, tokens.dense)
@@ -93,6 +158,21 @@ class SamMed3DMoE(nn.Module):
         kept = Selection(chosen.experts, chosen.weights.detach(), chosen.fell_back)
         self.routing = Routing(self.bank.ids, gate_logits.detach(), kept, why)
         return fused[:, None]
+
+    def _ask_whole(
+        self, expert: WholeExpert, embedding: Tensor, tokens: PromptTokens, rows: Int[Tensor, " r"]
+    ) -> Float[Tensor, "r l l l"]:
+        image, said = self._images.get(embedding), self._said.get(tokens.sparse)
+        if image is None or said is None:
+            raise ConfigError(
+                "an expert with its own encoder was chosen, and the region or the prompt was embedded by "
+                "another model. Embed both with this mixture, made with keep_images=True."
+            )
+        logits = expert.answer(embedding, image, said, rows)
+        low = self.sizes.low_res
+        if logits.shape[-1] == low:
+            return logits
+        return F.interpolate(logits[:, None], size=(low,) * 3, mode="trilinear")[:, 0]
 
     def add_expert(self, name: str) -> nn.Module:
         """Add an expert that the bank can make, and return its undecided column of the gate, to be fitted."""

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
+from sam_moe.moe.bank import ExpertBank
+from sam_moe.moe.gate import GatingNetwork
 from sam_moe.predict.predictor import Predictor
 from sam_moe.registry import Preprocessing
+from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
 
 SMALL = Sizes(32, 8, 48, 2, 4, 4, (1,), 48, 128, 8, 2, 32, corner_embeddings=True)
 
@@ -26,3 +30,20 @@ def model():
 @pytest.fixture
 def predictor(model, preprocessing):
     return Predictor(model, preprocessing, "mask", "random", refine_regions=4)
+
+
+@pytest.fixture
+def mixture(model, preprocessing):
+    """A predictor on the same model as the general expert of a mixture of three, with an opinionated gate."""
+
+    def expert(name):
+        torch.manual_seed(len(name))
+        return MaskDecoder(SMALL).eval().requires_grad_(False)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        gate = GatingNetwork(SMALL.out_channels, 3, hidden=8)
+        for parameter in gate.columns.parameters():
+            torch.nn.init.normal_(parameter)
+    bank = ExpertBank(("random", "cord", "liver"), expert, model.mask_decoder)
+    return Predictor(SamMed3DMoE(model, bank, gate), preprocessing, "mask", "mixed", refine_regions=4)

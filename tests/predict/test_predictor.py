@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
+from sam_moe.moe.selection import Argmax, Forced
+from sam_moe.predict.answering import Answer
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Point, Prompt
@@ -273,3 +275,54 @@ def test_of_several_zooms_the_surest_answer_is_taken_and_its_region_is_kept(
     assert len(encodings) == 4 and not found.cached
     again = predictor.refine(Point((26, 24, 22), positive=False))
     assert again.cached and again.region.same_as(found.region) and len(encodings) == 4
+
+
+def test_a_prediction_says_who_answered_and_a_plain_models_does_not(predictor, mixture, scan):
+    mixture.model.selection = Forced(1)
+    found = mixture.open(scan).predict(CLICK)
+    assert list(found.answered.experts) == ["cord"]
+    assert list(found.answered.confidence) == ["random", "cord", "liver"]
+    assert sum(found.answered.confidence.values()) == pytest.approx(1)
+    assert found.answered.why == "asked for"
+    assert " · mixed · cord 0." in str(found)
+    assert predictor.open(scan).predict(CLICK).answered is None
+
+
+def test_the_record_counts_all_regions_that_were_asked(mixture, scan):
+    """A random model's mask runs into the border, so the region zooms out, and the answer is refined."""
+    mixture.model.selection = Forced(2)
+    found = mixture.open(scan).predict(CLICK)
+    assert found.answered.regions == {"liver": mixture.model.bank.calls["liver"]}
+    assert found.answered.regions["liver"] > 1
+    again = mixture.refine(Point((20, 20, 20)))
+    assert sum(again.answered.regions.values()) == mixture.model.bank.calls["liver"] - sum(
+        found.answered.regions.values()
+    )
+
+
+def test_what_is_undone_takes_its_record_with_it(mixture, scan):
+    mixture.model.selection = Forced(1)
+    first = mixture.open(scan).predict(CLICK)
+    mixture.model.selection = Forced(2)
+    second = mixture.refine(Point((20, 20, 20)))
+    assert mixture.undo().answered == first.answered
+    assert mixture.redo().answered == second.answered
+    assert list(second.answered.experts) == ["liver"]
+
+
+def test_of_several_zooms_the_record_is_that_of_the_surest_answer(model, mixture, scan):
+    mixture.preprocessing = mixture.preprocessing.model_copy(update={"other_click_zooms": (2.0, 4.0)})
+    mixture.model.selection = Argmax()
+    mixture.whole_targets = False
+    told, decode = [], type(mixture.model).decode
+
+    def listened(self, embedding, tokens):
+        logits = decode(self, embedding, tokens)
+        told.append((Answer(logits[0, 0], scan.grid).certainty, self.routing.why[0]))
+        return logits
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(mixture.model), "decode", listened)
+        found = mixture.open(scan).predict(CLICK)
+    assert len(told) == 3
+    assert found.answered.why == max(told)[1]

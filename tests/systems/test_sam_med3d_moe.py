@@ -1,6 +1,8 @@
 """SAM-Med3D-MoE keeps the contract of all systems; and what is its own."""
 
 import copy
+import dataclasses
+import gc
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from sam_moe.moe.selection import Dense, Forced, SelectionRule, Threshold, TopK
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from sam_moe.systems.sam_med3d_moe import SamMed3DMoE, WholeExpert
 from tests.systems import contract
 
 SIZES = Sizes(
@@ -96,3 +98,70 @@ def test_a_bank_or_gate_of_another_model_is_refused():
         SamMed3DMoE(model.backbone, other, model.gate)
     with pytest.raises(ConfigError, match="the gate has 4 columns, the bank 3 experts: general, expert-0"):
         SamMed3DMoE(model.backbone, model.bank, GatingNetwork(SIZES.out_channels, 4, 8))
+
+
+class Counted(SamMed3D):
+    """A model that counts the regions it embeds."""
+
+    embedded = 0
+
+    def encode(self, image, dtype=None):
+        self.embedded += len(image)
+        return super().encode(image, dtype)
+
+
+def with_whole(rule: SelectionRule, patch_size: int = 4) -> tuple[SamMed3DMoE, Counted]:
+    """A mixture whose expert 2 of 0 to 2 has its own encoder."""
+    model = system(rule, 2)
+    torch.manual_seed(9)
+    own = Counted(dataclasses.replace(SIZES, patch_size=patch_size)).eval()
+    make = {"expert-0": lambda: expert("expert-0"), "expert-1": lambda: WholeExpert(own)}
+    bank = ExpertBank(model.bank.ids, lambda name: make[name](), model.backbone.mask_decoder)
+    return SamMed3DMoE(model.backbone, bank, model.gate, rule, keep_images=True), own
+
+
+def test_a_whole_expert_embeds_a_region_only_when_chosen_and_then_once():
+    model, own = with_whole(Forced(0))
+    question = contract.asked(model)
+    with torch.no_grad():
+        assert torch.equal(model.decode(*question), model.backbone.decode(*question))
+        model.selection = Forced(1)
+        model.decode(*question)
+        assert own.embedded == 0
+        model.selection = Forced(2)
+        answer = model.decode(*question)
+        assert own.embedded == 4
+        assert torch.equal(answer, own.decode(*contract.asked(own)))
+        again = model.encode_prompt(torch.ones(4, 1, 3), torch.ones(4, 1, dtype=torch.long), None, None)
+        model.decode(question[0], again)
+        assert own.embedded == 8  # four by `asked` of itself above, none again
+
+
+def test_of_a_batch_a_whole_expert_embeds_the_rows_that_chose_it():
+    model, own = with_whole(Dense())
+    confidence = contract.routed(model).confidence
+    own.embedded = 0
+    share = float(confidence[:, 1:].amax(dim=1).median()) + 1e-6
+    model.selection = Threshold(share)
+    answered = contract.routed(model).answered
+    assert own.embedded == sum("expert-1" in row for row in answered) < 4
+
+
+def test_a_whole_expert_of_another_resolution_answers_on_the_backbones():
+    model, own = with_whole(Forced(2), patch_size=8)
+    assert own.sizes.low_res == 8 != model.sizes.low_res
+    assert decoded(model).shape == (4, 1, 16, 16, 16)
+
+
+def test_images_are_forgotten_with_their_embeddings_and_without_one_a_whole_expert_is_no_help():
+    model, _ = with_whole(Forced(2))
+    embedding, tokens = contract.asked(model)
+    with torch.no_grad(), pytest.raises(ConfigError, match="embedded by another model"):
+        model.decode(embedding.clone(), tokens)
+    with torch.no_grad():
+        model.decode(embedding, tokens)
+    whole = model.bank.decoder(2)
+    assert len(model._images) == len(whole._kept) == 1
+    del embedding, tokens
+    gc.collect()
+    assert len(model._images) == len(model._said) == len(whole._kept) == 0

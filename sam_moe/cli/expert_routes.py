@@ -1,0 +1,63 @@
+"""`sam-moe experts route`: who answers what, as a table, for machines and as a picture."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sam_moe.cli.asked import AsJson
+
+
+def route(
+    cases: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CASES", help="A prompt set; or a data folder with a dataset.json, images and labels."
+        ),
+    ],
+    model: Annotated[str, typer.Option(metavar="GATE", help="Id, card or folder of the mixture's gate.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write; made if missing.")],
+    first: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first N cases; else all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the boxes that are drawn around labels.")] = 0,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show who answers what: asks a mixture about many cases.
+
+    Of a data folder each labelled structure is asked for by a click in its middle and by a hurried box.
+    Writes routing.csv with a row a prompt, routing.json, and routing.png: structures by experts.
+    """
+    from sam_moe.cli.progress import Progress
+
+    with Progress(quiet=as_json) as tell:
+        from sam_moe.assemble import find_model
+        from sam_moe.cli.loading import loaded
+        from sam_moe.errors import CardError, FileError
+        from sam_moe.predict.labelled import cases_of
+        from sam_moe.predict.routes import route as run
+        from sam_moe.predict.routes import write
+
+        entry = find_model(model)
+        if entry.card.kind != "gate":
+            raise CardError(
+                f"{entry.card.id} is the card of a {entry.card.kind}. Expected a gate's; see "
+                "sam-moe checkpoints."
+            )
+        asked = cases_of(cases, seed)[:first]
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"{out}: cannot be made ({error.strerror}). Choose another folder.") from error
+        tell("loading the model")
+        predictor = loaded(str(entry.path), device, None).predictor
+        found = run(predictor, asked, tell)
+        tell("writing")
+        files = write(found, out)
+    if as_json:
+        typer.echo(json.dumps({"files": files, "model": found.model, "shares": found.shares()}))
+        return
+    typer.echo(str(found))
+    typer.echo("\n".join(f"{what}: {path}" for what, path in files.items()), err=True)
