@@ -206,7 +206,22 @@ def write(answers: Sequence[Answer], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(
-            ["block", "set", "case", "patient", "structure", "voxels", "system", "prompt", "dice", "seconds", "answered", "confidence", "general_alone", "same_bits"]
+            [
+                "block",
+                "set",
+                "case",
+                "patient",
+                "structure",
+                "voxels",
+                "system",
+                "prompt",
+                "dice",
+                "seconds",
+                "answered",
+                "confidence",
+                "general_alone",
+                "same_bits",
+            ]
         )
         for a in answers:
             t = a.target
