@@ -98,7 +98,10 @@ def find(id: str) -> Checkpoint:
     shipped = entry.folder.parent.resolve() == default_folder().resolve()
     if isinstance(entry.card, BackboneCard | GateCard):
         return _checkpoint(Entry(entry.card, entry.path), shipped)
-    raise CardError(f"{entry.card.id} is an expert. See: sam-moe experts show {id}")
+    card = entry.card
+    raise CardError(
+        f"{card.id!r} is an expert, no model; it works on {card.base.id!r}. See: sam-moe experts show {id}"
+    )
 
 
 def table(found: Sequence[Checkpoint]) -> str:
