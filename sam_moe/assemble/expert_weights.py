@@ -1,7 +1,7 @@
 """What a file of someone's weights is to a backbone: a decoder, low-rank deltas on its decoder, or a model.
 
-Stored experts keep the checkpoint's names: `mask_decoder.…` for a decoder, all names for a full model, the
-decoder's layer before the dot for deltas.
+Stored experts keep the checkpoint's names: `mask_decoder.…` for a decoder, all names for a full model;
+deltas are `<layer of the decoder>.up` and `.down`.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import ExpertKind, Lora
+from sam_moe.sam3d.lora import load_lora
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
@@ -54,28 +55,23 @@ def take(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> Taken:
 
 
 def take_lora(state: Mapping[str, Tensor], base: SamMed3D, lora: Lora, where: str) -> Taken:
-    """Take low-rank deltas: each `<layer>.<name>` of a layer of the decoder, one edge the layer's rank.
+    """Take low-rank deltas as `sam3d.lora.lora_state` names them, of the ranks that the card tells.
 
     Raises:
-        WeightsError: naming the tensor that belongs to no layer, or whose shape shows another rank.
+        WeightsError: naming the tensor that belongs to no layer of the base, or whose rank is another.
     """
-    layers = {name for name, layer in base.mask_decoder.named_modules() if name and hasattr(layer, "weight")}
-    seen = set()
-    for name, tensor in state.items():
-        inside = name.removeprefix(DECODER)
-        layer = max((known for known in layers if inside.startswith(f"{known}.")), key=len, default=None)
-        if layer is None:
+    try:
+        load_lora(base.mask_decoder, state, lora.alpha)
+    except WeightsError as error:
+        raise WeightsError(f"{where}: {error}") from error
+    found = {name.removesuffix(".down"): len(tensor) for name, tensor in state.items() if _is_down(name)}
+    for layer, rank in found.items():
+        if rank != (said := lora.per_layer.get(layer, lora.rank)):
             raise WeightsError(
-                f"{where}: {name} belongs to no layer of the base's decoder. Save deltas alone."
+                f"{where}: the delta of {layer} has rank {rank}, and the card says {said}. Correct lora.rank "
+                "or lora.per_layer."
             )
-        seen.add(layer)
-        rank = lora.per_layer.get(layer, lora.rank)
-        if rank not in tensor.shape:
-            raise WeightsError(
-                f"{where}: {name} is {'×'.join(map(str, tensor.shape))}, and the card says rank {rank} for "
-                f"{layer}. Correct lora.rank or lora.per_layer."
-            )
-    if lost := sorted(set(lora.per_layer) - seen):
+    if lost := sorted(set(lora.per_layer) - set(found)):
         raise WeightsError(f"{where}: has no deltas of {', '.join(lost)}, though lora.per_layer names them.")
     return Taken("lora", dict(state))
 
@@ -110,6 +106,10 @@ def _from_whole(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> Take
             "Name the backbone that it grew on."
         )
     return Taken("full", dict(state), sizes)
+
+
+def _is_down(name: str) -> bool:
+    return name.endswith(".down")
 
 
 def _is_decoders(name: str) -> bool:

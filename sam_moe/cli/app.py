@@ -9,6 +9,7 @@ import typer
 from sam_moe import __version__
 from sam_moe.cli.asked import (
     COMMAND_LINE,
+    EVERYWHERE,
     AsJson,
     AskedWrongly,
     ListedByDefault,
@@ -16,18 +17,16 @@ from sam_moe.cli.asked import (
     in_order,
 )
 from sam_moe.cli.experts import experts
-from sam_moe.cli.gates import gates
-
-_EVERYWHERE = "With --debug, an error shows its traceback. Exit codes: 0 done, 1 failed, 2 asked wrongly."
+from sam_moe.cli.training import training
 
 # Plain help: drawing it with rich would cost more than everything else that --help does.
 app = typer.Typer(
-    help="Promptable 3D segmentation: point at it, get it.", rich_markup_mode=None, epilog=_EVERYWHERE
+    help="Promptable 3D segmentation: point at it, get it.", rich_markup_mode=None, epilog=EVERYWHERE
 )
 checkpoints = typer.Typer(cls=ListedByDefault, help="List the models, or show one.")
 app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(experts, name="experts")
-app.add_typer(gates)
+app.add_typer(training)
 
 Model = Annotated[
     str | None,
@@ -54,7 +53,7 @@ def _root(
     """Promptable 3D segmentation: point at it, get it."""
 
 
-@app.command(cls=PromptCommand, epilog=_EVERYWHERE)
+@app.command(cls=PromptCommand, epilog=EVERYWHERE)
 def predict(
     scan: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, or a folder of DICOM.", metavar="SCAN")],
     out: Annotated[Path, typer.Option(help="Mask to write: .nii.gz, .nii, .nrrd or .mha.", metavar="MASK")],
@@ -121,7 +120,7 @@ def predict(
         typer.echo("\n".join(f"{what}: {path}" for what, path in done.files.items()), err=True)
 
 
-@app.command(epilog=_EVERYWHERE)
+@app.command(epilog=EVERYWHERE)
 def convert(
     source: Annotated[Path, typer.Argument(help="A .pth, .pt or .safetensors checkpoint of a SAM-Med3D.")],
     id: Annotated[
@@ -174,7 +173,7 @@ def show_checkpoint(
     typer.echo(item.entry.card.model_dump_json(indent=2) if as_json else page(item))
 
 
-@app.command(epilog=_EVERYWHERE)
+@app.command(epilog=EVERYWHERE)
 def doctor(as_json: AsJson = False) -> None:
     """Tell what is here and what would be used."""
     from sam_moe.cli.progress import Progress
@@ -188,7 +187,7 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(epilog=_EVERYWHERE)
+@app.command(epilog=EVERYWHERE)
 def demo(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write; made if missing.")] = Path(
         "sam-moe-demo"
@@ -207,35 +206,6 @@ def demo(
 
         report = run(out, lambda: loaded(model, "auto", None).predictor, tell)
     typer.echo(report)
-
-
-@app.command(epilog=_EVERYWHERE)
-def pretrain(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, on what, how long.")],
-    change: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a setting. Repeatable.")
-    ] = None,
-    prepare: Annotated[
-        bool,
-        typer.Option("--prepare", help="Stop before the training, with all it needs in the run's folder."),
-    ] = False,
-) -> None:
-    """Train a small general model by a recipe.
-
-    Started again on the same folder, it goes on where it stopped. What --prepare has made can be carried to
-    a machine with torch, accelerate and safetensors alone, and back again: there,
-    `python -m sam_moe.training.bare FOLDER` trains.
-    """
-    import logging
-
-    from sam_moe.cli.progress import Progress
-
-    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
-    with Progress() as tell:
-        from sam_moe.training.recipes import pretrain as run
-
-        made = run(recipe, change or (), lambda row: tell("training", row["step"] / row["steps"]), prepare)
-    typer.echo(str(made))
 
 
 def _in_options(text: str) -> str:

@@ -37,6 +37,13 @@ def lora_layers(decoder: MaskDecoder) -> dict[str, nn.Module]:
     return {name: m for name, m in decoder.named_modules() if isinstance(m, nn.Linear | nn.ConvTranspose3d)}
 
 
+def lora_ranks(decoder: MaskDecoder, rank: int, per_layer: Mapping[str, int] | None = None) -> dict[str, int]:
+    """One rank for all layers that take part in the trained mask output; others for those in `per_layer`."""
+    idle = ("iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in (1, 2, 3)))
+    asked = {name: rank for name in lora_layers(decoder) if not name.startswith(idle)}
+    return asked | dict(per_layer or {})
+
+
 def add_lora(decoder: MaskDecoder, ranks: int | Mapping[str, int], alpha: float | None = None) -> MaskDecoder:
     """Copy a decoder, freeze the copy and give its layers deltas, which alone learn; they start at nothing.
 
@@ -49,8 +56,7 @@ def add_lora(decoder: MaskDecoder, ranks: int | Mapping[str, int], alpha: float 
     tuned = copy.deepcopy(decoder).requires_grad_(False)
     layers = lora_layers(tuned)
     if isinstance(ranks, int):
-        idle = ("iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in (1, 2, 3)))
-        ranks = {name: ranks for name in layers if not name.startswith(idle)}
+        ranks = lora_ranks(decoder, ranks)
     for name, rank in ranks.items():
         if name not in layers:
             raise WeightsError(f"no low-rank delta for {with_nearest(name, tuple(layers))}: no such layer.")

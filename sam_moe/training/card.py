@@ -29,20 +29,25 @@ Store = Literal["float32", "float16"]
 _ASKED = {"click": "a click", "corners": "a box by its corners", "mask": "a box drawn as a mask"}
 
 
-class CardRecipe(Record):
-    """What a card says that no training can know."""
+class Words(Record):
+    """What a card says that no training can know, whatever it is the card of."""
 
     id: str = Field(
         pattern="^[a-z0-9][a-z0-9._-]*$", description="Name of the card; of its folder too, once it ships."
     )
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it is good at.")
-    default_box_strategy: Literal["center", "mask", "corners"] = Field(
-        "mask", description="How a box is lowered unless told otherwise."
-    )
     licence: str = Field(min_length=1, description="SPDX identifier of the weights' licence.")
     attribution: tuple[Attribution, ...] = Field((), description="Whom to credit: the sets learnt from.")
     not_for: str = Field(min_length=1, description="What it must not be used for.")
+
+
+class CardRecipe(Words):
+    """What a backbone's card says that no training can know."""
+
+    default_box_strategy: Literal["center", "mask", "corners"] = Field(
+        "mask", description="How a box is lowered unless told otherwise."
+    )
 
 
 def ship(
@@ -62,6 +67,26 @@ def ship(
     Raises:
         ConfigError: for a weight too large for float16.
     """
+    weights = store_weights(kept, folder, store)
+    card = BackboneCard(
+        **words.model_dump(exclude={"attribution"}),
+        attribution=words.attribution,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        weights=weights,
+        made_by=made_by,
+        measured=measurements(kept, measured_on),
+    )
+    write_card(card, folder / CARD)
+    return folder / WEIGHTS
+
+
+def store_weights(kept: Kept, folder: Path, store: Store) -> Weights:
+    """Write `model.safetensors` in the precision asked for, and return what a card says of the file.
+
+    Raises:
+        ConfigError: for a weight too large for float16.
+    """
     weights = {
         name: tensor.to(getattr(torch, store)) if tensor.is_floating_point() else tensor
         for name, tensor in kept.weights.items()
@@ -71,28 +96,21 @@ def ship(
         raise ConfigError(f"{', '.join(large)} does not fit into {store}. Set `store: float32`.")
     path = folder / WEIGHTS
     save_weights(weights, path, {"step": str(kept.step)})
-    card = BackboneCard(
-        **words.model_dump(exclude={"attribution"}),
-        attribution=words.attribution,
-        architecture=architecture,
-        preprocessing=preprocessing,
-        weights=Weights(file=WEIGHTS, sha256=sha256_of(path), size_bytes=path.stat().st_size, dtype=store),
-        made_by=made_by,
-        measured=measurements(kept, measured_on),
-    )
-    write_card(card, folder / CARD)
-    return path
+    return Weights(file=WEIGHTS, sha256=sha256_of(path), size_bytes=path.stat().st_size, dtype=store)
 
 
-def measurements(kept: Kept, data: str) -> tuple[Measurement, ...]:
-    """Validation figures as a card lists them; the score is their mean."""
+def measurements(kept: Kept, data: str, whose: str = "") -> tuple[Measurement, ...]:
+    """Validation figures as a card lists them; the score is their mean. `whose` they are, if not `kept`'s."""
+    who = whose or f"step {kept.step}"
     rows = []
     for name, value in kept.figures.items():
         way, turn = name[:-1], name[-1]
         if way in _ASKED:
             more = f", then {int(turn) - 1} correcting clicks" if turn != "1" else ""
-            protocol = f"step {kept.step}; asked by {_ASKED[way]}{more}; mean over regions"
+            protocol = f"{who}; asked by {_ASKED[way]}{more}; mean over regions"
         else:
-            protocol = f"step {kept.step}; mean over all ways to ask and all rounds; decided the step"
+            protocol = f"{who}; mean over all ways to ask and all rounds" + (
+                "" if whose else "; decided the step"
+            )
         rows.append(Measurement(metric="Dice", value=value, data=data, protocol=protocol))
     return tuple(rows)

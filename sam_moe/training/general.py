@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import SamMoeError
+from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.normalise import Normalisation, normalise
 from sam_moe.sam3d.sizes import Sizes
@@ -114,7 +115,12 @@ def fresh_model(sizes: Sizes, seed: int) -> SamMed3D:
         linear = parameter.ndim == 2 and not any(part in name for part in ("embed", "token", "rel_pos"))
         if linear or name.endswith("pos_embed"):
             nn.init.trunc_normal_(parameter, std=0.02)
-    for part in (model.prompt_encoder.no_mask_embed, model.mask_decoder.iou_prediction_head):
-        part.requires_grad_(False)  # never asked here, as in the reference's training
-    model.mask_decoder.output_hypernetworks_mlps[1:].requires_grad_(False)
+    model.prompt_encoder.no_mask_embed.requires_grad_(False)  # never asked here
+    freeze_unasked(model.mask_decoder)
     return model
+
+
+def freeze_unasked(decoder: MaskDecoder) -> None:
+    """Freeze the heads never asked, as in the reference's training: the IoU's and those of masks 1 to 3."""
+    decoder.iou_prediction_head.requires_grad_(False)
+    decoder.output_hypernetworks_mlps[1:].requires_grad_(False)

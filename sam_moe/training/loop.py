@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.sam3d.weights import read_metadata, read_state, save_weights
 from sam_moe.training import checkpoint
+from sam_moe.training.machines import PATIENCE
 from sam_moe.training.precision import Precision, mixed_precision
 from sam_moe.training.runlog import Row, RunLog
 from sam_moe.training.seeds import prompt_rng, step_seed
@@ -26,8 +26,6 @@ from sam_moe.training.seeds import prompt_rng, step_seed
 log = logging.getLogger(__name__)
 
 BEST = "best.safetensors"
-# One process validates while the others wait; torch's own patience, 10 to 30 minutes, may be too short.
-_PATIENCE = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def train(
         mixed_precision=mixed_precision(precision),
         log_with=tracker,
         project_dir=str(folder),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if tracker:
         accelerator.init_trackers("sam_moe", config=asdict(schedule))
@@ -172,7 +170,10 @@ def train(
             checkpoint.save(accelerator, folder, done)
     if validate and not (folder / BEST).is_file():  # the run ended before anything was kept
         _validate(accelerator, average, validate, folder, schedule.steps, write)
-    accelerator.end_training()
+    for (
+        writer
+    ) in accelerator.trackers:  # `end_training` would part the processes too, and shipping is to come
+        writer.finish()
     best = _read_best(folder) if validate and accelerator.is_main_process else None
     return best or Kept(average.values, schedule.steps, {})
 

@@ -3,13 +3,17 @@
 import json
 import os
 import platform
+from datetime import timedelta
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from sam_moe.training.runlog import read_rows
 
 MACHINES = "machines.json"
+# One process validates while the others wait; torch's own patience, 10 to 30 minutes, may be too short.
+PATIENCE = timedelta(hours=6)
 
 
 def hardware(processes: int) -> str:
@@ -39,3 +43,9 @@ def machines(run: Path) -> list[str]:
     """The machines that were noted, in the order they were met."""
     path = run / MACHINES
     return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
+
+
+def processes() -> PartialState:
+    """The processes that train together, started once; what is slow, one does while the others wait."""
+    # Unasked, Accelerate takes torchrun's processes on a CPU for one each: all would train the same.
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)

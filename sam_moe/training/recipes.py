@@ -1,9 +1,7 @@
 """`sam-moe pretrain RECIPE.yaml`: from a data folder to a backbone with its card, resumable at every step."""
 
-import hashlib
 import json
 import logging
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,50 +9,24 @@ from pathlib import Path
 from accelerate import PartialState
 from pydantic import Field, model_validator
 
-from sam_moe.config import Record, Settings, dump_settings, load_settings, replace_file
-from sam_moe.errors import ConfigError
-from sam_moe.registry import Architecture, MadeBy, Preprocessing
-from sam_moe.training.bare import PLAN, Plan, cache_path, follow
-from sam_moe.training.cache import cache_origin, cached_sets, write_cache
+from sam_moe.config import Settings, load_settings, replace_file
+from sam_moe.registry import Architecture, Preprocessing
+from sam_moe.training.bare import PLAN, Plan, follow
 from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
 from sam_moe.training.conversation import DEPTHS
-from sam_moe.training.machines import hardware, machines
 from sam_moe.training.precision import Precision
-from sam_moe.training.runlog import Row, hours_of, read_rows
-from sam_moe.training.sources import read_folder
+from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe, keep_scans, told, write_recipe
+from sam_moe.training.runlog import Row
 
 log = logging.getLogger(__name__)
 
-RECIPE = "recipe.yaml"
 
-
-class DataRecipe(Record):
+class DataRecipe(LabelledScans):
     """What is learnt from."""
 
-    folder: Path = Field(description="Folder of data sets, each with a dataset.json; from where you stand.")
-    splits: Path = Field(description="Splits file naming the cases of each part; from where you stand.")
     leave_out: tuple[str, ...] = Field((), description="Structures never to learn, by name or 'set/name'.")
-    weights: dict[str, float] = Field({}, description="How often each set is drawn, relative to the others.")
     phantom_share: float = Field(0.1, ge=0, le=1, description="Share of procedural phantoms in the stream.")
-    spoil_share: float = Field(
-        1.0,
-        ge=0,
-        le=1,
-        description="Share of the regions with a scanner's faults: noise, bias, thick slices.",
-    )
     curriculum: int = Field(0, ge=0, description="Samples at the start of which half are phantoms.")
-
-
-class ScheduleRecipe(Record):
-    """How long and how fast; see `training.loop.Schedule`."""
-
-    steps: int = Field(gt=0, description="Optimiser steps.")
-    batch_size: int = Field(4, gt=0, description="Regions per step and process.")
-    learning_rate: float = Field(1e-3, gt=0, description="At the plateau.")
-    warmup: int = Field(200, ge=0, description="Steps of linear warm-up.")
-    decay: float = Field(0.4, gt=0, le=1, description="Share of the steps in which the rate falls to 0.")
-    average: float = Field(0.998, ge=0, lt=1, description="Decay of the averaged weights.")
-    save_every: int = Field(100, gt=0, description="Steps between checkpoints.")
 
 
 class PretrainRecipe(Settings):
@@ -116,10 +88,10 @@ def pretrain(
     """
     recipe = load_settings(PretrainRecipe, recipe_path, overrides)
     recipe.run.mkdir(parents=True, exist_ok=True)
-    _write_recipe(recipe)
+    write_recipe(recipe, recipe.run)
     count = recipe.validation_crops
     for part in ("train", "validation") if count else ("train",):
-        _cache(recipe, part)
+        keep_scans(recipe.data, part, recipe.run, leave_out=recipe.data.leave_out)
     replace_file(recipe.run / PLAN, json.dumps(asdict(_plan(recipe)), indent=2) + "\n")
     if prepare:
         return recipe.run
@@ -128,14 +100,14 @@ def pretrain(
     path = recipe.run / WEIGHTS
     if processes.is_main_process:
         log.info("shipping the weights of step %d of %d", kept.step, recipe.schedule.steps)
-        per_step = recipe.schedule.batch_size * processes.num_processes
-        changes = [part for change in overrides for part in ("--set", change)]
-        made_by = MadeBy(
-            command=shlex.join(["sam-moe", "pretrain", str(recipe_path), *changes]),
-            seeds=(recipe.seed,),
-            hours=round(hours_of(read_rows(recipe.run), per_step), 3),
-            hardware="; ".join(machines(recipe.run)) or hardware(processes.num_processes),
-            data=cached_sets(cache_path(recipe.run, "train")),
+        made_by = told(
+            "pretrain",
+            recipe_path,
+            overrides,
+            recipe.run,
+            recipe.seed,
+            recipe.schedule.batch_size,
+            processes.num_processes,
         )
         path = ship(
             kept,
@@ -149,21 +121,6 @@ def pretrain(
         )
     processes.wait_for_everyone()
     return path
-
-
-def _write_recipe(recipe: PretrainRecipe) -> None:
-    """Write what runs; say so when the folder was begun by another recipe."""
-    path = recipe.run / RECIPE
-    if path.is_file():
-        try:
-            before = load_settings(PretrainRecipe, path)
-        except ConfigError as error:  # written by another version, or by hand: no reason not to go on
-            log.warning("overwriting a recipe that is not understood: %s", error)
-        else:
-            keys = PretrainRecipe.model_fields
-            if changed := [key for key in keys if getattr(before, key) != getattr(recipe, key)]:
-                log.warning("going on in %s with changes to: %s", path.parent, ", ".join(changed))
-    dump_settings(recipe, path)
 
 
 def _plan(recipe: PretrainRecipe) -> Plan:
@@ -185,25 +142,3 @@ def _plan(recipe: PretrainRecipe) -> Plan:
         tracker=recipe.tracker,
         precision=recipe.precision,
     )
-
-
-def _cache(recipe: PretrainRecipe, part: str) -> None:
-    """Read the cases of one part into a cache file in the run's folder, unless they are there.
-
-    Where neither data folder nor splits file are, a cache that was taken along serves as it is.
-    """
-    data, path = recipe.data, cache_path(recipe.run, part)
-    found = cache_origin(path)
-    splits = data.splits.read_bytes() if data.splits.is_file() else b""
-    asked = {"leave_out": sorted(data.leave_out), "splits": hashlib.sha256(splits).hexdigest()}
-    if path.is_file() and not data.folder.is_dir() and not data.splits.is_file():
-        known = json.loads(found or "{}")
-        if found is not None and known.get("leave_out") != asked["leave_out"]:
-            raise ConfigError(
-                f"{path} was read with other structures left out, or none knows with which, and there is no "
-                f"{data.folder} to read them again from. Bring the data, or a cache made by this recipe."
-            )
-    elif found != json.dumps(asked):
-        log.info("reading the %s part of %s", part, data.folder)
-        cases = read_folder(data.folder, data.splits, part, frozenset(data.leave_out))
-        write_cache(cases, path, json.dumps(asked))

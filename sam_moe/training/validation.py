@@ -1,6 +1,6 @@
 """How good a general model is on regions it never learnt from, for each way to prompt and each correction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -16,14 +16,13 @@ from sam_moe.training.general import Regions
 
 WAYS = ("click", "corners", "mask")
 ROUNDS = 3
-_BATCH = 8
+BATCH = 8
 
 
 class Validation:
     """Mean Dice of given weights on fixed regions, always the same and always asked the same.
 
-    Figures are named by way and number of prompts, `click1` to `mask3`; `score` is their mean (ours). Scans
-    are read when the first figures are wanted.
+    Scans are read when the first figures are wanted.
     """
 
     def __init__(
@@ -43,27 +42,9 @@ class Validation:
         model = SamMed3D(self.sizes)
         model.load_state_dict(weights)
         model.to(device).eval()
-        scores = []
-        for start in range(0, self.regions, _BATCH):
-            image, target = (x[start : start + _BATCH].to(device) for x in self._regions())
-            every = torch.arange(len(target))
-            talk = Conversation(
-                model, model.encode(image), target, torch.Generator().manual_seed(start), every, every, 0.03
-            )
-            found = []
-            for turn in range(ROUNDS):
-                answer = talk.ask()
-                found.append(dice_of(talk.whole(answer), talk.wanted))
-                if turn + 1 < ROUNDS:
-                    talk.correct(answer)
-            scores.append(torch.stack(found).view(ROUNDS, len(WAYS), -1).cpu())
-        mean = torch.cat(scores, dim=2).mean(dim=2)
-        figures = {
-            f"{way}{turn + 1}": round(float(mean[turn, column]), 4)
-            for turn in range(ROUNDS)
-            for column, way in enumerate(WAYS)
-        }
-        return {**figures, "score": round(float(mean.mean()), 4)}
+        image, target = (part.split(BATCH) for part in self._regions())
+        pairs = zip(image, target, strict=True)
+        return measure(model, ((model.encode(i.to(device)), t.to(device)) for i, t in pairs))
 
     def _regions(self) -> tuple[Tensor, Tensor]:
         if self.batch is None:
@@ -85,3 +66,29 @@ class Validation:
             )
             self.batch = default_collate([stream[number] for number in range(self.regions)])
         return self.batch["image"], self.batch["target"]
+
+
+@torch.no_grad()
+def measure(model: SamMed3D, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Mean Dice over batches of `BATCH` embeddings and targets, always asked the same, each way and round.
+
+    Figures are named by way and number of prompts, `click1` to `mask3`; `score` is their mean (ours).
+    """
+    scores = []
+    for number, (embedding, target) in enumerate(batches):
+        every, rng = torch.arange(len(target)), torch.Generator().manual_seed(number * BATCH)
+        talk = Conversation(model, embedding, target, rng, every, every, 0.03)
+        found = []
+        for turn in range(ROUNDS):
+            answer = talk.ask()
+            found.append(dice_of(talk.whole(answer), talk.wanted))
+            if turn + 1 < ROUNDS:
+                talk.correct(answer)
+        scores.append(torch.stack(found).view(ROUNDS, len(WAYS), -1).cpu())
+    mean = torch.cat(scores, dim=2).mean(dim=2)
+    figures = {
+        f"{way}{turn + 1}": round(float(mean[turn, column]), 4)
+        for turn in range(ROUNDS)
+        for column, way in enumerate(WAYS)
+    }
+    return {**figures, "score": round(float(mean.mean()), 4)}

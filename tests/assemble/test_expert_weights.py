@@ -6,6 +6,7 @@ import torch
 from sam_moe.assemble.expert_weights import DECODER, decoder_of, take, take_lora
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import Lora
+from sam_moe.sam3d.lora import add_lora, lora_ranks, lora_state
 from sam_moe.sam3d.weights import build_model, fingerprint
 
 
@@ -78,11 +79,26 @@ LAYER = "output_upscaling.0"
 
 
 def test_deltas_belong_to_layers_and_have_their_rank(tiny):
-    state = {f"{LAYER}.a": torch.zeros(4, 144), f"{LAYER}.b": torch.zeros(36, 4)}
+    state = {f"{LAYER}.up": torch.zeros(144, 4), f"{LAYER}.down": torch.zeros(4, 288)}
     assert take_lora(state, tiny, Lora(rank=4, alpha=8.0), "x").kind == "lora"
-    with pytest.raises(WeightsError, match=r"is 4×144, and the card says rank 2 for output_upscaling\.0"):
+    with pytest.raises(
+        WeightsError, match=r"x: the delta of output_upscaling\.0 has rank 4, and the card says 2"
+    ):
         take_lora(state, tiny, Lora(rank=4, alpha=8.0, per_layer={LAYER: 2}), "x")
-    with pytest.raises(WeightsError, match=r"output_downscaling\.0\.a belongs to no layer"):
-        take_lora({"output_downscaling.0.a": torch.zeros(4, 4)}, tiny, Lora(rank=4, alpha=8.0), "x")
+    with pytest.raises(WeightsError, match=r"x: no low-rank delta for output_downscaling\.0"):
+        other = {"output_downscaling.0.up": torch.zeros(4, 4), "output_downscaling.0.down": torch.zeros(4, 4)}
+        take_lora(other, tiny, Lora(rank=4, alpha=8.0), "x")
+    with pytest.raises(WeightsError, match=r"x: output_upscaling\.0\.up: is not half of a delta"):
+        take_lora({f"{LAYER}.up": torch.zeros(144, 4)}, tiny, Lora(rank=4, alpha=8.0), "x")
+    with pytest.raises(WeightsError, match=r"x: output_upscaling\.0\.down has shape \(4, 8\)"):
+        take_lora(state | {f"{LAYER}.down": torch.zeros(4, 8)}, tiny, Lora(rank=4, alpha=8.0), "x")
     with pytest.raises(WeightsError, match=r"has no deltas of output_upscaling\.3, though"):
         take_lora(state, tiny, Lora(rank=4, alpha=8.0, per_layer={"output_upscaling.3": 4}), "x")
+
+
+def test_what_a_training_stores_of_its_deltas_is_taken(tiny):
+    state = lora_state(add_lora(tiny.mask_decoder, lora_ranks(tiny.mask_decoder, 2, {LAYER: 3}), 4.0))
+    assert (
+        take_lora(state, tiny, Lora(rank=2, alpha=4.0, per_layer={LAYER: 3}), "x").state.keys()
+        == state.keys()
+    )

@@ -66,12 +66,12 @@ def test_a_model_with_its_own_encoder_gets_its_sizes_from_the_file(tmp_path, fin
 
 def test_deltas_are_added_by_the_ranks_of_their_card(tmp_path, draft, tiny):
     save_weights(
-        {"output_upscaling.0.a": torch.ones(4, 144), "output_upscaling.0.b": torch.ones(36, 4)},
+        {"output_upscaling.0.up": torch.ones(144, 4), "output_upscaling.0.down": torch.ones(4, 288)},
         tmp_path / "x.safetensors",
     )
     ranks = {"rank": 4, "alpha": 8.0}
     entry = add_expert(tmp_path / "x.safetensors", draft(expert_kind="lora", lora=ranks), base=tiny)
-    assert check_expert(entry, tiny).numbers == 4 * 144 + 36 * 4
+    assert check_expert(entry, tiny).numbers == 4 * 144 + 288 * 4
 
 
 @pytest.mark.parametrize(

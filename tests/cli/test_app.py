@@ -189,14 +189,3 @@ def test_a_checkpoint_that_does_not_fit_is_reported_key_by_key(sam_moe, cards, t
     assert "  extra: unexpected: extra.weight\n" in ran.err
     assert ran.out == ""
     assert not (tmp_path / "out").exists()
-
-
-def test_a_recipe_and_its_overrides_reach_the_training(sam_moe, tmp_path):
-    (tmp_path / "recipe.yaml").write_text("{}\n")
-    missing = sam_moe("pretrain", tmp_path / "recipe.yaml")
-    assert missing.code == 1
-    assert missing.err.startswith(f"sam-moe: {tmp_path}/recipe.yaml: ")
-    assert "recipe.yaml: run: missing; add it" in missing.err
-    unread = sam_moe("pretrain", tmp_path / "recipe.yaml", "--set", "seed")
-    assert unread.code == 1
-    assert unread.err.startswith("sam-moe: --set seed: expected KEY=VALUE")

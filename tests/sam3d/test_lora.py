@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import WeightsError
-from sam_moe.sam3d.lora import add_lora, load_lora, lora_layers, lora_state, merge
+from sam_moe.sam3d.lora import add_lora, load_lora, lora_layers, lora_ranks, lora_state, merge
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.weights import fingerprint
@@ -54,6 +54,14 @@ def test_every_delta_learns_and_nothing_else(decoder):
         now = lora_layers(tuned)[name]
         frozen = now.parametrizations.weight.original if hasattr(now, "parametrizations") else now.weight
         assert torch.equal(frozen, layer.weight), name
+
+
+def test_ranks_are_one_for_all_that_are_asked_unless_a_layer_has_its_own(decoder):
+    head, idle = "output_hypernetworks_mlps.0.layers.0", "output_hypernetworks_mlps.1.layers.0"
+    ranks = lora_ranks(decoder, 2, {head: 5, idle: 1})
+    assert ranks[head] == 5 and ranks[idle] == 1 and ranks["output_upscaling.0"] == 2
+    assert not any(name.startswith("iou_prediction_head") for name in ranks)
+    assert "output_hypernetworks_mlps.2.layers.0" not in ranks
 
 
 def test_what_is_kept_between_clicks_follows_each_step_of_training(decoder):

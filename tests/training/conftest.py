@@ -15,6 +15,7 @@ from sam_moe.registry import (
     Base,
     Cover,
     ExpertCard,
+    MadeBy,
     Preprocessing,
     Weights,
     write_card,
@@ -26,8 +27,10 @@ from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
 from sam_moe.training.cache import read_cache, write_cache
+from sam_moe.training.card import CardRecipe, ship
 from sam_moe.training.gate_recipes import train_gate
 from sam_moe.training.general import fresh_model
+from sam_moe.training.loop import Kept
 from sam_moe.training.sources import read_folder
 
 GRID = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
@@ -113,13 +116,59 @@ def recipe(folder, splits, tmp_path, sizes):
         "workers": 0,
     }
 
+    return maker(plain, tmp_path / "my recipe.yaml")
+
+
+@pytest.fixture
+def backbone(sizes, tmp_path):
+    """The folder of a general model that has learnt nothing."""
+    model = fresh_model(sizes, 0)
+    words = {"id": "general", "title": "General", "licence": "Apache-2.0", "not_for": "Patients."}
+    region = Preprocessing(region_voxels=16, spacing_mm=3.0, normalisation="mean")
+    folder = tmp_path / "shipped" / "general"
+    folder.mkdir(parents=True)
+    made_by = MadeBy(command="by hand")
+    sizes = Architecture(**vars(sizes))
+    ship(Kept(model.state_dict(), 0, {}), folder, CardRecipe(**words), sizes, region, made_by, "nothing")
+    return folder
+
+
+@pytest.fixture
+def task(folder, splits, backbone, tmp_path):
+    """Makes the recipe of an expert for the balls of all sets, with changes to its groups."""
+    plain = {
+        "run": str(tmp_path / "expert"),
+        "base": str(backbone),
+        "card": {
+            "id": "ball",
+            "title": "Balls",
+            "covers": [{"structure": "ball", "modality": "CT"}],
+            "licence": "Apache-2.0",
+            "not_for": "Patients.",
+        },
+        "data": {
+            "folder": str(folder),
+            "splits": str(splits),
+            "structures": {"ball": ["ball", "maps/label 1"]},
+            "weights": {"balls": 2.0},
+        },
+        "schedule": {"steps": 6, "batch_size": 2, "warmup": 2, "save_every": 2, "learning_rate": 0.003},
+        "regions": 11,
+        "validation_regions": 4,
+        "validate_every": 3,
+    }
+    return maker(plain, tmp_path / "my task.yaml")
+
+
+def maker(plain, path):
+    """Writes a recipe's file with changes to its groups."""
+
     def make(**changes):
         table = {
             k: {**v, **changes.get(k, {})} if isinstance(v, dict) else changes.get(k, v)
             for k, v in plain.items()
         }
         table |= {k: v for k, v in changes.items() if k not in plain}
-        path = tmp_path / "my recipe.yaml"
         path.write_text(yaml.safe_dump(table))
         return path
 

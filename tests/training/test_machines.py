@@ -2,7 +2,7 @@
 
 import json
 
-from sam_moe.training.machines import hardware, machines, note_machine
+from sam_moe.training.machines import hardware, machines, note_machine, processes
 
 
 def rows(folder, *steps):
@@ -33,3 +33,10 @@ def test_processes_that_train_together_are_counted(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     note_machine(tmp_path, 10)
     assert machines(tmp_path) == [hardware(4)]
+
+
+def test_a_process_that_was_started_alone_waits_for_none():
+    alone = processes()
+    assert alone.is_main_process and alone.num_processes == 1
+    with alone.main_process_first():
+        assert processes().device == alone.device

@@ -132,7 +132,12 @@ def test_a_weight_for_a_set_that_is_not_there_is_warned_of(recipe, caplog):
     assert "data.weights names sets without a case to learn from: bals" in caplog.text
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("checkpoints/*/recipe.yaml")), ids=lambda p: p.parent.name)
+SHIPPED = [
+    p for p in sorted(ROOT.glob("checkpoints/*/recipe.yaml")) if "architecture:" in p.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.parent.name)
 def test_the_recipes_that_ship_can_be_followed(path):
     recipe = load_settings(PretrainRecipe, path)
     assert recipe.card.id == path.parent.name

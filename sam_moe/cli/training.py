@@ -1,0 +1,83 @@
+"""The verbs that train, each by a recipe; what they need is imported when one runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sam_moe.cli.asked import EVERYWHERE
+
+training = typer.Typer()
+
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, on what, how long.")]
+Change = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a setting. Repeatable.")
+]
+
+
+@training.command(epilog=EVERYWHERE)
+def pretrain(
+    recipe: Recipe,
+    change: Change = None,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Stop before the training, with all it needs in the run's folder."),
+    ] = False,
+) -> None:
+    """Train a small general model by a recipe.
+
+    Started again on the same folder, it goes on where it stopped. What --prepare has made can be carried to
+    a machine with torch, accelerate and safetensors alone, and back again: there,
+    `python -m sam_moe.training.bare FOLDER` trains.
+    """
+    import logging
+
+    from sam_moe.cli.progress import Progress
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    with Progress() as tell:
+        from sam_moe.training.recipes import pretrain as run
+
+        made = run(recipe, change or (), lambda row: tell("training", row["step"] / row["steps"]), prepare)
+    typer.echo(str(made))
+
+
+@training.command(epilog=EVERYWHERE)
+def finetune(recipe: Recipe, change: Change = None) -> None:
+    """Train an expert by a recipe: a decoder, or deltas on one, for a frozen general model.
+
+    Regions are encoded once and kept in the run's folder; started again on it, the training goes on where it
+    stopped. It ends with weights and a card there, for sam-moe experts add.
+    """
+    import logging
+
+    from sam_moe.cli.progress import Progress
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    with Progress() as tell:
+        from sam_moe.training.expert_recipes import finetune as run
+
+        made = run(recipe, change or (), tell)
+    typer.echo(str(made))
+    typer.echo(f"Use it: sam-moe experts add {made.parent}", err=True)
+
+
+@training.command("train-gate", epilog=EVERYWHERE)
+def train_gate(recipe: Recipe, change: Change = None) -> None:
+    """Train the gate over a backbone and its experts, and nothing else of them, by a recipe.
+
+    The experts are asked once; what came of it is kept in the run's folder. Started again on it, the training
+    goes on where it stopped. It ends with weights, a card and the curve that the threshold was chosen from.
+    """
+    import logging
+
+    from sam_moe.cli.progress import Progress
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    with Progress() as tell:
+        tell("loading backbone and experts")
+        from sam_moe.training.gate_recipes import train_gate as run
+
+        made = run(recipe, change or (), tell)
+    typer.echo(str(made))
+    typer.echo(f"Look at {made.parent / 'curve.png'}; use it: --model {made.parent}", err=True)

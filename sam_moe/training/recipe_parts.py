@@ -1,0 +1,119 @@
+"""What the recipes of all trainings share: scans and how they are kept, the schedule, how it is told."""
+
+import hashlib
+import json
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from sam_moe.config import Record, Settings, dump_settings, load_settings
+from sam_moe.errors import ConfigError
+from sam_moe.registry import MadeBy
+from sam_moe.training.bare import cache_path
+from sam_moe.training.cache import cache_origin, cached_sets, write_cache
+from sam_moe.training.machines import hardware, machines
+from sam_moe.training.runlog import hours_of, read_rows
+from sam_moe.training.sources import read_folder
+
+log = logging.getLogger(__name__)
+
+RECIPE = "recipe.yaml"
+
+
+class LabelledScans(Record):
+    """Where labelled scans are, and how regions are drawn from them."""
+
+    folder: Path = Field(description="Folder of data sets, each with a dataset.json; from where you stand.")
+    splits: Path = Field(description="Splits file naming the cases of each part; from where you stand.")
+    weights: dict[str, float] = Field({}, description="How often each set is drawn, relative to the others.")
+    spoil_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the regions with a scanner's faults: noise, bias, thick slices.",
+    )
+
+
+class ScheduleRecipe(Record):
+    """How long and how fast; see `training.loop.Schedule`."""
+
+    steps: int = Field(gt=0, description="Optimiser steps.")
+    batch_size: int = Field(4, gt=0, description="Regions per step and process.")
+    learning_rate: float = Field(1e-3, gt=0, description="At the plateau.")
+    warmup: int = Field(200, ge=0, description="Steps of linear warm-up.")
+    decay: float = Field(0.4, gt=0, le=1, description="Share of the steps in which the rate falls to 0.")
+    average: float = Field(0.998, ge=0, lt=1, description="Decay of the averaged weights.")
+    save_every: int = Field(100, gt=0, description="Steps between checkpoints.")
+
+
+def write_recipe(recipe: Settings, run: Path) -> None:
+    """Write what runs as `run/recipe.yaml`; say so when the folder was begun by another recipe."""
+    path = run / RECIPE
+    if path.is_file():
+        try:
+            before = load_settings(type(recipe), path)
+        except ConfigError as error:  # written by another version, or by hand: no reason not to go on
+            log.warning("overwriting a recipe that is not understood: %s", error)
+        else:
+            keys = type(recipe).model_fields
+            if changed := [key for key in keys if getattr(before, key) != getattr(recipe, key)]:
+                log.warning("going on in %s with changes to: %s", run, ", ".join(changed))
+    dump_settings(recipe, path)
+
+
+def keep_scans(
+    data: LabelledScans,
+    part: str,
+    run: Path,
+    leave_out: Sequence[str] = (),
+    learn: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """Read the cases of one part into a cache file in the run's folder, unless they are there; its origin.
+
+    Where neither data folder nor splits file are, a cache that was taken along serves as it is.
+
+    Raises:
+        ConfigError: where such a cache holds other structures than are asked for.
+    """
+    path = cache_path(run, part)
+    found = cache_origin(path)
+    splits = data.splits.read_bytes() if data.splits.is_file() else b""
+    structures = {"leave_out": sorted(leave_out)}
+    if learn is not None:
+        structures["learn"] = sorted(f"{name}: {label}" for name, labels in learn.items() for label in labels)
+    origin = json.dumps({**structures, "splits": hashlib.sha256(splits).hexdigest()})
+    if path.is_file() and not data.folder.is_dir() and not data.splits.is_file():
+        known = json.loads(found or "{}")
+        if found is None or any(known.get(key) != structures.get(key) for key in ("leave_out", "learn")):
+            raise ConfigError(
+                f"{path} was read with other structures left out, or none knows with which, and there is no "
+                f"{data.folder} to read them again from. Bring the data, or a cache made by this recipe."
+            )
+        return found
+    if found != origin:
+        log.info("reading the %s part of %s", part, data.folder)
+        write_cache(read_folder(data.folder, data.splits, part, frozenset(leave_out), learn), path, origin)
+    return origin
+
+
+def told(
+    verb: str,
+    recipe_path: Path,
+    overrides: Sequence[str],
+    run: Path,
+    seed: int,
+    batch_size: int,
+    processes: int,
+) -> MadeBy:
+    """How a run was made, as its card tells it."""
+    changes = [part for change in overrides for part in ("--set", change)]
+    return MadeBy(
+        command=shlex.join(["sam-moe", verb, str(recipe_path), *changes]),
+        seeds=(seed,),
+        hours=round(hours_of(read_rows(run), batch_size * processes), 3),
+        hardware="; ".join(machines(run)) or hardware(processes),
+        data=cached_sets(cache_path(run, "train")),
+    )
