@@ -3,7 +3,7 @@
 import pytest
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
+@pytest.mark.parametrize("verb", ["pretrain", "finetune", "train-gate"])
 def test_a_recipe_and_its_overrides_reach_the_training(sam_moe, tmp_path, verb):
     (tmp_path / "recipe.yaml").write_text("{}\n")
     missing = sam_moe(verb, tmp_path / "recipe.yaml")
