@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """What `sam-moe experts add --gate` does; what it needs is imported when it runs."""
-=======
-"""What `sam-moe experts add --gate` does beyond adding an expert."""
->>>>>>> a3117f5bf49f71cc9d4f13bfe23361157fcf32dc
 
 from collections.abc import Callable
 from pathlib import Path
