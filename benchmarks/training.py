@@ -1,6 +1,6 @@
 """How quick pretraining is on this machine, stage by stage and whole, and which stage is the bottleneck.
 
-    python benchmarks/training.py [--recipe checkpoints/tiny/recipe.yaml] [--processes 2] [--steps 60]
+    python benchmarks/training.py [--recipe checkpoints/small/recipe.yaml] [--processes 2] [--steps 60]
 
 The stages are measured in this process with one thread (or on the accelerator, where there is one); the whole
 is a real training of a few steps by the recipe, over so many processes, into a folder that is thrown away. A
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--recipe", type=Path, default=ROOT / "checkpoints" / "tiny" / "recipe.yaml")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "checkpoints" / "small" / "recipe.yaml")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--steps", type=int, default=60)
     asked = parser.parse_args()

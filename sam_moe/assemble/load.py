@@ -14,7 +14,7 @@ from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.weights import fingerprint
 from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
 
-DEFAULT_MODEL = "tiny"
+DEFAULT_MODEL = "small"
 
 
 def load(
