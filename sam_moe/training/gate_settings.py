@@ -34,7 +34,7 @@ class GateData(Record):
         0.3, ge=0, le=1, description="Share of training regions with scanner's faults."
     )
     train: int = Field(300, gt=0, description="Training regions an expert, twice that for the general one.")
-    validation: int = Field(64, gt=0, description="Validation regions an expert, twice for the general one.")
+    validation: int = Field(100, gt=0, description="Validation regions an expert, twice for the general one.")
 
 
 class GateSchedule(Record):
