@@ -107,7 +107,8 @@ def read_folder(
             )
         log.info("read %s: %d cases so far", name, len(cases))
         if empty:
-            log.info("nothing to learn from in %s of %s", ", ".join(empty), name)
+            more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+            log.info("nothing to learn from in %s%s of %s", ", ".join(empty[:5]), more, name)
     level = logging.WARNING if part == "train" else logging.INFO
     for what, missed in unseen.items():
         if missed:  # perhaps misspelt; the smaller parts need not hold every structure
