@@ -11,3 +11,8 @@ def test_the_module_is_the_command():
         [sys.executable, "-m", "sam_moe", "--version"], capture_output=True, text=True, check=True
     )
     assert sam_moe.__version__ in done.stdout
+
+
+def test_launchers_hear_of_a_failure():
+    done = subprocess.run([sys.executable, "-m", "sam_moe", "pretrain", "nowhere.yaml"], capture_output=True)
+    assert done.returncode == 1

@@ -52,9 +52,9 @@ def gate_input(
 class GateColumn(nn.Module):
     """One expert's share of the gate; starts at zero, undecided."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(hidden))
+        self.weight = nn.Parameter(torch.zeros(width))
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Float[Tensor, "b h"]) -> Float[Tensor, " b"]:
@@ -65,10 +65,11 @@ class GateColumn(nn.Module):
 class GatingNetwork(nn.Module):
     """A shared trunk (LayerNorm of each part, one linear layer, GELU) and one column an expert.
 
-    Column 0 is the general expert's. Each column is computed by itself, so that its logits keep every bit
-    when columns come or go, where one matrix product for all would not promise that (ours, as are layers and
-    sizes: the paper names none). `mode` narrows what is seen, as a control: "image" is the pooled embedding
-    alone, "prompt" the prompt's tokens alone.
+    Column 0 is the general expert's. Columns see the trunk's output and its normalised input: the trunk keeps
+    only what told apart the experts it was trained for, and a column that comes later needs the rest. Each is
+    computed by itself, so that its logits keep every bit when columns come or go, where one matrix product
+    for all would not promise that (ours, as are layers and sizes: the paper names none). `mode` narrows what
+    is seen, as a control: "image" is the pooled embedding alone, "prompt" the prompt's tokens alone.
     """
 
     def __init__(self, features: int, experts: int, hidden: int, mode: GateMode = "both") -> None:
@@ -78,7 +79,11 @@ class GatingNetwork(nn.Module):
         self.mode: GateMode = mode
         self.norms = nn.ModuleDict({part: nn.LayerNorm(features) for part in _PARTS[mode]})
         self.trunk = nn.Linear(len(self.norms) * features, hidden)
-        self.columns = nn.ModuleList(GateColumn(hidden) for _ in range(experts))
+        self.columns = nn.ModuleList(GateColumn(self._width) for _ in range(experts))
+
+    @property
+    def _width(self) -> int:
+        return self.trunk.out_features + self.trunk.in_features
 
     @property
     def experts(self) -> int:
@@ -94,8 +99,8 @@ class GatingNetwork(nn.Module):
     def hidden(self, seen: GateInput) -> Float[Tensor, "b h"]:
         """What the columns see of a prompt, in float32 also under autocast."""
         with torch.autocast(seen.pooled.device.type, enabled=False):
-            parts = [norm(getattr(seen, part).float()) for part, norm in self.norms.items()]
-            return F.gelu(self.trunk(torch.cat(parts, dim=-1)))
+            x = torch.cat([norm(getattr(seen, part).float()) for part, norm in self.norms.items()], dim=-1)
+            return torch.cat([F.gelu(self.trunk(x)), x], dim=-1)
 
     def freeze(self) -> None:
         """Freeze the trunk and every column there is; columns added later are free."""
@@ -103,7 +108,7 @@ class GatingNetwork(nn.Module):
 
     def add_column(self) -> GateColumn:
         """Append an undecided column for one more expert and return it; fit it before it is asked."""
-        column = GateColumn(self.trunk.out_features).to(self.trunk.weight.device)
+        column = GateColumn(self._width).to(self.trunk.weight.device)
         self.columns.append(column)
         return column
 

@@ -16,7 +16,7 @@ from sam_moe.training.gate_table import GateTable
 # Thresholds that are tried.
 TAUS = tuple(round(n / 50, 2) for n in range(51))
 # Structures with fewer validation prompts are taken together: a mean over so few says little.
-LEAST_PROMPTS = 30
+LEAST_PROMPTS = 60
 # Gains this close are the same gain.
 _SLACK = 0.001
 

@@ -78,7 +78,7 @@ def fit_column(
     if len(banks) != gate.experts:
         raise ConfigError(f"{len(banks)} banks for {gate.experts} columns. Expected one a column, in order.")
     parts = [*banks, examples]
-    seen = GateInput(*(torch.cat([getattr(p, f).float() for p in parts]) for f in GateInput._fields))
+    seen = _joined(parts)
     owner = torch.cat([torch.full((len(p.pooled),), n) for n, p in enumerate(parts)])
     with torch.no_grad():
         hidden, old = gate.hidden(seen).double(), gate(seen)
@@ -130,14 +130,17 @@ def grow_gate(
     _check(gate_entry, expert, fingerprint(model))
     gate, banks = read_gate(gate_entry), _banks(gate_entry)
     scans, _ = read_examples(examples, [cover.structure for cover in expert.card.covers])
-    stream = Stream(_REGIONS, 0, unlabelled_share=0.0)
+    stream = Stream(_REGIONS, 0, unlabelled_share=0.25)
     own = [{"example": ["example"]}]
     drawn = draw_regions(scans, own, frozenset(), base.card.preprocessing, stream)
     decoders = (model.mask_decoder, load_decoder(expert, model))
-    table = build_table(model, decoders, (d for d in drawn if d.owner), 0, scored=False, turns=2)
+    table = build_table(model, decoders, drawn, 0, scored=False, turns=2)
     kept_columns = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
     rule: SelectionRule = Argmax() if card.threshold is None else Threshold(card.threshold)
-    grown = fit_column(gate, [banks[ref.id] for ref in card.experts], table.seen, rule)
+    known = [banks[ref.id] for ref in card.experts]
+    # What else the examples' scans show is the general expert's: by the scan alone nothing shall be chosen.
+    known[0] = _joined([known[0], table.rows(table.owner == 0).seen])
+    grown = fit_column(gate, known, table.rows(table.owner == 1).seen, rule)
     check_lightweight(grown.gate, model)
     state = grown.gate.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in kept_columns.items())
@@ -189,6 +192,10 @@ def read_gate(entry: Entry[GateCard]) -> GatingNetwork:
         reason = " ".join(str(error).split())[:300]
         raise CardError(f"{entry.path}: architecture: is not that of {path.name} ({reason}).") from error
     return gate.requires_grad_(False)
+
+
+def _joined(parts: Sequence[GateInput]) -> GateInput:
+    return GateInput(*(torch.cat([getattr(p, f).float() for p in parts]) for f in GateInput._fields))
 
 
 def _logistic(

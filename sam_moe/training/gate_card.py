@@ -30,8 +30,9 @@ from sam_moe.training.gate import logits_of
 from sam_moe.training.gate_table import GateTable
 
 BANK = "bank.safetensors"
-# Prompts of an expert that are kept.
+# Prompts of an expert that are kept, and of the general one, which stands for all the rest.
 BANK_ROWS = 64
+GENERAL_ROWS = 256
 
 Selected = Literal["threshold", "top_k", "argmax", "dense"]
 
@@ -101,10 +102,10 @@ def weights_of(path: Path, dtype: Literal["float32", "float16"] = "float32") -> 
 
 
 def bank_of(table: GateTable, owner: int) -> GateInput:
-    """Up to `BANK_ROWS` of an owner's rows, evenly over all it has."""
-    rows = (table.owner == owner).nonzero()[:, 0]
-    if len(rows) > BANK_ROWS:
-        rows = rows[torch.linspace(0, len(rows) - 1, BANK_ROWS).round().long()]
+    """Up to `BANK_ROWS` of an owner's rows, or `GENERAL_ROWS`, evenly over all it has."""
+    rows, most = (table.owner == owner).nonzero()[:, 0], BANK_ROWS if owner else GENERAL_ROWS
+    if len(rows) > most:
+        rows = rows[torch.linspace(0, len(rows) - 1, most).round().long()]
     return GateInput(*(part[rows] for part in table.seen))
 
 

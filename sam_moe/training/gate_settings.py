@@ -34,18 +34,18 @@ class GateData(Record):
         0.3, ge=0, le=1, description="Share of training regions with scanner's faults."
     )
     train: int = Field(300, gt=0, description="Training regions an expert, twice that for the general one.")
-    validation: int = Field(64, gt=0, description="Validation regions an expert, twice for the general one.")
+    validation: int = Field(100, gt=0, description="Validation regions an expert, twice for the general one.")
 
 
 class GateSchedule(Record):
     """How long and how fast; see `training.loop.Schedule`."""
 
-    steps: int = Field(1500, gt=0, description="Optimiser steps.")
+    steps: int = Field(800, gt=0, description="Optimiser steps.")
     batch_size: int = Field(256, gt=0, description="Prompts per step and process.")
     learning_rate: float = Field(2e-3, gt=0, description="At the plateau.")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's.")
     warmup: int = Field(50, ge=0, description="Steps of linear warm-up.")
-    decay: float = Field(0.6, gt=0, le=1, description="Share of the steps in which the rate falls to 0.")
+    decay: float = Field(0.8, gt=0, le=1, description="Share of the steps in which the rate falls to 0.")
     average: float = Field(0.98, ge=0, lt=1, description="Decay of the averaged weights.")
     save_every: int = Field(250, gt=0, description="Steps between checkpoints.")
     log_every: int = Field(50, gt=0, description="Steps between rows of the log.")
@@ -66,7 +66,7 @@ class GateRecipe(Settings):
         "owner", description="What it learns: whose the structure is, who scores best, the fused mask's loss."
     )
     balance: float = Field(0.0, ge=0, description="Weight of the term that wants all experts used alike.")
-    noise: float = Field(0.0, ge=0, description="Noise on features, in shares of their spread.")
+    noise: float = Field(0.3, ge=0, description="Noise on features, in shares of their spread.")
     selection: Literal["threshold", "top_k", "argmax", "dense"] = Field(
         "threshold", description="How experts are chosen by their confidence."
     )
@@ -77,7 +77,7 @@ class GateRecipe(Settings):
     most_drop: float = Field(0.005, ge=0, description="Dice that a general structure may lose on validation.")
     turns: int = Field(3, gt=0, description="Answers to each way of asking: the first and its corrections.")
     schedule: GateSchedule = GateSchedule()
-    validate_every: int = Field(100, gt=0, description="Steps between validations; the best is kept.")
+    validate_every: int = Field(50, gt=0, description="Steps between validations; the best is kept.")
     tracker: str | None = Field(None, description="An Accelerate tracker: tensorboard, wandb, …")
 
     @model_validator(mode="after")

@@ -115,12 +115,12 @@ def test_the_general_experts_column_stays(gate):
 
 
 def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
-    """6 features, 4 wide: norms 3 * 12, trunk 18 * 4 + 4, two columns of 4 + 1."""
+    """6 features, 4 wide: norms 3 * 12, trunk 18 * 4 + 4, two columns of 4 + 18 + 1."""
     gate = GatingNetwork(6, 2, 4)
-    assert parameter_share(gate, nn.Linear(122, 1, bias=False)) == 1
-    check_lightweight(gate, nn.Linear(12_200, 1, bias=False))
+    assert parameter_share(gate, nn.Linear(158, 1, bias=False)) == 1
+    check_lightweight(gate, nn.Linear(15_800, 1, bias=False))
     with pytest.raises(
-        ConfigError, match=r"122 parameters, 1\.2% of the backbone's 10,000.*`hidden` smaller"
+        ConfigError, match=r"158 parameters, 1\.6% of the backbone's 10,000.*`hidden` smaller"
     ):
         check_lightweight(gate, nn.Linear(10_000, 1, bias=False))
 

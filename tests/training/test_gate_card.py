@@ -12,7 +12,7 @@ OWNERS = [0] * 40 + [1] * 200
 TABLE = by_hand(OWNERS, [[0.5, 0.2]] * 40 + [[0.2, 0.6]] * 200, None, ("liver", "cord"))
 
 
-def test_a_bank_has_at_most_64_prompts_evenly_over_all():
+def test_a_bank_has_at_most_64_prompts_of_an_expert_evenly_over_all():
     assert len(bank_of(TABLE, 0).pooled) == 40
     bank = bank_of(TABLE, 1)
     assert len(bank.pooled) == 64
