@@ -1,6 +1,6 @@
 """Which way to lower a box is best with given weights: Dice of each strategy on the validation cases.
 
-    python benchmarks/boxes.py [--model tiny] [--part validation]
+    python benchmarks/boxes.py [--model small] [--part validation]
 
 The last line is one JSON object with the mean Dice of each strategy. The default in a backbone's card is
 chosen from this, on validation cases; test cases are for `benchmarks/weights.py` alone.
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--model", default="small")
     parser.add_argument("--part", default="validation", choices=("validation", "train"))
     parser.add_argument(
         "--jitter", type=float, default=0.05, help="faces moved by up to this share of the edge"

@@ -1,6 +1,6 @@
 """Targets larger than a region: Dice with the region alone and with zooming out and refining.
 
-    python benchmarks/whole_targets.py [--model tiny]
+    python benchmarks/whole_targets.py [--model small]
 
 Ten phantoms twice as long as the model's region for a click (random bends, noise and bias field), each
 answered from one click in the middle of the target and from a box; then the largest organs of the
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--model", default="small")
     asked = parser.parse_args()
     predictor = sam_moe.load(asked.model)
     card = predictor.preprocessing

@@ -12,7 +12,7 @@ class Answered:
 
     `experts` has the weight of each that answered, heaviest first; `confidence` the gate's in every expert;
     `why` says why these; `regions` counts, over all regions that were asked for this prediction, whom each
-    region's answer came from: several zooms of a first click, a target followed or refined.
+    region's answer came from where a target was followed or refined.
     """
 
     experts: Mapping[str, float]

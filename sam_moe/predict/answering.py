@@ -56,14 +56,6 @@ class Answer:
         """Brought up to the region's own voxels."""
         return Volume(upsample(self.logits, self.region.shape[0]).sigmoid(), self.region)
 
-    @property
-    def certainty(self) -> float:
-        """The Dice that the mask can expect if the probabilities are right; 0 for an empty mask (ours)."""
-        probability = self.logits.sigmoid()
-        inside = self.logits > 0
-        overlap = float((probability * inside).sum())
-        return 2 * overlap / max(float(probability.sum() + inside.sum()), 1e-6)
-
     def fed_to(self, region: Grid) -> Float[Tensor, "l l l"]:
         """These logits as the mask prompt of another region; outside stands their minimum."""
         if self.region.same_as(region):

@@ -21,7 +21,6 @@ from sam_moe.predict.refine import plan, refine
 from sam_moe.predict.regions import (
     covers,
     cut,
-    first_looks,
     holds_boxes,
     region_at,
     region_for,
@@ -211,14 +210,10 @@ class Predictor:
         return _Turn(prompt, answer, result, by), cached
 
     def _look(self, world: Prompt, last: _Turn | None, timings: dict[str, float]) -> tuple[Answer, bool]:
-        """Answer where the last answer was, or where the prompt asks for; of several zooms on the surest."""
-        if last is not None:
-            kept = covers(last.answer.region, world)
-            region = last.answer.region if kept else region_for(world, self.preprocessing)
-            return self._ask(region, world, last.answer.fed_to(region), timings)
-        seen = [self._ask(r, world, None, timings) for r in first_looks(world, self.preprocessing)]
-        answer, _ = max(seen, key=lambda one: one[0].certainty)  # of equals the card's own zoom
-        return answer, all(cached for _, cached in seen)
+        """Answer where the last answer was, or where the prompt asks for."""
+        kept = last is not None and covers(last.answer.region, world)
+        region = last.answer.region if last and kept else region_for(world, self.preprocessing)
+        return self._ask(region, world, last.answer.fed_to(region) if last else None, timings)
 
     def _follow(
         self, answer: Answer, world: Prompt, cached: bool, timings: dict[str, float]

@@ -40,16 +40,6 @@ def region_for(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
     return region_at((low + high) / 2, preprocessing, zoom)
 
 
-def first_looks(prompt: Prompt, preprocessing: Preprocessing) -> list[Grid]:
-    """The regions that a first prompt may be answered on: one for a box, several zooms for clicks alone."""
-    region = region_for(prompt, preprocessing)
-    if prompt.boxes:
-        return [region]
-    centre = region.world_of([n // 2 for n in region.shape])
-    others = (region_at(centre, preprocessing, zoom) for zoom in preprocessing.other_click_zooms)
-    return [region, *(other for other in others if covers(other, prompt) and not other.same_as(region))]
-
-
 def check_positive(prompt: Prompt) -> None:
     """Raise PromptError for a prompt of negative points alone."""
     if not prompt.boxes and not any(point.positive for point in prompt.points):

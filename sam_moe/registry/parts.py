@@ -73,22 +73,17 @@ class Preprocessing(Record):
     zoom_max: float = Field(8.0, gt=0, description="Greatest factor on spacing_mm.")
     box_fill: float = Field(0.9, gt=0, le=1, description="Share of the region a box may fill unzoomed.")
     click_zoom: float = Field(1.0, gt=0, description="Factor on spacing_mm for a prompt without a box.")
-    other_click_zooms: tuple[float, ...] = Field(
-        (),
-        description="Further factors tried for a first click; the answer that is surest of itself is taken.",
-    )
     refine_beyond: float = Field(
         1.0, gt=0, description="Factor on spacing_mm beyond which an answer is refined with finer regions."
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> "Preprocessing":
-        for zoom in (self.click_zoom, *self.other_click_zooms):
-            if not self.zoom_min <= zoom <= self.zoom_max:
-                raise ValueError(
-                    f"click_zoom {zoom} must lie between zoom_min {self.zoom_min} "
-                    f"and zoom_max {self.zoom_max}"
-                )
+        if not self.zoom_min <= self.click_zoom <= self.zoom_max:
+            raise ValueError(
+                f"click_zoom {self.click_zoom} must lie between zoom_min {self.zoom_min} "
+                f"and zoom_max {self.zoom_max}"
+            )
         return self
 
 

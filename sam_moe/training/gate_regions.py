@@ -51,10 +51,9 @@ class Stream:
 
 
 def click_ranges(preprocessing: Preprocessing) -> CropRanges:
-    """Regions as prediction cuts them: around clicks at all zooms that a first click is tried at."""
-    zooms = (preprocessing.click_zoom, *preprocessing.other_click_zooms)
-    low, high = min(zooms) * preprocessing.spacing_mm, max(zooms) * preprocessing.spacing_mm
-    return CropRanges(click_spacing_mm=(0.8 * low, 1.25 * high if low == high else high))
+    """Regions as prediction cuts them: around a click, and coarser where it zooms out to follow a target."""
+    usual = preprocessing.click_zoom * preprocessing.spacing_mm
+    return CropRanges(click_spacing_mm=(0.8 * usual, 1.6**2 * usual))
 
 
 def draw_regions(

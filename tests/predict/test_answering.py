@@ -85,12 +85,3 @@ def test_logits_fed_to_the_same_region_stay_and_to_another_move_with_the_patient
     place = coarse(wider, 16).index_of(coarse(REGION, 16).world_of([8.5, 8.5, 8.5]))
     assert moved[tuple(np.rint(place).astype(int))] > 0
     assert moved[0, 0, 0] == -5 and (moved > 0).sum() <= 2
-
-
-def test_certainty_is_the_dice_that_the_mask_can_expect():
-    logits = torch.full((4, 4, 4), -50.0)
-    logits[:2] = 50
-    assert Answer(logits, REGION).certainty == pytest.approx(1)  # 32 voxels, sure of each
-    logits[:2] = np.log(3)  # each inside with probability 3/4, so 24 of 32 are expected
-    assert Answer(logits, REGION).certainty == pytest.approx(2 * 24 / (24 + 32))
-    assert Answer(torch.full((4, 4, 4), -1.0), REGION).certainty == 0

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
-from sam_moe.moe.selection import Argmax, Forced
-from sam_moe.predict.answering import Answer
+from sam_moe.moe.selection import Forced
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Point, Prompt
@@ -255,28 +254,6 @@ def test_progress_is_told(predictor, scan):
     assert ("encoding", 0.0) in told
 
 
-def test_of_several_zooms_the_surest_answer_is_taken_and_its_region_is_kept(
-    model, preprocessing, scan, encodings
-):
-    zooms = (0.5, 2.0, 3.0)
-    card = preprocessing.model_copy(update={"zoom_min": 0.5, "other_click_zooms": zooms})
-    looks = {}
-    for zoom in (preprocessing.click_zoom, *zooms):
-        alone = preprocessing.model_copy(update={"zoom_min": 0.5, "click_zoom": zoom})
-        predictor = Predictor(model, alone, "mask", "one", whole_targets=False).open(scan)
-        found = predictor.predict(CLICK)
-        looks[predictor._past[-1].answer.certainty] = found
-    assert len(looks) == 4
-    encodings.clear()
-    predictor = Predictor(model, card, "mask", "x", whole_targets=False).open(scan)
-    found = predictor.predict(CLICK)
-    surest = looks[max(looks)]
-    assert found.region.same_as(surest.region) and torch.equal(found.mask, surest.mask)
-    assert len(encodings) == 4 and not found.cached
-    again = predictor.refine(Point((26, 24, 22), positive=False))
-    assert again.cached and again.region.same_as(found.region) and len(encodings) == 4
-
-
 def test_a_prediction_says_who_answered_and_a_plain_models_does_not(predictor, mixture, scan):
     mixture.model.selection = Forced(1)
     found = mixture.open(scan).predict(CLICK)
@@ -308,21 +285,3 @@ def test_what_is_undone_takes_its_record_with_it(mixture, scan):
     assert mixture.undo().answered == first.answered
     assert mixture.redo().answered == second.answered
     assert list(second.answered.experts) == ["liver"]
-
-
-def test_of_several_zooms_the_record_is_that_of_the_surest_answer(model, mixture, scan):
-    mixture.preprocessing = mixture.preprocessing.model_copy(update={"other_click_zooms": (2.0, 4.0)})
-    mixture.model.selection = Argmax()
-    mixture.whole_targets = False
-    told, decode = [], type(mixture.model).decode
-
-    def listened(self, embedding, tokens):
-        logits = decode(self, embedding, tokens)
-        told.append((Answer(logits[0, 0], scan.grid).certainty, self.routing.why[0]))
-        return logits
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(mixture.model), "decode", listened)
-        found = mixture.open(scan).predict(CLICK)
-    assert len(told) == 3
-    assert found.answered.why == max(told)[1]

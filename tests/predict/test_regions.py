@@ -13,7 +13,6 @@ from sam_moe.predict.regions import (
     covers,
     cut,
     deepest,
-    first_looks,
     region_at,
     region_for,
     touches_border,
@@ -158,20 +157,3 @@ def test_the_deepest_voxel_of_a_ball_is_its_middle():
     found = deepest(ball)
     assert found is not None and (found - torch.tensor([8, 10, 12])).abs().max() <= 1
     assert deepest(torch.zeros(4, 4, 4, dtype=torch.bool)) is None
-
-
-def test_a_first_click_is_looked_at_from_every_zoom_and_a_box_from_its_own():
-    card = PUBLIC.model_copy(update={"other_click_zooms": (1.0, 2.0, 4.0)})
-    click = Point((10.0, -20.0, 30.0), space="mm")
-    looks = first_looks(mm(click), card)
-    assert [look.spacing_mm[0] for look in looks] == pytest.approx([1.5, 3.0, 6.0])  # 1.0 is the card's own
-    for look in looks:
-        assert_allclose(look.world_of([64] * 3), click.at)
-    boxed = mm(click, Box((0.0, -30.0, 20.0), (20.0, -10.0, 40.0), space="mm"))
-    assert len(first_looks(boxed, card)) == 1
-
-
-def test_a_zoom_that_loses_one_of_the_clicks_is_not_looked_at():
-    card = PUBLIC.model_copy(update={"other_click_zooms": (0.5, 2.0), "zoom_min": 0.5})
-    near = mm(Point((0.0, 0.0, 0.0), space="mm"), Point((80.0, 0.0, 0.0), space="mm"))
-    assert [look.spacing_mm[0] for look in first_looks(near, card)] == pytest.approx([1.5, 3.0])

@@ -66,7 +66,6 @@ def test_a_blank_place_touches_no_label(scans, generator):
         assert not (scans[0].labels[place.labels == 1] != 0).any()
 
 
-@pytest.mark.parametrize(("others", "low", "high"), [((0.5, 4.0), 1.5, 12.0), ((), 4.8, 7.5)])
-def test_clicks_are_shown_at_all_zooms_that_prediction_tries(others, low, high):
-    preprocessing = PREPROCESSING.model_copy(update={"click_zoom": 2.0, "other_click_zooms": others})
-    assert click_ranges(preprocessing).click_spacing_mm == pytest.approx((0.8 * low if others else low, high))
+def test_clicks_are_shown_as_prediction_looks_at_them_and_as_it_zooms_out():
+    preprocessing = PREPROCESSING.model_copy(update={"click_zoom": 2.0, "spacing_mm": 1.5})
+    assert click_ranges(preprocessing).click_spacing_mm == pytest.approx((2.4, 7.68))
