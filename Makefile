@@ -6,10 +6,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help install demo test quick checks schema clean
+.PHONY: help install demo test quick checks reproduce reproduce-train schema clean
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12 | sed 's/^/make /'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18 | sed 's/^/make /'
 
 install: $(VENV)/.installed  ## Make .venv and install sam-moe into it, editable
 
@@ -27,6 +27,17 @@ checks: $(VENV)/.tests
 	$(BIN)/mypy sam_moe
 	$(BIN)/lint-imports
 
+# The data folder: SAM_MOE_DATA, by default ../shared/data.
+DATA := $(or $(SAM_MOE_DATA),../shared/data)
+EXPERTS := esophagus spinal-cord hippocampus soft-tissue-tumour
+
+reproduce: $(VENV)/.benchmarks  ## The mixture's table and picture, from the shipped weights and the data folder
+	$(BIN)/python benchmarks/reproduce.py
+
+reproduce-train: $(VENV)/.benchmarks  ## The same from nothing: some hours of training on two cores first
+	BIN=$(BIN) DATA=$(DATA) EXPERTS="$(EXPERTS)" sh benchmarks/train_all.sh
+	$(BIN)/python benchmarks/reproduce.py
+
 schema: install  ## Write prompts/promptset.schema.json from the records
 	$(BIN)/python -c "import json; from sam_moe.config import replace_file; from sam_moe.prompts import promptset; \
 	replace_file('prompts/promptset.schema.json', json.dumps(promptset.json_schema(), indent=2) + '\n')"
@@ -43,6 +54,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@echo "Installing into $(VENV); the first time takes some minutes."
 	$(PIP) torch==2.13.0
 	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.benchmarks: $(VENV)/.installed
+	$(PIP) -e '.[benchmarks]'
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.installed
