@@ -14,8 +14,8 @@ run train-gate checkpoints/small-moe/recipe.yaml
 cp runs/small-moe/card.json runs/small-moe/model.safetensors runs/small-moe/bank.safetensors checkpoints/small-moe/
 
 # Baselines: one task after the other, all at once, gates that see less.
-run finetune checkpoints/spinal-cord/recipe.yaml --set run=runs/sequence-2 --set start=runs/esophagus --set card.id=sequence-2
-run finetune checkpoints/hippocampus/recipe.yaml --set run=runs/sequence-3 --set start=runs/sequence-2 --set card.id=sequence-3
+run finetune checkpoints/spinal-cord/recipe.yaml --set run=runs/sequence-2 --set start=runs/esophagus --set card.id=sequence-2 --set schedule.steps=600 --set validate_every=200
+run finetune checkpoints/hippocampus/recipe.yaml --set run=runs/sequence-3 --set start=runs/sequence-2 --set card.id=sequence-3 --set schedule.steps=600 --set validate_every=200
 run finetune benchmarks/baselines/sequence/recipe.yaml
 run finetune benchmarks/baselines/joint/recipe.yaml
 for sees in image prompt; do
