@@ -100,6 +100,8 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     """
     recipe = load_settings(FinetuneRecipe, recipe_path, overrides)
     entry = find_entry(recipe.base)
+    if recipe.card.id == entry.card.id:  # else its card would say so, after the training
+        raise ConfigError(f"card.id: {entry.card.id!r} is the base's; give the expert one of its own.")
     base = load_backbone(entry)
     frozen = fingerprint(base)
     learner = _learner(recipe, base, frozen)

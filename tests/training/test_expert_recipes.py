@@ -238,6 +238,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
         ({}, ["kind=lora"], r"'lora' is for kind 'lora' alone, and this one is 'lora'; add it"),
         ({"lora": LORA["lora"]}, [], r"this one is 'decoder'; leave it out"),
         ({"card": {"covers": []}}, [], r"card\.covers: "),
+        ({"card": {"id": "general"}}, [], r"card\.id: 'general' is the base's"),
         ({}, ["tracker=nonsense"], r"tracker 'nonsense' is not installed"),
         ({}, ["data.folder=/nowhere"], r"there is no .*nowhere"),
         (

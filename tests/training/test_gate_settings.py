@@ -15,6 +15,9 @@ def test_structures_of_several_experts_and_k_without_top_k_are_refused(gate_reci
         load_settings(GateRecipe, gate_recipe(experts=twice))
     with pytest.raises(ConfigError, match="'k' is for selection 'top_k' alone"):
         load_settings(GateRecipe, gate_recipe(k=2))
+    with pytest.raises(ConfigError, match="k 3 is more than the 2 experts"):
+        load_settings(GateRecipe, gate_recipe(selection="top_k", k=3))
+    assert load_settings(GateRecipe, gate_recipe(selection="top_k", k=2)).k == 2
 
 
 def test_the_recipe_that_ships_can_be_followed():
