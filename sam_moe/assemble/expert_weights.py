@@ -93,13 +93,8 @@ def decoder_of(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> MaskD
 
 def merged_lora(state: Mapping[str, Tensor], base: SamMed3D, lora: Lora, where: str) -> MaskDecoder:
     """A frozen decoder: a copy of the base's, with stored deltas written into its weights."""
-    taken = take_lora(state, base, lora, where)
-    deltas = {name.removeprefix(DECODER): tensor for name, tensor in taken.state.items()}
-    try:
-        tuned = load_lora(base.mask_decoder, deltas, lora.alpha)
-    except WeightsError as error:
-        raise WeightsError(f"{where}: {error}") from error
-    return merge(tuned).eval().requires_grad_(False)
+    take_lora(state, base, lora, where)
+    return merge(load_lora(base.mask_decoder, state, lora.alpha)).eval().requires_grad_(False)
 
 
 def _from_whole(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> Taken:

@@ -1,5 +1,6 @@
 """From a gate's card to a mixture: its backbone and experts found and checked, decoders left until chosen."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshol
 from sam_moe.registry import (
     CARD,
     BackboneCard,
+    Base,
     Card,
     Entry,
     ExpertCard,
@@ -52,17 +54,16 @@ class Parts:
 def find_parts(entry: Entry[GateCard], folder: Path | str | None = None) -> Parts:
     """Find a gate's backbone and experts, and see that they are the ones that its card names.
 
-    Each is looked for beside the gate, in `folder`, then where `find_entry` and `find_expert` look.
+    Each is looked for beside the gate, in `folder`, then where `find_entry` and `find_expert` look; of
+    several of one name the first with the checksum that the gate knows.
 
     Raises:
         CardError: for one that is missing, has other weights or grew on another base.
     """
     card = entry.card
     beside = [entry.folder.resolve().parent, *([Path(folder)] if folder is not None else [])]
-    near = _near(card.base.id, beside)
-    base = find_entry(card.base.id) if near is None else as_backbone(near)
     experts = tuple(_expert(ref, entry, beside) for ref in card.experts[1:])
-    return Parts(entry, base, experts)
+    return Parts(entry, _base(card.base, beside), experts)
 
 
 def load_mixture(
@@ -168,8 +169,7 @@ def load_alone(entry: Entry[ExpertCard], base: Entry[BackboneCard]) -> SamMed3D:
 def base_of(entry: Entry[ExpertCard], folder: Path | str | None = None) -> Entry[BackboneCard]:
     """The card of an expert's backbone: beside it, in `folder`, or where `find_entry` looks."""
     beside = [entry.folder.resolve().parent, *([Path(folder)] if folder is not None else [])]
-    near = _near(entry.card.base.id, beside)
-    return find_entry(entry.card.base.id) if near is None else as_backbone(near)
+    return _base(entry.card.base, beside)
 
 
 def selection_of(card: GateCard) -> SelectionRule:
@@ -189,20 +189,37 @@ def selection_of(card: GateCard) -> SelectionRule:
             return Dense()
 
 
-def _near(id: str, folders: list[Path]) -> Entry[Card] | None:
-    """The card with this id in one of these folders; other cards in them are not read."""
+def _near(id: str, folders: list[Path]) -> Iterator[Entry[Card]]:
+    """The cards with this id in these folders; other cards in them are not read."""
     for folder in folders:
         if (folder / id / CARD).is_file():
             entry = read_entry(folder / id / CARD)
             if entry.card.id == id:
-                return entry
-    return None
+                yield entry
+
+
+def _base(base: Base, beside: list[Path]) -> Entry[BackboneCard]:
+    near = next(_near(base.id, beside), None)
+    if near is None:
+        return find_entry(base.id)
+    found = as_backbone(near)
+    try:
+        usual = find_entry(base.id)
+    except CardError:
+        return found
+    ours, theirs = found.card.weights, usual.card.weights
+    if ours is None or theirs is None or ours.sha256 == theirs.sha256:
+        return found
+    # Two models of one name, say the one that ships and a training's run beside the gate's.
+    return found if fingerprint(load_backbone(found)) == base.sha256 else usual
 
 
 def _expert(ref: ExpertRef, gate: Entry[GateCard], beside: list[Path]) -> Entry[ExpertCard]:
-    near = _near(ref.id, beside)
     try:
-        entry = find_expert(ref.id) if near is None else find_expert(near.path)
+        near = [find_expert(entry.path) for entry in _near(ref.id, beside)]
+        same = [entry for entry in near if entry.card.weights.sha256 == ref.sha256]
+        # Beside a run's gate may lie the run that the expert was added from, converted since.
+        entry = same[0] if same else find_expert(ref.id)
     except CardError as error:
         raise CardError(f"{gate.path}: experts: {ref.id}: {error}") from error
     card = entry.card

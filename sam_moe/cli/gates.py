@@ -16,12 +16,11 @@ def grow(
     undo: Callable[[], object],
 ) -> str:
     """Give a gate a column for an expert just added, or take the expert out again; says what came of it."""
-    from sam_moe.errors import SamMoeError
     from sam_moe.training.column import find_gate, grow_gate
 
     try:
         grown, folder = grow_gate(find_gate(gate), entry, examples, to)
-    except SamMoeError:
+    except BaseException:  # Ctrl-C too: asked again, the expert's id must be free
         undo()
         raise
     return f"{folder}: a gate over {grown.gate.experts} experts, {entry.card.id} the last; {grown}"

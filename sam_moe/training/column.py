@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_moe.assemble.backbone import check_file, find_entry, load_backbone
+from sam_moe.assemble.backbone import check_file, find_card, find_entry, load_backbone
 from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.experts import load_decoder
-from sam_moe.config import nearest_first
+from sam_moe.assemble.mixture import load_gate
+from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError, FileError
 from sam_moe.moe.gate import GateInput, GatingNetwork, check_lightweight
 from sam_moe.moe.selection import Argmax, SelectionRule, Threshold, confidence_of
@@ -21,12 +23,10 @@ from sam_moe.registry import (
     ExpertCard,
     ExpertRef,
     GateCard,
-    Registry,
     default_folder,
-    read_entry,
     write_card,
 )
-from sam_moe.sam3d.weights import fingerprint, read_state, save_weights
+from sam_moe.sam3d.weights import fingerprint, save_weights
 from sam_moe.shapes import Float, Int
 from sam_moe.training.examples import read_examples
 from sam_moe.training.gate_card import BANK, bank_of, load_banks, save_banks, weights_of
@@ -117,18 +117,17 @@ def grow_gate(
     card. The expert's folder gets a bank of what the gate saw of the examples.
 
     Raises:
-        CardError: for an expert of another backbone or one that the gate has.
-        ConfigError: for examples that cannot be read or told from what others answer.
+        CardError: for an expert of another backbone or one that the gate has, or an id already taken.
+        ConfigError: for `to` that is no id, and examples that cannot be read or told from what others answer.
     """
     card = gate_entry.card
     ships = gate_entry.folder.resolve().parent == default_folder().resolve()
     to = to or (f"{card.id}-{expert.card.id}" if ships else None)
-    if to is not None and (user_folder() / to / CARD).exists():
-        raise CardError(f"{user_folder() / to}: a card is there already. Choose another id for the new gate.")
+    renamed = card if to is None else _renamed(card, to)
     base = find_entry(card.base.id)
     model = load_backbone(base).eval().requires_grad_(False)
     _check(gate_entry, expert, fingerprint(model))
-    gate, banks = read_gate(gate_entry), _banks(gate_entry)
+    gate, banks = load_gate(gate_entry, model), _banks(gate_entry)
     scans, _ = read_examples(examples, [cover.structure for cover in expert.card.covers])
     stream = Stream(_REGIONS, 0, unlabelled_share=0.25)
     own = [{"example": ["example"]}]
@@ -149,11 +148,9 @@ def grow_gate(
     refs = (*card.experts, ExpertRef(id=expert.card.id, sha256=expert.card.weights.sha256))
     sizes = card.architecture.model_copy(update={"columns": len(refs)})
     changes = {"experts": refs, "architecture": sizes, "measured": (), "curve": ()}
-    if to is not None:
-        changes["id"] = to
     ordered = {ref.id: banks[ref.id] for ref in refs}
     folder = user_folder() / to if to is not None else gate_entry.folder
-    _replace(folder, card.model_copy(update=changes), card if to is None else None, state, ordered)
+    _replace(folder, renamed.model_copy(update=changes), card if to is None else None, state, ordered)
     return grown, folder
 
 
@@ -163,35 +160,10 @@ def find_gate(gate: str) -> Entry[GateCard]:
     Raises:
         CardError: naming the known ids, the nearest first.
     """
-    if "/" in gate or gate.endswith(".json"):
-        path = Path(gate).expanduser()
-        entry = read_entry(path / CARD if path.is_dir() else path)
-        if not isinstance(entry.card, GateCard):
-            raise CardError(f"{entry.path}: is the card of a {entry.card.kind}, not of a gate.")
-        return Entry(entry.card, entry.path)
-    folders = [default_folder(), *([user_folder()] if user_folder().is_dir() else [])]
-    known = {found.card.id: found for folder in reversed(folders) for found in Registry(folder).gates()}
-    if gate not in known:
-        ids = ", ".join(nearest_first(gate, known)) or "none"
-        raise CardError(f"no gate with id {gate!r}. Known, nearest first: {ids}.")
-    return known[gate]
-
-
-def read_gate(entry: Entry[GateCard]) -> GatingNetwork:
-    """The gate of a card, on the CPU.
-
-    Raises:
-        WeightsError: for a file that is not the card's.
-    """
-    sizes, path = entry.card.architecture, entry.folder / entry.card.weights.file
-    check_file(path, entry.card.weights, entry.path)
-    gate = GatingNetwork(sizes.features, sizes.columns, sizes.hidden, sizes.mode)
-    try:
-        gate.load_state_dict(read_state(path))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CardError(f"{entry.path}: architecture: is not that of {path.name} ({reason}).") from error
-    return gate.requires_grad_(False)
+    entry = find_card(gate, offered=(GateCard,))
+    if not isinstance(entry.card, GateCard):
+        raise CardError(f"{entry.path}: is the card of a {entry.card.kind}, not of a gate.")
+    return Entry(entry.card, entry.path)
 
 
 def _joined(parts: Sequence[GateInput]) -> GateInput:
@@ -231,6 +203,17 @@ def _check(gate: Entry[GateCard], expert: Entry[ExpertCard], base_sha256: str) -
         raise CardError(f"{gate.path}: experts: {expert.card.id!r} has a column already.")
     if expert.card.expert_kind == "full":
         raise CardError(f"{expert.path}: expert_kind: 'full' cannot be fitted; finetune the decoder alone.")
+
+
+def _renamed(card: GateCard, id: str) -> GateCard:
+    """The card under an id that no other card has."""
+    for place in (default_folder() / id, user_folder() / id):
+        if (place / CARD).exists():
+            raise CardError(f"{place}: a card is there already. Choose another id for the new gate.")
+    try:
+        return GateCard.model_validate({**card.model_dump(), "id": id})
+    except ValidationError as error:
+        raise ConfigError(explain(error, GateCard, "the new gate")) from error
 
 
 def _banks(entry: Entry[GateCard]) -> dict[str, GateInput]:

@@ -84,7 +84,7 @@ def keep_embedded(
     Raises:
         ConfigError: for an embedding beyond float16.
     """
-    if _origin(path) == (origin, count):
+    if origin_of(path) == (origin, count):
         return
     began = told = time.monotonic()
     device = next(model.parameters()).device
@@ -140,8 +140,8 @@ def unpack(bits: UInt8[Tensor, " bytes"], shape: tuple[int, ...]) -> Bool[Tensor
     return torch.from_numpy(voxels).view(shape)
 
 
-def _origin(path: Path) -> tuple[str, int] | None:
-    """What a whole file was made from; one that is damaged is made again."""
+def origin_of(path: Path) -> tuple[str, int] | None:
+    """What a whole file was made from, and its regions; None of one that is damaged or is not there."""
     try:
         about = _about(path) if path.is_file() else {}
     except ConfigError as error:

@@ -20,7 +20,7 @@ from sam_moe.training.bare import cache_path
 from sam_moe.training.cache import read_cache
 from sam_moe.training.card import WEIGHTS, Store, Words, measurements, store_weights
 from sam_moe.training.conversation import DEPTHS
-from sam_moe.training.embedded import Embedded, Tell, embedding_hours, keep_embedded
+from sam_moe.training.embedded import Embedded, Tell, embedding_hours, keep_embedded, origin_of
 from sam_moe.training.expert import (
     ExpertLoss,
     ExpertValidation,
@@ -31,7 +31,7 @@ from sam_moe.training.expert import (
     whole_learner,
 )
 from sam_moe.training.general import Regions
-from sam_moe.training.loop import Kept, Schedule, train
+from sam_moe.training.loop import BEST, Kept, Schedule, train
 from sam_moe.training.machines import note_machine, processes
 from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe, keep_scans, told, write_recipe
 
@@ -100,9 +100,12 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     """
     recipe = load_settings(FinetuneRecipe, recipe_path, overrides)
     entry = find_entry(recipe.base)
+    if recipe.card.id == entry.card.id:  # else its card would say so, after the training
+        raise ConfigError(f"card.id: {entry.card.id!r} is the base's; give the expert one of its own.")
     base = load_backbone(entry)
     frozen = fingerprint(base)
     learner = _learner(recipe, base, frozen)
+    _check_begun(recipe.run, frozen)
     together = processes()
     base.to(together.device)
     with together.main_process_first():
@@ -184,6 +187,17 @@ def _learner(recipe: FinetuneRecipe, base: SamMed3D, sha256: str) -> MaskDecoder
     assert recipe.lora is not None
     state = read_state(start.folder / start.card.weights.file)
     return lora_learner(base.mask_decoder, recipe.lora, recipe.seed, state)
+
+
+def _check_begun(run: Path, sha256: str) -> None:
+    """See that a run to go on with is of this base: its checkpoints and figures are no other's."""
+    found = origin_of(_embedded(run, "train"))
+    begun = any((run / name).exists() for name in ("checkpoint", "checkpoint.old", BEST))
+    if begun and found is not None and (before := json.loads(found[0])["base"]) != sha256:
+        raise ConfigError(
+            f"{run}: was begun on a general model with the fingerprint {before}, and it now has {sha256}. "
+            "Name another folder, or delete this one to begin anew."
+        )
 
 
 def _embedded(run: Path, part: str) -> Path:

@@ -1,5 +1,6 @@
 """What a gate's training made becomes a folder: weights, card, curve, and a bank of what the gate saw."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,8 @@ from sam_moe.training.calibrate import by_structure, choose, curve, write_curve
 from sam_moe.training.card import WEIGHTS
 from sam_moe.training.gate import logits_of
 from sam_moe.training.gate_table import GateTable
+
+log = logging.getLogger(__name__)
 
 BANK = "bank.safetensors"
 # Prompts of an expert that are kept, and of the general one, which stands for all the rest.
@@ -67,6 +70,8 @@ def ship_gate(
     confidence = confidence_of(logits_of(gate, validation))
     points = curve(confidence, validation)
     choice = choose(points, most_drop)
+    if selection == "threshold" and not choice.kept:
+        log.warning("%s", choice.why)
     write_curve(points, choice, most_drop, folder)
     path = folder / WEIGHTS
     save_weights(gate.state_dict(), path, {"step": str(step)})

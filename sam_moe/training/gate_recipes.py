@@ -7,9 +7,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-from accelerate import PartialState
-
 from sam_moe.config import dump_settings, load_settings, replace_file
 from sam_moe.moe.gate import check_lightweight
 from sam_moe.registry import MadeBy
@@ -20,10 +17,10 @@ from sam_moe.training.gate_data import make_table, read_table, scans_path
 from sam_moe.training.gate_settings import GateRecipe
 from sam_moe.training.gate_team import assemble_team
 from sam_moe.training.loop import BEST, Schedule
-from sam_moe.training.machines import hardware, machines, note_machine
+from sam_moe.training.machines import hardware, machines, note_machine, processes
+from sam_moe.training.recipe_parts import RECIPE
 from sam_moe.training.runlog import LOG, hours_of, read_rows
 
-RECIPE = "recipe.yaml"
 # Names what the training in the folder was begun with.
 BEGUN = "begun.sha256"
 
@@ -48,17 +45,17 @@ def train_gate(
     recipe = load_settings(GateRecipe, recipe_path, overrides)
     recipe.run.mkdir(parents=True, exist_ok=True)
     tell = report or (lambda stage, share: None)
-    processes = PartialState(cpu=not torch.accelerator.is_available())
+    together = processes()
     team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])
     gate = fresh_gate(
         team.model.sizes.out_channels, len(team.decoders), recipe.hidden, recipe.mode, recipe.seed
     )
     check_lightweight(gate, team.model)
-    if processes.is_main_process:
+    if together.is_main_process:
         dump_settings(recipe, recipe.run / RECIPE)
         origins = [make_table(recipe, team, part, tell) for part in ("train", "validation")]
         _begin(recipe, origins)
-    processes.wait_for_everyone()
+    together.wait_for_everyone()
     train, validation = (read_table(recipe, part) for part in ("train", "validation"))
     note_machine(recipe.run, recipe.schedule.steps)
     names = [ref.id for ref in team.refs[1:]]
@@ -79,14 +76,14 @@ def train_gate(
             recipe.tracker,
             lambda row: tell("training the gate", row["step"] / row["steps"]),
         )
-    if processes.is_main_process:
-        rows, per_step = read_rows(recipe.run), recipe.schedule.batch_size * processes.num_processes
+    if together.is_main_process:
+        rows, per_step = read_rows(recipe.run), recipe.schedule.batch_size * together.num_processes
         changes = [part for change in overrides for part in ("--set", change)]
         made_by = MadeBy(
             command=shlex.join(["sam-moe", "train-gate", str(recipe_path), *changes]),
             seeds=(recipe.seed,),
             hours=round(hours_of(rows, per_step), 4),
-            hardware="; ".join(machines(recipe.run)) or hardware(processes.num_processes),
+            hardware="; ".join(machines(recipe.run)) or hardware(together.num_processes),
             data=cached_sets(scans_path(recipe, "train")),
         )
         gate.load_state_dict(kept.weights)
@@ -106,7 +103,7 @@ def train_gate(
             recipe.most_drop,
             f"{recipe.data.validation} regions an expert, validation part of {recipe.data.splits.name}",
         )
-    processes.wait_for_everyone()
+    together.wait_for_everyone()
     return recipe.run / "model.safetensors"
 
 

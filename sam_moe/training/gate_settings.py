@@ -84,6 +84,10 @@ class GateRecipe(Settings):
     def _fits(self) -> "GateRecipe":
         if (self.k is not None) != (self.selection == "top_k"):
             raise ValueError("'k' is for selection 'top_k' alone, which needs it")
+        if self.k is not None and self.k > 1 + len(self.experts):
+            raise ValueError(
+                f"k {self.k} is more than the {1 + len(self.experts)} experts, the base among them"
+            )
         names = [name for expert in self.experts for name in expert.structures]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"structures {', '.join(twice)} have several experts; name each only once")

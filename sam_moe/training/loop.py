@@ -170,9 +170,7 @@ def train(
             checkpoint.save(accelerator, folder, done)
     if validate and not (folder / BEST).is_file():  # the run ended before anything was kept
         _validate(accelerator, average, validate, folder, schedule.steps, write)
-    for (
-        writer
-    ) in accelerator.trackers:  # `end_training` would part the processes too, and shipping is to come
+    for writer in accelerator.trackers:  # `end_training` would part the processes, and shipping is to come
         writer.finish()
     best = _read_best(folder) if validate and accelerator.is_main_process else None
     return best or Kept(average.values, schedule.steps, {})

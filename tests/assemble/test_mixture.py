@@ -1,6 +1,7 @@
 """A gate's card becomes a mixture of exactly the parts that it names, or an error that says which is not."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -169,6 +170,22 @@ def test_parts_lie_beside_the_gate_or_where_experts_are_found(mixed, tmp_path):
     (away.parent / "notes").mkdir()
     (away.parent / "notes" / "card.json").write_text("no card at all")
     assert find_parts(read_entry(away / "card.json")).experts[2].folder == (away.parent / "third").resolve()
+
+
+def test_what_lies_beside_the_gate_under_a_name_of_its_parts_is_no_part_of_it(mixed, random_state, tmp_path):
+    """Runs lie side by side: that of a gate, that an expert was added from, a new training of the base."""
+    away = tmp_path / "runs" / "gate"
+    away.parent.mkdir()
+    (mixed / "gate").rename(away)
+    torch.save(random_state(), tmp_path / "other.pth")
+    convert(tmp_path / "other.pth", away.parent, "small")
+    shutil.copytree(mixed / "first", away.parent / "first")
+    run = read_entry(away.parent / "first" / "card.json")
+    save_weights(read_state(run.weights_path), run.weights_path, {"step": "7"})  # before it was added
+    write_card(run.card.model_copy(update={"weights": _weights(run)}), run.path)
+    parts = find_parts(read_entry(away / "card.json"))
+    assert (parts.base.folder, parts.experts[0].folder) == (mixed / "small", mixed / "first")
+    assert sam_moe.load(away, device="cpu").model.bank.ids[1] == "first"
 
 
 def test_another_expert_of_the_same_name_is_refused(mixed):

@@ -7,11 +7,12 @@ import torch
 
 from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.experts import add_expert
+from sam_moe.assemble.mixture import load_gate
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.moe.gate import GateInput
 from sam_moe.moe.selection import Argmax, Threshold
 from sam_moe.registry import read_entry
-from sam_moe.training.column import fit_column, grow_gate, read_gate
+from sam_moe.training.column import find_gate, fit_column, grow_gate
 from sam_moe.training.gate import fresh_gate, logits_of
 from sam_moe.training.gate_card import load_banks
 from tests.training.tables import FEATURES, crossed, learn
@@ -96,14 +97,14 @@ def files(folder):
 @pytest.mark.slow
 def test_a_gate_is_replaced_by_one_that_knows_the_new_expert(team, cases, trained_gate):
     gate = read_entry(trained_gate / "card.json")
-    before = read_gate(gate).state_dict()
+    before = load_gate(gate, team.model).state_dict()
     expert = add_expert(team.expert("new", seed=7))
     grown, where = grow_gate(gate, expert, cases)
     assert where == trained_gate
     after = read_entry(where / "card.json")
     assert [ref.id for ref in after.card.experts] == ["tiny-base", "old", "new"]
     assert after.card.architecture.columns == 3 and after.card.selection == "argmax"
-    state = read_gate(after).state_dict()
+    state = load_gate(after, team.model).state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
     assert grown.kept >= 0.99
     bank = read_entry(expert.path).card.feature_bank
@@ -128,3 +129,18 @@ def test_a_gate_that_ships_is_left_alone_and_grows_in_the_users_folder(team, cas
     assert where == user_folder() / "moe-new"
     assert read_entry(where / "card.json").card.id == "moe-new"
     assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_a_new_gate_needs_an_id_that_is_one_and_is_free(team, cases, trained_gate):
+    gate, expert = find_gate(str(trained_gate)), add_expert(team.expert("new", seed=7))
+    with pytest.raises(ConfigError, match=r"the new gate: id: .*'My Gate'"):
+        grow_gate(gate, expert, cases, "My Gate")
+    with pytest.raises(CardError, match=r"tiny-base: a card is there already"):
+        grow_gate(gate, expert, cases, "tiny-base")
+    _, where = grow_gate(gate, expert, cases, "mine")
+    assert find_gate("mine").folder == where
+    with pytest.raises(CardError, match=r"mine: a card is there already"):
+        grow_gate(gate, expert, cases, "mine")
+    with pytest.raises(CardError, match=r"is the card of an? expert, not of a gate"):
+        find_gate(str(expert.folder))

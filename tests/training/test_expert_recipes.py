@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.registry import read_card
 from sam_moe.sam3d.lora import load_lora
-from sam_moe.sam3d.weights import fingerprint, read_metadata, read_state
+from sam_moe.sam3d.weights import fingerprint, read_metadata, read_state, save_weights, sha256_of
 from sam_moe.training.cache import read_cache
 from sam_moe.training.embedded import Embedded
 from sam_moe.training.expert import ExpertLoss, ExpertValidation, whole_learner
@@ -24,7 +25,7 @@ from sam_moe.training.seeds import prompt_rng
 
 ROOT = Path(__file__).resolve().parents[2]
 LORA = {"kind": "lora", "lora": {"rank": 2, "alpha": 4.0, "per_layer": {"output_upscaling.0": 3}}}
-SHIPPED = [p for p in sorted(ROOT.glob("checkpoints/*/recipe.yaml")) if "structures:" in p.read_text("utf-8")]
+SHIPPED = [p for p in sorted(ROOT.glob("checkpoints/*/recipe.yaml")) if "covers:" in p.read_text("utf-8")]
 
 
 class Stopped(Exception):
@@ -159,6 +160,23 @@ def test_an_expert_of_another_base_is_no_start(task, backbone, change, tmp_path)
         finetune(task(run=str(tmp_path / "next"), start=str(path.parent)))
 
 
+@pytest.mark.slow
+def test_a_run_begun_on_another_base_is_not_gone_on_with(task, backbone, change, tmp_path):
+    few = {"validation_regions": 0, "schedule": {"steps": 1}}
+    path = finetune(task(**few))
+    before, weights = path.read_bytes(), backbone / "model.safetensors"
+    state = {name: tensor.clone() for name, tensor in read_state(weights).items()}
+    state["mask_decoder.iou_token.weight"] += 1
+    save_weights(state, weights)
+    change(backbone / "card.json", lambda card: card["weights"].update(sha256=sha256_of(weights)))
+    change(backbone / "card.json", lambda card: card["weights"].update(size_bytes=weights.stat().st_size))
+    with pytest.raises(ConfigError, match=r"expert: was begun on a general model with .*another folder"):
+        finetune(task(**few))
+    assert path.read_bytes() == before
+    shutil.rmtree(path.parent / "checkpoint")
+    assert finetune(task(**few)).read_bytes() != before
+
+
 SHARE = """
 import logging
 import sys
@@ -220,6 +238,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
         ({}, ["kind=lora"], r"'lora' is for kind 'lora' alone, and this one is 'lora'; add it"),
         ({"lora": LORA["lora"]}, [], r"this one is 'decoder'; leave it out"),
         ({"card": {"covers": []}}, [], r"card\.covers: "),
+        ({"card": {"id": "general"}}, [], r"card\.id: 'general' is the base's"),
         ({}, ["tracker=nonsense"], r"tracker 'nonsense' is not installed"),
         ({}, ["data.folder=/nowhere"], r"there is no .*nowhere"),
         (

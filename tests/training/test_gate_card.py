@@ -49,3 +49,14 @@ def test_the_card_agrees_with_what_lies_beside_it(tmp_path, selection, k):
     found = {(m.metric, m.data): m.value for m in card.measured}
     assert found["Dice, general", "liver, here"] == found["Dice", "liver, here"] == 0.5
     assert found["routed to its owner", "cord, here"] == 0.0
+
+
+def test_a_gate_that_no_threshold_makes_safe_is_told_of(tmp_path, caplog):
+    gate = fresh_gate(FEATURES, 2, 16, "image", 0)
+    gate.columns[1].bias.data.fill_(200.0)  # its confidence is 1, which every threshold lets pass
+    base = Base(id="base", sha256="0" * 64)
+    refs = (ExpertRef(**base.model_dump()), ExpertRef(id="cord", sha256="1" * 64))
+    words, made_by = GateWords(id="moe", title="Two", licence="Apache-2.0"), MadeBy(command="x")
+    more = ("threshold", None, "logits", 0.005, "here")
+    ship_gate(gate, 7, tmp_path, words, base, refs, TABLE, TABLE, made_by, *more)
+    assert "no threshold keeps the loss within 0.005 Dice" in caplog.text

@@ -2,10 +2,10 @@
 
 import pytest
 
+from sam_moe.assemble.mixture import load_gate
 from sam_moe.config import load_settings
 from sam_moe.registry import GateCard, read_card, read_entry
 from sam_moe.sam3d.weights import fingerprint, sha256_of
-from sam_moe.training.column import read_gate
 from sam_moe.training.gate_recipes import train_gate
 from sam_moe.training.gate_settings import GateRecipe
 
@@ -24,7 +24,7 @@ def test_a_recipe_becomes_a_gate_with_its_card(team, gate_recipe):
     assert (card.selection, card.weights.sha256) == ("threshold", sha256_of(path))
     assert card.threshold in {point.threshold for point in card.curve}
     assert "--set seed=3" in card.made_by.command and card.made_by.data == ("balls", "maps")
-    assert read_gate(read_entry(run / "card.json")).experts == 2
+    assert load_gate(read_entry(run / "card.json"), team.model).experts == 2
     assert {"curve.csv", "curve.png", "recipe.yaml", "log.jsonl"} < {p.name for p in run.iterdir()}
     assert load_settings(GateRecipe, run / "recipe.yaml").seed == 3
     assert list(dict.fromkeys(stages)) == [
