@@ -131,7 +131,8 @@ def as_backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
     card = entry.card
     if not isinstance(card, BackboneCard):
         raise CardError(
-            f"{entry.path}: {card.id!r} is {_A[card.kind]}, no model; it works on {card.base.id!r}."
+            f"{entry.path}: {card.id!r} is {_A[card.kind]}, no general model. Give the one that it works on: "
+            f"{card.base.id!r}."
         )
     return Entry(card, entry.path)
 

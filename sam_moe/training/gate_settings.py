@@ -1,12 +1,14 @@
 """What a gate's recipe can say."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, model_validator
 
 from sam_moe.config import Record, Settings
-from sam_moe.training.gate_card import GateWords
+from sam_moe.moe.fusion import Fusion
+from sam_moe.moe.gate import GateMode
+from sam_moe.training.gate import Target
+from sam_moe.training.gate_card import GateWords, Selected
 
 
 class GateExpert(Record):
@@ -61,19 +63,15 @@ class GateRecipe(Settings):
     experts: tuple[GateExpert, ...] = Field(min_length=1, description="In the order of the gate's outputs.")
     data: GateData
     hidden: int = Field(32, gt=0, description="Width of the gate's trunk.")
-    mode: Literal["both", "image", "prompt"] = Field("both", description="What it sees; less is a control.")
-    target: Literal["owner", "best", "fused"] = Field(
+    mode: GateMode = Field("both", description="What it sees; less is a control.")
+    target: Target = Field(
         "owner", description="What it learns: whose the structure is, who scores best, the fused mask's loss."
     )
     balance: float = Field(0.0, ge=0, description="Weight of the term that wants all experts used alike.")
     noise: float = Field(0.3, ge=0, description="Noise on features, in shares of their spread.")
-    selection: Literal["threshold", "top_k", "argmax", "dense"] = Field(
-        "threshold", description="How experts are chosen by their confidence."
-    )
+    selection: Selected = Field("threshold", description="How experts are chosen by their confidence.")
     k: int | None = Field(None, gt=0, description="Experts that answer; for 'top_k'.")
-    fusion: Literal["logits", "probabilities"] = Field(
-        "logits", description="How several answers are joined."
-    )
+    fusion: Fusion = Field("logits", description="How several answers are joined.")
     most_drop: float = Field(0.005, ge=0, description="Dice that a general structure may lose on validation.")
     turns: int = Field(3, gt=0, description="Answers to each way of asking: the first and its corrections.")
     schedule: GateSchedule = GateSchedule()

@@ -168,7 +168,7 @@ def test_experts_are_found_by_id_and_by_path_and_are_no_models(source, draft, ti
     with pytest.raises(CardError, match="is the card of a backbone, not of an expert"):
         find_expert(Registry().get("tiny").path)
     for name in ("cord", user_folder() / "cord"):
-        with pytest.raises(CardError, match=r"'cord' is an expert, no model; it works on 'tiny'"):
+        with pytest.raises(CardError, match=r"'cord' is an expert, no general model\. Give the one .*'tiny'"):
             find_entry(name)
 
 

@@ -61,7 +61,7 @@ def test_the_list_has_one_line_an_expert_and_the_licence_of_the_mixture(sam_moe,
 def test_an_expert_is_no_model_in_the_list_of_models(sam_moe, added):
     assert "cord" not in sam_moe("checkpoints", "list").out
     ran = sam_moe("checkpoints", "show", "cord")
-    assert (ran.code, "'cord' is an expert, no model; it works on 'tiny'" in ran.err) == (1, True)
+    assert (ran.code, f"'cord' is an expert, no model; it works on {DEFAULT_MODEL!r}" in ran.err) == (1, True)
 
 
 def test_show_tells_what_the_card_says(sam_moe, added, tmp_path):
