@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from systems import GENERAL, MIXTURE
 from verdict import BY_PROGRAM, OWNERS, SPECIALISED, block_of
 
-from sam_moe.assemble.backbone import find_entry
+from sam_moe.assemble.backbone import find_card
 from sam_moe.registry import GateCard
 
 _TAUS = np.linspace(0, 1, 101)
@@ -107,5 +107,5 @@ def _mean(found: Sequence[tuple[str, float]]) -> float:
 
 def threshold_of(gate: str) -> float | None:
     """The threshold on a gate's card."""
-    card = find_entry(gate).card
+    card = find_card(gate).card
     return card.threshold if isinstance(card, GateCard) else None

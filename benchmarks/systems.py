@@ -30,7 +30,7 @@ GENERAL, MIXTURE = "general", "mixture"
 JOINT, SEQUENCE, ENSEMBLE, SOUP, ARITHMETIC = "joint", "sequence", "ensemble", "soup", "arithmetic"
 IMAGE_GATE, PROMPT_GATE = "image gate", "prompt gate"
 CONTROLS = (JOINT, SEQUENCE, ENSEMBLE, SOUP, ARITHMETIC)
-# Share of each expert's difference from the general decoder; chosen on validation cases (LOG.md).
+# Share of each expert's difference from the general decoder: what its authors advise, not tuned.
 ARITHMETIC_SCALE = 0.3
 _CACHE_BYTES = 1 << 30
 
@@ -120,5 +120,5 @@ def _alone(mixture: SamMed3DMoE, name: str, decoder: MaskDecoder) -> SamMed3DMoE
     """A decoder that answers everything, on the mixture's backbone."""
     general = mixture.backbone.mask_decoder
     bank = ExpertBank((mixture.bank.ids[0], name), lambda _: decoder, general)
-    gate = GatingNetwork(mixture.gate.trunk.in_features, 2, 1)
+    gate = GatingNetwork(mixture.sizes.out_channels, 2, 1)
     return SamMed3DMoE(mixture.backbone, bank, gate, Forced(1))
