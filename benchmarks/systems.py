@@ -79,7 +79,7 @@ def load_systems(gate: str, general: str, scale: float = ARITHMETIC_SCALE) -> Sy
         models[name] = SamMed3DMoE(backbone, bank, mixture.gate, Forced(index))
     for name in (JOINT, SEQUENCE):
         if (BASELINES / name / "card.json").is_file():
-            entry = read_entry(BASELINES / name)
+            entry = read_entry(BASELINES / name / "card.json")
             assert isinstance(entry.card, ExpertCard)
             models[name] = _alone(mixture, name, load_decoder(entry, backbone))
     models[ENSEMBLE] = SamMed3DMoE(backbone, bank, mixture.gate, Uniform())

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sam_moe.assemble import find_card, find_entry
 from sam_moe.assemble.convert import user_folder
-from sam_moe.errors import CardError
+from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import (
     CARD,
     Attribution,
@@ -59,7 +59,7 @@ class Checkpoint:
 
         try:
             return find_parts(Entry(card, self.entry.path)).licence
-        except CardError:
+        except (CardError, WeightsError):
             return f"{card.licence}, and that of parts that are not here"
 
     def as_json(self) -> dict[str, Any]:

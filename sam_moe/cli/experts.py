@@ -101,7 +101,7 @@ def add(
     encoder is the base's, the decoder alone is kept. Nothing is written unless all fits.
 
     With --gate and --examples, a gate gets a column for it: what the gate knows of its other experts keeps
-    every bit. A gate that ships stays, and the new one is written to your own folder.
+    every bit. That gate stays, and the new one is written to your own folder.
     """
     from sam_moe.cli.progress import Progress
     from sam_moe.errors import WeightsError

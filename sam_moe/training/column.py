@@ -93,7 +93,7 @@ def fit_column(
         if kept >= least_kept:
             break
     reached = float((now == gate.experts)[~old_rows].float().mean())
-    if reached == 0:
+    if reached == 0 or kept < least_kept:
         there = before[~old_rows].mode().values
         raise ConfigError(
             "the gate cannot tell the examples from what its other experts answer: with the new column, "
@@ -112,18 +112,16 @@ def grow_gate(
 ) -> tuple[Grown, Path]:
     """Give a gate a column for an expert, from a few labelled cases, and return where the gate now lies.
 
-    A gate that ships is not changed: it is written to the user's folder, by the id `to` (its own and the
-    expert's joined unless told). Any other is replaced where it lies, in the one step of exchanging its
-    card. The expert's folder gets a bank of what the gate saw of the examples.
+    The gate itself is not changed: a new one is written to the user's folder, by the id `to` (its own and
+    the expert's joined unless told), its card last, so that a kill leaves none. The expert's folder gets a
+    bank of what the gate saw of the examples.
 
     Raises:
         CardError: for an expert of another backbone or one that the gate has, or an id already taken.
         ConfigError: for `to` that is no id, and examples that cannot be read or told from what others answer.
     """
     card = gate_entry.card
-    ships = gate_entry.folder.resolve().parent == default_folder().resolve()
-    to = to or (f"{card.id}-{expert.card.id}" if ships else None)
-    renamed = card if to is None else _renamed(card, to)
+    renamed = _renamed(card, to or f"{card.id}-{expert.card.id}")
     base = find_entry(card.base.id)
     model = load_backbone(base).eval().requires_grad_(False)
     _check(gate_entry, expert, fingerprint(model))
@@ -149,8 +147,8 @@ def grow_gate(
     sizes = card.architecture.model_copy(update={"columns": len(refs)})
     changes = {"experts": refs, "architecture": sizes, "measured": (), "curve": ()}
     ordered = {ref.id: banks[ref.id] for ref in refs}
-    folder = user_folder() / to if to is not None else gate_entry.folder
-    _replace(folder, renamed.model_copy(update=changes), card if to is None else None, state, ordered)
+    folder = user_folder() / renamed.id
+    _write(folder, renamed.model_copy(update=changes), state, ordered)
     return grown, folder
 
 
@@ -240,24 +238,14 @@ def _keep_bank(expert: Entry[ExpertCard], bank: GateInput) -> None:
     write_card(expert.card.model_copy(update={"feature_bank": weights_of(path, "float16")}), expert.path)
 
 
-def _replace(
-    folder: Path,
-    card: GateCard,
-    before: GateCard | None,
-    state: dict[str, Tensor],
-    banks: dict[str, GateInput],
-) -> None:
-    """Write a gate's files under names of their own, then its card in one step, then drop the old files."""
+def _write(folder: Path, card: GateCard, state: dict[str, Tensor], banks: dict[str, GateInput]) -> None:
+    """Write a gate's files, then its card: without that there is no gate."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{folder}: cannot be made ({error.strerror}). Check rights.") from error
-    count = card.architecture.columns
-    weights, bank = folder / f"gate-{count}.safetensors", folder / f"bank-{count}.safetensors"
+    weights, bank = folder / "model.safetensors", folder / BANK
     save_weights(state, weights)
     save_banks(banks, bank)
     named = {"weights": weights_of(weights), "feature_bank": weights_of(bank, "float16")}
     write_card(card.model_copy(update=named), folder / CARD)
-    for old in (before.weights, before.feature_bank) if before is not None else ():
-        if old is not None and folder / old.file not in (weights, bank):
-            (folder / old.file).unlink(missing_ok=True)

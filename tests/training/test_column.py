@@ -90,18 +90,16 @@ def cases(folder, tmp_path):
     return tmp_path / "cases"
 
 
-def files(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 @pytest.mark.slow
-def test_a_gate_is_replaced_by_one_that_knows_the_new_expert(team, cases, trained_gate):
+def test_a_gate_grows_into_a_new_one_that_knows_the_new_expert_and_stays_itself(team, cases, trained_gate):
     gate = read_entry(trained_gate / "card.json")
     before = load_gate(gate, team.model).state_dict()
+    kept = {path.name: path.read_bytes() for path in trained_gate.iterdir() if path.is_file()}
     expert = add_expert(team.expert("new", seed=7))
     grown, where = grow_gate(gate, expert, cases)
-    assert where == trained_gate
     after = read_entry(where / "card.json")
+    assert after.card.id == f"{gate.card.id}-new" and where == user_folder() / after.card.id
+    assert {path.name: path.read_bytes() for path in trained_gate.iterdir() if path.is_file()} == kept
     assert [ref.id for ref in after.card.experts] == ["tiny-base", "old", "new"]
     assert after.card.architecture.columns == 3 and after.card.selection == "argmax"
     state = load_gate(after, team.model).state_dict()
@@ -111,24 +109,8 @@ def test_a_gate_is_replaced_by_one_that_knows_the_new_expert(team, cases, traine
     assert list(load_banks(expert.folder / bank.file)) == ["new"]
     banks = load_banks(where / after.card.feature_bank.file)
     assert set(banks) == {"tiny-base", "old", "new"} and len(banks["new"].pooled) == 64
-    assert {"gate-3.safetensors", "bank-3.safetensors"} < set(files(where))
-    assert not {"model.safetensors", "bank.safetensors"} & set(files(where))
     with pytest.raises(CardError, match="'new' has a column already"):
         grow_gate(after, expert, cases)
-
-
-@pytest.mark.slow
-def test_a_gate_that_ships_is_left_alone_and_grows_in_the_users_folder(team, cases, trained_gate):
-    shipped = team.folder / "moe"
-    shipped.mkdir()
-    for name in ("card.json", "model.safetensors", "bank.safetensors"):
-        shutil.copy(trained_gate / name, shipped / name)
-    before = {path.name: path.read_bytes() for path in shipped.iterdir()}
-    expert = add_expert(team.expert("new", seed=7))
-    _, where = grow_gate(read_entry(shipped / "card.json"), expert, cases)
-    assert where == user_folder() / "moe-new"
-    assert read_entry(where / "card.json").card.id == "moe-new"
-    assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
 
 
 @pytest.mark.slow
