@@ -1,5 +1,7 @@
 """`sam_moe.load`: the id of a card in, a predictor out."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -30,11 +32,11 @@ def test_a_loaded_model_answers_a_click_with_the_cards_preprocessing(small):
     assert predictor.preprocessing == small.preprocessing
 
 
-def test_without_an_id_the_small_model_that_ships_is_taken(shipped, checkpoint):
-    with pytest.raises(CardError, match="no model with id 'tiny'"):
+def test_without_an_id_the_small_model_that_ships_is_taken(shipped, small):
+    assert sam_moe.load(device="cpu").model_id == small.id
+    shutil.rmtree(shipped / "small")
+    with pytest.raises(CardError, match="no model with id 'small'"):
         sam_moe.load()
-    convert(checkpoint, shipped, "tiny")
-    assert isinstance(sam_moe.load(device="cpu"), sam_moe.Predictor)
 
 
 def test_a_box_strategy_that_is_unknown_or_that_the_weights_cannot_do_is_refused():
