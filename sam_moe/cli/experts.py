@@ -131,7 +131,8 @@ def add(
     if grown is not None:
         typer.echo(grown)
     where = f" --folder {folder}" if folder else ""
-    typer.echo(f"Undo it: sam-moe experts remove {checked.entry.card.id}{where}", err=True)
+    undo = f"Undo it: sam-moe experts remove {checked.entry.card.id}{where}"
+    typer.echo(undo if grown is None else f"{undo}; and delete the gate's folder", err=True)
 
 
 @experts.command("remove")

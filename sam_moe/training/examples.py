@@ -17,11 +17,11 @@ _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 def read_examples(folder: Path, structures: Sequence[str]) -> tuple[list[Scan], tuple[str, ...]]:
     """Read cases with one structure each, and the names of the labels that were united in it.
 
-    Of a set's labels those count that are named as `structures`, where there are any; else, as without a
-    dataset.json, all that are not 0. Names are compared without regard to case, hyphens and underscores.
+    Those labels count that are named as `structures`, without regard to case, hyphens and underscores; the
+    only label, as of plain folders, whatever its name.
 
     Raises:
-        ConfigError: for a folder without cases, or without a label in them.
+        ConfigError: for a folder without cases, without a label in them, or with several of other names.
     """
     folder = folder.resolve()
     dataset = _described(folder) if (folder / "dataset.json").is_file() else _paired(folder)
@@ -39,7 +39,14 @@ def read_examples(folder: Path, structures: Sequence[str]) -> tuple[list[Scan], 
         scans = read_cache(here / "scans.safetensors")
     known = sorted({name for scan in scans for name in scan.structures.values()})
     wanted = {_plain(name) for name in structures}
-    own = tuple(name for name in known if _plain(name) in wanted) or tuple(known)
+    own = tuple(name for name in known if _plain(name) in wanted)
+    if not own and len(known) > 1:
+        raise ConfigError(
+            f"{folder}: none of its labels is named as what the expert covers, {', '.join(structures)}: "
+            f"found {', '.join(known[:12])}{', …' if len(known) > 12 else ''}. Name labels in the "
+            "dataset.json as the expert's card does, or give labels that show its structure alone."
+        )
+    own = own or tuple(known)
     mine = [one for scan in scans if (one := unite(scan, {"example": own})).structures]
     if not mine:
         raise ConfigError(f"{folder}: no voxel of its cases is labelled. Expected labels other than 0.")

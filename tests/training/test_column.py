@@ -12,6 +12,7 @@ from sam_moe.errors import CardError, ConfigError
 from sam_moe.moe.gate import GateInput
 from sam_moe.moe.selection import Argmax, Threshold
 from sam_moe.registry import read_entry
+from sam_moe.space.files import read, write_mask
 from sam_moe.training.column import find_gate, fit_column, grow_gate
 from sam_moe.training.gate import fresh_gate, logits_of
 from sam_moe.training.gate_card import load_banks
@@ -87,6 +88,9 @@ def cases(folder, tmp_path):
         for case in "abc":
             source = folder / "balls" / f"{case}{end}.nii.gz"
             shutil.copy(source, tmp_path / "cases" / kind / f"{case}.nii.gz")
+    for path in (tmp_path / "cases" / "labels").iterdir():
+        mask = read(path)
+        write_mask(path, (mask.array == 1).to(torch.uint8), mask.grid)
     return tmp_path / "cases"
 
 

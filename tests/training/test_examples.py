@@ -3,8 +3,10 @@
 import shutil
 
 import pytest
+import torch
 
 from sam_moe.errors import ConfigError
+from sam_moe.space.files import read, write_mask
 from sam_moe.training.examples import read_examples
 
 
@@ -19,24 +21,26 @@ def plain(folder, tmp_path):
     return tmp_path / "cases"
 
 
-def labelled(scans):
-    return [int((scan.labels > 0).sum()) for scan in scans]
-
-
 def test_of_a_set_the_labels_of_the_structures_count(folder):
     scans, own = read_examples(folder / "balls", ["Ball"])
     assert (own, len(scans)) == (("ball",), 4)
     assert all(list(scan.structures.values()) == ["example"] for scan in scans)
 
 
-def test_where_none_has_the_name_all_labels_are_the_structure(folder, plain):
-    scans, own = read_examples(folder / "balls", ["spleen"])
-    assert own == ("ball", "box")
-    again, own = read_examples(plain, ["spleen"])
-    assert own == ("label 1", "label 2")
-    assert [s.name for s in again] == ["a", "b"]
-    assert all(int((s.labels == min(s.structures)).sum()) > 60 for s in again)
-    assert labelled(again) == labelled(scans[:2])
+def test_an_only_label_is_the_structure_whatever_its_name(folder, plain):
+    for path in (plain / "labels").iterdir():
+        mask = read(path)
+        write_mask(path, (mask.array == 1).to(torch.uint8), mask.grid)
+    scans, own = read_examples(plain, ["spleen"])
+    assert own == ("label 1",) and [scan.name for scan in scans] == ["a", "b"]
+    assert all(int((scan.labels == min(scan.structures)).sum()) > 60 for scan in scans)
+
+
+def test_several_labels_of_which_none_has_the_name_are_refused(folder, plain):
+    with pytest.raises(ConfigError, match=r"covers, spleen: found ball, box\. Name labels"):
+        read_examples(folder / "balls", ["spleen"])
+    with pytest.raises(ConfigError, match=r"found label 1, label 2\."):
+        read_examples(plain, ["spleen"])
 
 
 def test_a_case_without_its_label_is_named(plain):
