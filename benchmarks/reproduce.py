@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from asking import Answer, answers_of
-from blocks import Target, targets
+from blocks import Target, first_patients, targets
 from cases import ROOT
 from routes import draw, threshold_of
 from systems import load_systems
@@ -45,7 +45,7 @@ def main() -> None:
     start = perf_counter()
     chosen, _ = targets(asked.part)
     if asked.patients:
-        chosen = _first(chosen, asked.patients)
+        chosen = first_patients(chosen, asked.patients)
     answers = ask_all(chosen, asked.model, asked.general, asked.processes)
     asked.out.mkdir(parents=True, exist_ok=True)
     write(answers, asked.out / "reproduce.csv")
@@ -78,13 +78,6 @@ def _by_scan(chosen: Sequence[Target]) -> Iterator[list[Target]]:
     for target in chosen:
         scans[target.set, target.case].append(target)
     yield from scans.values()
-
-
-def _first(chosen: Sequence[Target], count: int) -> list[Target]:
-    patients: dict[str, dict[str, None]] = {}
-    for target in chosen:
-        patients.setdefault(target.set, {})[target.patient] = None
-    return [t for t in chosen if t.patient in list(patients[t.set])[:count]]
 
 
 def _start(gate: str, general: str) -> None:
