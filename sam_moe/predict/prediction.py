@@ -1,5 +1,6 @@
 """A prediction: frozen records of the answer, its place and its cost; `print` gives one useful line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor
 from sam_moe.errors import GeometryError
 from sam_moe.predict.answered import Answered
 from sam_moe.prompts.prompt import Prompt
-from sam_moe.shapes import UInt8
+from sam_moe.shapes import Float, UInt8
 from sam_moe.space.files import write_mask
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample, resample_seen
@@ -44,17 +45,26 @@ class Prediction:
         return resample(self.answer, onto=self.grid)
 
     @cached_property
+    def found(self) -> tuple[Float[Tensor, "x y z"], tuple[slice, ...]]:
+        """The probability where it may exceed one half, and where on the scan that is; all else is less.
+
+        Equal to that part of `probability` to the bit, at the cost of the target alone: interpolation
+        between voxels that do not exceed one half does not exceed it either (ours).
+        """
+        return resample_seen(self.answer, self.grid, within=_extent(self.answer))
+
+    @cached_property
     def mask(self) -> UInt8[Tensor, "i j k"]:
-        """1 where the probability exceeds one half; costs what the region does, however large the scan."""
-        mask = torch.zeros(self.grid.shape, dtype=torch.uint8)
-        part, where = resample_seen(self.answer, self.grid)
-        mask[where] = (part > 0.5).to(torch.uint8)
+        """1 where the probability exceeds one half; costs what the target does, however large the scan."""
+        mask = torch.zeros(self.grid.shape[::-1], dtype=torch.uint8).permute(2, 1, 0)  # laid out as in files
+        part, where = self.found
+        mask[where] = part > 0.5
         return mask
 
     @cached_property
     def voxels(self) -> int:
         """How many voxels of the scan the mask covers."""
-        return int(self.mask.count_nonzero())
+        return int((self.found[0] > 0.5).count_nonzero())
 
     @property
     def latency_ms(self) -> float:
@@ -109,9 +119,35 @@ class LabelMap:
     names: dict[int, str]
     predictions: dict[str, Prediction]
 
+    @staticmethod
+    def joined(predictions: Mapping[str, Prediction]) -> "LabelMap":
+        """Join the answers about one scan; label n is the n-th name. Only where targets are is looked at."""
+        grid = next(iter(predictions.values())).grid
+        turned = grid.shape[::-1]
+        best = torch.zeros(turned).permute(2, 1, 0)
+        labels = torch.zeros(turned, dtype=torch.uint8).permute(2, 1, 0)
+        for value, prediction in enumerate(predictions.values(), start=1):
+            probability, where = prediction.found
+            held, label = best[where], labels[where]
+            claimed = (probability > 0.5) & (probability > held)
+            label.masked_fill_(claimed, value)
+            held.copy_(torch.where(claimed, probability, held))
+        return LabelMap(labels, grid, dict(enumerate(predictions, start=1)), dict(predictions))
+
     def save(self, path: str | Path) -> None:
         """Write the map on the scan's grid, and its names beside it."""
         write_mask(Path(path), self.labels, self.grid, self.names)
 
     def __str__(self) -> str:
         return "\n".join(f"{name}: {prediction}" for name, prediction in self.predictions.items())
+
+
+def _extent(answer: Volume) -> Grid:
+    """The smallest box of an answer's voxels around all that exceed one half, and one voxel more around it."""
+    plane = (answer.array > 0.5).any(dim=2)
+    lines = plane.any(dim=1), plane.any(dim=0), (answer.array.amax(dim=0) > 0.5).any(dim=0)
+    held = [line.nonzero().flatten().tolist() or [0] for line in lines]
+    affine = answer.grid.affine.copy()
+    affine[:3, 3] = answer.grid.world_of([line[0] - 1 for line in held])
+    i, j, k = (line[-1] - line[0] + 3 for line in held)
+    return Grid(affine, (i, j, k))

@@ -140,17 +140,7 @@ class Predictor:
         """Answer several targets and join them; label n is the n-th name, the more probable target wins."""
         if not 0 < len(targets) <= 255:
             raise PromptError(f"{len(targets)} targets do not make a label map; give 1 to 255 named prompts.")
-        best = torch.zeros(self.scan.grid.shape)
-        labels = torch.zeros(self.scan.grid.shape, dtype=torch.uint8)
-        predictions = {}
-        for value, (name, prompt) in enumerate(targets.items(), start=1):
-            predictions[name] = self.predict(*prompt)
-            probability = predictions[name].restore().array
-            claimed = (probability > 0.5) & (probability > best)
-            labels[claimed] = value
-            best = torch.where(claimed, probability, best)
-        names = dict(enumerate(targets, start=1))
-        return LabelMap(labels, self.scan.grid, names, predictions)
+        return LabelMap.joined({name: self.predict(*prompt) for name, prompt in targets.items()})
 
     def _say(self, prompt: Prompt, last: _Turn | None) -> Prediction:
         """Answer a prompt that goes on from the last turn or from nothing; a refused one changes nothing."""

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from sam_moe.shapes import Float
@@ -20,18 +21,19 @@ def normalise(region: Float[Tensor, "*b s s s"], how: Normalisation) -> Float[Te
     axes = (-3, -2, -1)
     if how == "positive":
         mean, deviation = _moments(region, region > 0)
-        return (region - mean) / deviation
+        return (region - mean).div_(deviation)
     mean, deviation = _moments(region, region > region.mean(dim=axes, keepdim=True))
     region = region.minimum(mean + 3 * deviation)
     mean, deviation = _moments(region, region > region.mean(dim=axes, keepdim=True))
-    return ((region - mean) / deviation).clamp(-4, 4)
+    return (region - mean).div_(deviation).clamp_(-4, 4)
 
 
 def _moments(region: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and unbiased standard deviation of the chosen voxels, never 0."""
     axes = (-3, -2, -1)
-    count = chosen.sum(dim=axes, keepdim=True)
-    mean = (region * chosen).sum(dim=axes, keepdim=True) / count.clamp(min=1)
-    square = ((region - mean) * chosen).square().sum(dim=axes, keepdim=True)
+    count = torch.count_nonzero(chosen, dim=axes)[..., None, None, None]
+    inside = chosen.to(region.dtype)  # once: torch multiplies numbers by truths slowly
+    mean = (region * inside).sum(dim=axes, keepdim=True) / count.clamp(min=1)
+    square = (region - mean).mul_(inside).square_().sum(dim=axes, keepdim=True)
     deviation = (square / (count - 1).clamp(min=1)).sqrt()
     return mean, deviation.where(deviation > 1e-6, 1.0)

@@ -61,13 +61,15 @@ def write_mask(
             f"{path}: a mask of type {mask.dtype}. Expected whole numbers, 0 for background; threshold "
             "probabilities first, or use write_volume."
         )
-    low, high = int(values.min()), int(values.max())
+    # In the order in which they lie in memory: across it torch is 80 times slower.
+    ends = torch.aminmax(values.permute(sorted(range(3), key=lambda axis: -values.stride()[axis])))
+    low, high = int(ends.min), int(ends.max)
     if low < 0 or high > 65535:
         raise FileError(f"{path}: labels from {low} to {high}. Expected 0 to 65535; renumber them.")
     kind = np.uint8 if high <= 255 else np.uint16
     if labels is not None:
         _check_labels(path, labels)
-    _write(path, values.numpy().astype(kind), grid, suffix)
+    _write(path, values.numpy().astype(kind, copy=False), grid, suffix)
     if labels is not None:
         names = json.dumps(
             {str(value): labels[value] for value in sorted(labels)}, indent=2, ensure_ascii=False
