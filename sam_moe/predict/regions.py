@@ -105,15 +105,38 @@ def block_mean(scan: Volume, region: Grid, blocks: Int[np.ndarray, "3"]) -> Volu
     first = (np.floor(seen.min(axis=0)) - 1).clip(least, most - 1)
     last = (np.ceil(seen.max(axis=0)) + 1).clip(first + 1, most)
     start, stop = (anchor + first * size).astype(int), (anchor + last * size).astype(int)
-    inside = tuple(slice(a, b) for a, b in zip(start.clip(0), np.minimum(stop, shape), strict=True))
-    lacking = np.stack([(-start).clip(0), (stop - shape).clip(0)], axis=1)[::-1]  # F.pad: last axis first
-    part = F.pad(scan.array[inside].float()[None], lacking.ravel().tolist(), mode="replicate")
-    i, j, k = size.tolist()
-    mean = F.avg_pool3d(part, (i, j, k))[0]
+    mean = _block_means(scan.array, start, stop, size)
     affine = scan.grid.affine.copy()
     affine[:3, 3] = scan.grid.world_of(start + (size - 1) / 2)
     affine[:3, :3] *= size
     return Volume(mean, Grid(affine, (mean.shape[0], mean.shape[1], mean.shape[2])))
+
+
+def _block_means(
+    array: Tensor, start: Int[np.ndarray, "3"], stop: Int[np.ndarray, "3"], size: Int[np.ndarray, "3"]
+) -> Float[Tensor, "x y z"]:
+    """The means of the blocks from `start` to `stop`, the array's border repeated; plane after plane.
+
+    Axis by axis in the order in which they lie in memory, so that no more than a few planes are ever copied:
+    pooling a padded copy of a large scan took seconds (ours).
+    """
+    order = sorted(range(3), key=lambda axis: -array.stride()[axis])
+    # Of each axis, slowest first: which voxels are the first of their blocks, which the second, and so on
+    places = [
+        torch.from_numpy(np.arange(start[a], stop[a]).clip(0, array.shape[a] - 1)).view(-1, int(size[a])).T
+        for a in order
+    ]
+    source = array.detach().permute(order)
+    means = torch.empty([p.shape[1] for p in places], device=array.device)
+    for plane, slices in zip(means, places[0].T.tolist(), strict=True):
+        total = source[slices[0]].float()
+        for number in slices[1:]:
+            total += source[number]
+        for axis, voxels in enumerate(places[1:]):
+            first, *others = (total.index_select(axis, index.to(total.device)) for index in voxels)
+            total = sum(others, first)
+        torch.div(total, float(size.prod()), out=plane)
+    return means.permute([order.index(a) for a in range(3)])
 
 
 def _nearest_edge(at: Float[np.ndarray, "3"], grid: Grid) -> Float[np.ndarray, "3"]:

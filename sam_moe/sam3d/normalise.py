@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from sam_moe.shapes import Float
@@ -31,7 +30,7 @@ def normalise(region: Float[Tensor, "*b s s s"], how: Normalisation) -> Float[Te
 def _moments(region: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and unbiased standard deviation of the chosen voxels, never 0."""
     axes = (-3, -2, -1)
-    count = torch.count_nonzero(chosen, dim=axes)[..., None, None, None]
+    count = chosen.sum(dim=axes, keepdim=True)
     inside = chosen.to(region.dtype)  # once: torch multiplies numbers by truths slowly
     mean = (region * inside).sum(dim=axes, keepdim=True) / count.clamp(min=1)
     square = (region - mean).mul_(inside).square_().sum(dim=axes, keepdim=True)

@@ -1,11 +1,13 @@
 """The records that come back."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from sam_moe.errors import GeometryError
 from sam_moe.predict.answered import Answered
-from sam_moe.predict.prediction import Prediction
+from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.prompts import Point, Prompt
 from sam_moe.space.files import read
 from sam_moe.space.grid import Grid
@@ -64,3 +66,56 @@ def test_a_saved_mask_comes_back_on_the_scans_grid(tmp_path):
     prediction(cube()).save(path)
     found = read(path)
     assert found.grid.same_as(GRID) and torch.equal(found.array.bool(), cube() > 0.5)
+
+
+def blob(centre, radius, generator):
+    """Noise below one half, and a ball of noise around it: as lumpy as answers come."""
+    places = torch.stack(torch.meshgrid(*[torch.arange(24.0)] * 3, indexing="ij"), dim=-1)
+    near = (places - torch.tensor(centre)).norm(dim=-1) < radius
+    noise = torch.rand(24, 24, 24, generator=generator)
+    return torch.where(near, noise, 0.5 * noise)
+
+
+def on(scan, array):
+    region = Grid.around((2, -3, 1), array.shape, (1.5, 1.5, 1.5))
+    return Prediction(Volume(array, region), scan, Prompt((Point((1, 1, 1)),)), region, "tiny", False)
+
+
+def scan_grid(tilt):
+    affine = np.diag([-0.8, 0.9, 2.0, 1])
+    affine[:3, :3] = Rotation.from_euler("xyz", (tilt, 0, tilt), degrees=True).as_matrix() @ affine[:3, :3]
+    affine[:3, 3] = (20, -24, -18)
+    return Grid(affine, (50, 48, 20))
+
+
+@pytest.mark.parametrize("tilt", [0, 8], ids=["parallel", "oblique"])
+@pytest.mark.parametrize(("centre", "radius"), [((12, 9, 14), 6), ((1, 22, 12), 5), ((12, 12, 12), 40)])
+def test_the_mask_is_the_whole_probability_cut_at_one_half(tilt, centre, radius, generator):
+    found = on(scan_grid(tilt), blob(centre, radius, generator))
+    whole = found.restore().array > 0.5  # all of the scan, voxel by voxel
+    assert whole.any() and torch.equal(found.mask.bool(), whole)
+    assert found.voxels == int(whole.sum())
+
+
+def test_the_cost_of_a_mask_is_that_of_its_target(generator):
+    scan = scan_grid(0)
+    small, large = (on(scan, blob((12, 12, 12), radius, generator)).found[0].numel() for radius in (2, 8))
+    assert small < large / 4
+
+
+def test_nothing_found_is_an_empty_mask():
+    found = on(scan_grid(0), torch.full((24, 24, 24), 0.5))
+    assert found.voxels == 0 and not found.mask.any()
+
+
+@pytest.mark.parametrize("tilt", [0, 8], ids=["parallel", "oblique"])
+def test_where_two_targets_claim_a_voxel_the_more_probable_one_has_it(tilt, generator):
+    scan = scan_grid(tilt)
+    answers = {
+        name: on(scan, blob(centre, 7, generator)) for name, centre in (("a", (9, 12, 12)), ("b", (14, 12, 12)))
+    }
+    a, b = (answers[name].restore().array for name in "ab")
+    expected = torch.where((a > 0.5) & (a >= b), 1, torch.where(b > 0.5, 2, 0))
+    joined = LabelMap.joined(answers)
+    assert torch.equal(joined.labels.long(), expected) and joined.names == {1: "a", 2: "b"}
+    assert ((a > 0.5) & (b > 0.5)).any()

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from torch.nn import functional as F
 
 from sam_moe.errors import PromptError
 from sam_moe.predict.regions import (
@@ -115,6 +116,26 @@ def test_block_means_of_a_ramp_lie_on_the_ramp(seed, blocks):
     half = (np.minimum(blocks, grid.shape) - 1) / 2
     whole = ((lows - half > -1e-6) & (lows + half < np.array(grid.shape) - 1 + 1e-6)).all(axis=-1)
     assert_allclose(means.array[whole], ramp(means.grid)[whole], atol=1e-3)
+
+
+@pytest.mark.parametrize("layout", [(0, 1, 2), (2, 1, 0), (1, 2, 0)], ids=["C", "F", "neither"])
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
+@pytest.mark.parametrize("blocks", [(2, 2, 2), (3, 1, 5)])
+def test_block_means_are_those_of_pooling_the_scan_with_its_border_repeated(
+    layout, dtype, blocks, generator
+):
+    array = (1000 * torch.randn(23, 18, 31, generator=generator)).to(dtype)
+    back = [layout.index(axis) for axis in range(3)]
+    array = array.permute(layout).contiguous().permute(back)
+    grid = Grid.around((0, 0, 0), tuple(array.shape), (1, 1, 1))
+    means = block_mean(Volume(array, grid), Grid.around((2, -1, 3), (9, 9, 9), (4, 4, 4)), np.array(blocks))
+    # The plain way: repeat the border far out, and pool from the voxel where the first block begins.
+    start = grid.index_of(means.grid.world_of((0, 0, 0))) - (np.array(blocks) - 1) / 2
+    first = np.rint(start).astype(int) + 12
+    wide = F.pad(array.float()[None, None], [12] * 6, mode="replicate")[0]
+    i, j, k = (slice(a, a + b * n) for a, b, n in zip(first, blocks, means.grid.shape, strict=True))
+    plain = F.avg_pool3d(wide[:, i, j, k], blocks)[0]
+    torch.testing.assert_close(means.array, plain, rtol=1e-6, atol=1e-3)  # of values around 1000: float32
 
 
 @pytest.mark.parametrize("blocks", [(2, 2, 2), (3, 2, 5), (4, 3, 1)])
