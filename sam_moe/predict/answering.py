@@ -1,6 +1,7 @@
 """One question to a promptable model on one region: embed, place the prompt, decode; nothing about scans."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -65,7 +66,7 @@ class Answer:
     region: Grid
     routing: Routing | None = None
 
-    @property
+    @cached_property
     def answered(self) -> Answered | None:
         """Who answered; None of a model that has nobody to choose."""
         return answered_by(self.routing)
