@@ -46,9 +46,9 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
         regions,
         recipe.seed + (0 if training else 1),
         data.spoil_share if training else 0.0,
-        data.phantom_share if training else 0.0,
         data.unlabelled_share,
         (data.weights, *(expert.weights for expert in recipe.experts)) if training else (),
+        varied=training,
     )
     scored = not training or recipe.target != "owner"
     keep = KEPT_VOXELS if recipe.target == "fused" else None
@@ -61,6 +61,7 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
             "structures": own,
             "leave_out": sorted(data.leave_out),
             "preprocessing": team.preprocessing.model_dump(),
+            "box_strategy": team.box_strategy,
             "stream": vars(stream),
             "asked": [scored, keep, recipe.turns],
         },
@@ -75,6 +76,7 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
     table = build_table(
         team.model,
         team.decoders,
+        team.box_strategy,
         drawn,
         stream.seed,
         scored,
