@@ -55,8 +55,19 @@ def _root(
 
 @app.command(cls=PromptCommand, epilog=EVERYWHERE)
 def predict(
-    scan: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, or a folder of DICOM.", metavar="SCAN")],
-    out: Annotated[Path, typer.Option(help="Mask to write: .nii.gz, .nii, .nrrd or .mha.", metavar="MASK")],
+    scan: Annotated[
+        Path,
+        typer.Argument(
+            help="NIfTI, NRRD, MHA, or a folder of DICOM. With --prompts also a folder of many scans.",
+            metavar="SCAN",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Mask to write: .nii.gz, .nii, .nrrd or .mha; for many scans a folder.", metavar="MASK"
+        ),
+    ],
     point: Annotated[
         list[str] | None, typer.Option(metavar="I J K", help="A voxel of the target. Repeatable.")
     ] = None,
@@ -98,6 +109,10 @@ def predict(
 
     The mask has the scan's own grid. Points and boxes count in the order in which they are typed. Beside the
     mask, <mask>.run.json says what ran; --prompts <mask>.run.json asks the same again.
+
+    Many scans: sam-moe predict SCANS --prompts FILE --out FOLDER segments every case of the file. What was
+    finished before is not done again, what fails is listed at the end. Several processes share the work when
+    accelerate launch starts them: accelerate launch --cpu --num_processes 2 -m sam_moe predict ...
     """
     from sam_moe.cli.progress import Progress
     from sam_moe.errors import PromptError
@@ -108,6 +123,12 @@ def predict(
         raise AskedWrongly(
             f"{both}. Show the target with --point I J K or --box I0 J0 K0 I1 J1 K1, or give --prompts FILE"
         )
+    if prompts is not None and scan.is_dir() and (out.is_dir() or not out.suffix):
+        if overlay is not None:
+            raise AskedWrongly("--overlay draws one scan. Leave it out, or give one scan and one mask")
+        from sam_moe.cli.many import segment_many
+
+        return segment_many(scan, prompts, out, model, device, box_strategy, as_json=as_json)
     prompt = _prompt(typed, mm) if typed else None
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded

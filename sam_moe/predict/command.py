@@ -1,4 +1,9 @@
-"""What `sam-moe predict` does: one scan and its prompts in; mask, picture and manifest out."""
+"""What `sam-moe predict` does: one scan and its prompts in; mask, picture and manifest out.
+
+Four steps: `check` finds what is wrong with a request before anything is done, `take` reads its scan,
+`answer` segments, `write` puts down what was found. `run` takes them one after the other; `many.py` overlaps
+those of several scans.
+"""
 
 import logging
 import time
@@ -31,8 +36,10 @@ from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import check_positive
 from sam_moe.predict.scene import Scene
 from sam_moe.prompts.prompt import Prompt
+from sam_moe.prompts.promptset import PromptCase
 from sam_moe.shapes import UInt8
-from sam_moe.space.files import read_header, suffix_of, write_mask
+from sam_moe.space.files import fingerprint, read_header, suffix_of, write_mask
+from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +58,34 @@ class Request:
     prompts_file: Path | None = None
     overlay: Path | None = None
     command: tuple[str, ...] = ()
+    case: PromptCase | None = None  # of the file, where that is known already
+
+    def said(self) -> PromptCase | None:
+        """What the file of prompts says about this scan; None where there is no file."""
+        if self.case is not None or self.prompts_file is None:
+            return self.case
+        return case_for(read_prompts(self.prompts_file), self.prompts_file, self.scan)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was found sound: prompts and label values by target name."""
+
+    request: Request
+    targets: Mapping[str, Prompt]
+    labels: Mapping[str, int]
+    expected: str | None  # fingerprint of the scan that the prompts were made on
+    space: str
+    start: float
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A request with its scan."""
+
+    asked: Asked
+    volume: Volume
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +94,25 @@ class Loaded:
 
     predictor: Predictor
     weights_sha256: str | None
+
+    def record(self) -> ModelRecord:
+        """The same for a manifest."""
+        return ModelRecord(
+            id=self.predictor.model_id,
+            weights_sha256=self.weights_sha256,
+            box_strategy=self.predictor.box_strategy,
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """A request with its answer, which nothing else remembers: it can be written while others are asked."""
+
+    taken: Taken
+    mask: UInt8[Tensor, "i j k"]
+    predictions: Mapping[str, Prediction]
+    model: ModelRecord
+    device: torch.device
 
 
 @dataclass(frozen=True)
@@ -93,11 +147,32 @@ def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
     Raises:
         SamMoeError: saying what is wrong; then nothing was written.
     """
+    asked = check(request)
+    tell("reading the scan", 0.0)
+    taken = take(asked)
+    tell("loading the model", 0.0)
+    found = answer(load(), taken, tell)
+    return write(found, tell)
+
+
+def check(request: Request) -> Asked:
+    """See that a request can be followed, by its paths, its prompts and the scan's header.
+
+    Raises:
+        SamMoeError: saying what is wrong.
+    """
     start = time.perf_counter()
     _check_paths(request)
-    targets, labels = _targets(request)
+    case = request.said()
+    if case is None:
+        assert request.prompt is not None
+        asked = Asked(request, {_TARGET: request.prompt}, {_TARGET: 1}, None, "voxel", start)
+    else:
+        targets = {target.name: case.prompt(target) for target in case.targets}
+        labels = {target.name: target.label for target in case.targets}
+        asked = Asked(request, targets, labels, case.fingerprint, case.space, start)
     header = read_header(request.scan)
-    for name, prompt in targets.items():
+    for name, prompt in asked.targets.items():
         try:
             check_positive(prompt)
             prompt.check_inside(header.grid.affine, header.grid.shape)
@@ -105,37 +180,51 @@ def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
             if request.prompts_file is None:
                 raise
             raise PromptError(f"{request.prompts_file}: target {name!r}: {error}") from error
-    tell("reading the scan", 0.0)
-    volume, _ = opened(request.scan)
-    tell("loading the model", 0.0)
-    loaded = load()
-    predictor = loaded.predictor.open(volume)
-    scan = ScanRecord(
-        path=str(request.scan),
-        fingerprint=predictor.scan_fingerprint,
-        grid=GridRecord.of(predictor.scan.grid),
-    )
-    _compare_with_file(request, scan)
+    return asked
+
+
+def take(asked: Asked) -> Taken:
+    """Read the scan and name it by its content; a warning where the prompts were made on another one."""
+    volume, _ = opened(asked.request.scan)
+    taken = Taken(asked, volume, fingerprint(volume))
+    if asked.expected is not None and asked.expected != taken.fingerprint:
+        hint = "its voxel indices may mean other places here" if asked.space == "voxel" else "check it"
+        log.warning(
+            "%s was recorded on another scan than %s; %s",
+            asked.request.prompts_file,
+            asked.request.scan,
+            hint,
+        )
+    return taken
+
+
+def answer(loaded: Loaded, taken: Taken, tell: Tell) -> Found:
+    """Segment every target."""
+    predictor = loaded.predictor.open(taken.volume, taken.fingerprint)
     predictor.progress = tell
     tell("segmenting", 0.0)
-    mask, predictions = _predict(predictor, targets, labels)
+    mask, predictions = _predict(predictor, taken.asked.targets, taken.asked.labels)
+    return Found(taken, mask, predictions, loaded.record(), predictor.device)
+
+
+def write(found: Found, tell: Tell) -> Done:
+    """Write the mask, then its manifest: where that lies, the mask is whole."""
     tell("writing", 0.0)
-    names = {labels[name]: name for name in targets}
-    write_mask(request.out, mask, predictor.scan.grid, names if request.prompts_file else None)
+    asked, grid = found.taken.asked, found.taken.volume.grid
+    request, labels = asked.request, asked.labels
+    names = {labels[name]: name for name in asked.targets}
+    write_mask(request.out, found.mask, grid, None if asked.request.prompt else names)
+    scan = ScanRecord(path=str(request.scan), fingerprint=found.taken.fingerprint, grid=GridRecord.of(grid))
     manifest = Manifest(
         finished=now(),
-        seconds=round(time.perf_counter() - start, 3),
+        seconds=round(time.perf_counter() - asked.start, 3),
         command=request.command,
         mask=request.out.name,
         scan=scan,
-        model=ModelRecord(
-            id=predictor.model_id, weights_sha256=loaded.weights_sha256, box_strategy=predictor.box_strategy
-        ),
-        machine=machine(predictor.device),
-        targets=tuple(target_record(name, labels[name], found) for name, found in predictions.items()),
-        prompts=prompts_of(
-            request.scan, scan.fingerprint, predictor.scan.grid, targets, labels, beside(request.out)
-        ),
+        model=found.model,
+        machine=machine(found.device),
+        targets=tuple(target_record(name, labels[name], made) for name, made in found.predictions.items()),
+        prompts=prompts_of(request.scan, scan.fingerprint, grid, asked.targets, labels, beside(request.out)),
     )
     write_json(manifest, beside(request.out))
     files = {"mask": str(request.out), "manifest": str(beside(request.out))}
@@ -143,12 +232,12 @@ def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
         tell("drawing", 0.0)
         from sam_moe.predict.picture import overlay  # matplotlib costs half a second, and few ask for it
 
-        overlay(request.overlay, [_scene(predictor, predictions)])
+        overlay(request.overlay, [_scene(found.taken.volume, found.predictions)])
         files["overlay"] = str(request.overlay)
-    for name, found in predictions.items():
-        if found.voxels == 0:
+    for name, made in found.predictions.items():
+        if made.voxels == 0:
             log.warning("nothing was found for %s; the mask has none of it", name)
-    return Done(predictions, manifest, files)
+    return Done(found.predictions, manifest, files)
 
 
 def _predict(
@@ -165,36 +254,14 @@ def _predict(
     return values[joined.labels.long()], joined.predictions
 
 
-def _targets(request: Request) -> tuple[dict[str, Prompt], dict[str, int]]:
-    """Prompts and label values by target name."""
-    if request.prompt is not None:
-        return {_TARGET: request.prompt}, {_TARGET: 1}
-    assert request.prompts_file is not None
-    case = case_for(read_prompts(request.prompts_file), request.prompts_file, request.scan)
-    return (
-        {target.name: case.prompt(target) for target in case.targets},
-        {target.name: target.label for target in case.targets},
-    )
-
-
-def _compare_with_file(request: Request, scan: ScanRecord) -> None:
-    """Warn when voxel indices were recorded on another scan: they may mean other places here."""
-    if request.prompts_file is None:
-        return
-    case = case_for(read_prompts(request.prompts_file), request.prompts_file, request.scan)
-    if case.fingerprint is not None and case.fingerprint != scan.fingerprint:
-        hint = "its voxel indices may mean other places here" if case.space == "voxel" else "check it"
-        log.warning("%s was recorded on another scan than %s; %s", request.prompts_file, request.scan, hint)
-
-
-def _scene(predictor: Predictor, predictions: Mapping[str, Prediction]) -> Scene:
+def _scene(scan: Volume, predictions: Mapping[str, Prediction]) -> Scene:
     items = tuple(item for found in predictions.values() for item in found.prompt)
     if len(predictions) == 1:
         title = str(next(iter(predictions.values())))
     else:
         title = ", ".join(f"{name} {found.volume_ml:.1f} ml" for name, found in predictions.items())
     masks = {name: found.mask for name, found in predictions.items()}
-    return Scene(predictor.scan, masks, Prompt(items), title)
+    return Scene(scan, masks, Prompt(items), title)
 
 
 def _check_paths(request: Request) -> None:

@@ -143,7 +143,7 @@ class LabelMap:
 
 
 def _extent(answer: Volume) -> Grid:
-    """The smallest box of an answer's voxels around all that exceed one half, and one voxel more around it."""
+    """The smallest box of voxels around all that exceed one half, and one voxel more to each side."""
     plane = (answer.array > 0.5).any(dim=2)
     lines = plane.any(dim=1), plane.any(dim=0), (answer.array.amax(dim=0) > 0.5).any(dim=0)
     held = [line.nonzero().flatten().tolist() or [0] for line in lines]

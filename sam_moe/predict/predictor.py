@@ -108,10 +108,13 @@ class Predictor:
         """What was said so far about the current target."""
         return self._past[-1].prompt if self._past else Prompt()
 
-    def open(self, scan: Volume | str | Path) -> "Predictor":
-        """Take up a scan, read from a file if it is a path; the history starts anew."""
+    def open(self, scan: Volume | str | Path, key: str = "") -> "Predictor":
+        """Take up a scan, read from a file if it is a path; the history starts anew.
+
+        `key` is the scan's fingerprint, from who has computed it already.
+        """
         volume, low = opened(scan)
-        self._scan, self._scan_key = volume, fingerprint(volume)
+        self._scan, self._scan_key = volume, key or fingerprint(volume)
         self._floor = 0.0 if self.preprocessing.normalisation == "positive" else low
         self._past, self._future = [], []
         return self

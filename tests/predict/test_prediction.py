@@ -112,7 +112,8 @@ def test_nothing_found_is_an_empty_mask():
 def test_where_two_targets_claim_a_voxel_the_more_probable_one_has_it(tilt, generator):
     scan = scan_grid(tilt)
     answers = {
-        name: on(scan, blob(centre, 7, generator)) for name, centre in (("a", (9, 12, 12)), ("b", (14, 12, 12)))
+        name: on(scan, blob(centre, 7, generator))
+        for name, centre in (("a", (9, 12, 12)), ("b", (14, 12, 12)))
     }
     a, b = (answers[name].restore().array for name in "ab")
     expected = torch.where((a > 0.5) & (a >= b), 1, torch.where(b > 0.5, 2, 0))

@@ -121,9 +121,7 @@ def test_block_means_of_a_ramp_lie_on_the_ramp(seed, blocks):
 @pytest.mark.parametrize("layout", [(0, 1, 2), (2, 1, 0), (1, 2, 0)], ids=["C", "F", "neither"])
 @pytest.mark.parametrize("dtype", [torch.int16, torch.float32])
 @pytest.mark.parametrize("blocks", [(2, 2, 2), (3, 1, 5)])
-def test_block_means_are_those_of_pooling_the_scan_with_its_border_repeated(
-    layout, dtype, blocks, generator
-):
+def test_block_means_are_those_of_pooling_the_scan_with_its_border_repeated(layout, dtype, blocks, generator):
     array = (1000 * torch.randn(23, 18, 31, generator=generator)).to(dtype)
     back = [layout.index(axis) for axis in range(3)]
     array = array.permute(layout).contiguous().permute(back)

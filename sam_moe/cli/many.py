@@ -1,0 +1,43 @@
+"""`sam-moe predict` on many scans: a line for each on stdout, what failed on stderr at the end."""
+
+import json
+from pathlib import Path
+
+import typer
+
+from sam_moe.cli.asked import COMMAND_LINE
+from sam_moe.cli.progress import Progress
+
+
+def segment_many(
+    scans: Path,
+    prompts: Path,
+    out: Path,
+    model: str | None,
+    device: str,
+    box_strategy: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run, print and leave with exit code 1 where a scan failed.
+
+    Of several processes the first one tells, and fails, for all: a launcher ends the others when one fails.
+    """
+    with Progress(quiet=as_json) as tell:
+        from sam_moe.cli.loading import loaded
+        from sam_moe.predict.many import CaseReport, requests, run_many
+        from sam_moe.predict.processes import rank
+
+        def say(case: CaseReport) -> None:
+            if case.state == "done" and not as_json:
+                typer.echo(f"{case.mask}: {case.text}")
+
+        asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()))
+        report = run_many(asked, lambda: loaded(model, device, box_strategy), tell, say)
+    if rank() != 0:
+        return
+    typer.echo(json.dumps(report.as_json()) if as_json else str(report))
+    for case in report.failed:
+        typer.echo(f"sam-moe: failed: {case.image}: {case.text}", err=True)
+    if report.failed:
+        raise typer.Exit(1)
