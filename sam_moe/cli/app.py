@@ -112,7 +112,7 @@ def predict(
 
     Many scans: sam-moe predict SCANS --prompts FILE --out FOLDER segments every case of the file. What was
     finished before is not done again, what fails is listed at the end. Several processes share the work when
-    accelerate launch starts them: accelerate launch --cpu --num_processes 2 -m sam_moe predict ...
+    torchrun or accelerate launch starts them: torchrun --nproc_per_node 2 -m sam_moe predict ...
     """
     from sam_moe.cli.progress import Progress
     from sam_moe.errors import PromptError

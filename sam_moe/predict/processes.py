@@ -16,7 +16,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Processes:
-    """One process among those that `accelerate launch` started (any launcher that sets WORLD_SIZE, RANK).
+    """One process among those that `accelerate launch` or `torchrun` started.
 
     They speak with each other only when they start and when they end.
     """

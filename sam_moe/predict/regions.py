@@ -129,7 +129,7 @@ def _block_means(
     source = array.detach().permute(order)
     means = torch.empty([p.shape[1] for p in places], device=array.device)
     for plane, slices in zip(means, places[0].T.tolist(), strict=True):
-        total = source[slices[0]].float()
+        total = source[slices[0]].to(torch.float32, copy=True)
         for number in slices[1:]:
             total += source[number]
         for axis, voxels in enumerate(places[1:]):
