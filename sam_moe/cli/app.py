@@ -98,6 +98,13 @@ def predict(
     box_strategy: Annotated[
         str | None, typer.Option(metavar="NAME", help="How a box reaches the model: center, mask or corners.")
     ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Of the encoder: float32, or bfloat16, quicker only where the machine has units for it.",
+        ),
+    ] = "float32",
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say which experts of a mixture answered, and why.")
     ] = False,
@@ -128,7 +135,7 @@ def predict(
             raise AskedWrongly("--overlay draws one scan. Leave it out, or give one scan and one mask")
         from sam_moe.cli.many import segment_many
 
-        return segment_many(scan, prompts, out, model, device, box_strategy, as_json=as_json)
+        return segment_many(scan, prompts, out, model, device, box_strategy, dtype, as_json=as_json)
     prompt = _prompt(typed, mm) if typed else None
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
@@ -136,7 +143,7 @@ def predict(
 
         request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()))
         try:
-            done = run(request, lambda: loaded(model, device, box_strategy), tell)
+            done = run(request, lambda: loaded(model, device, box_strategy, dtype), tell)
         except PromptError as error:
             raise PromptError(_in_options(str(error))) from error
     typer.echo(json.dumps(done.as_json()) if as_json else str(done))

@@ -6,10 +6,10 @@ from sam_moe.predict.command import Loaded
 from sam_moe.registry import CARD, Card, Entry, read_card
 
 
-def loaded(model: str | None, device: str, box_strategy: str | None) -> Loaded:
+def loaded(model: str | None, device: str, box_strategy: str | None, dtype: str = "float32") -> Loaded:
     """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
     entry = find_model(model or DEFAULT_MODEL)
-    predictor = load(entry.path, device=device, box_strategy=box_strategy)
+    predictor = load(entry.path, device=device, box_strategy=box_strategy, dtype=dtype)
     return Loaded(predictor, weights_sha256(entry))
 
 

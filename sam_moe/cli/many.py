@@ -16,6 +16,7 @@ def segment_many(
     model: str | None,
     device: str,
     box_strategy: str | None,
+    dtype: str,
     *,
     as_json: bool,
 ) -> None:
@@ -33,7 +34,7 @@ def segment_many(
                 typer.echo(f"{case.mask}: {case.text}")
 
         asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()))
-        report = run_many(asked, lambda: loaded(model, device, box_strategy), tell, say)
+        report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype), tell, say)
     if rank() != 0:
         return
     typer.echo(json.dumps(report.as_json()) if as_json else str(report))

@@ -29,8 +29,10 @@ class Promptable(Protocol):
     def sizes(self) -> Sizes:
         """The network's sizes."""
 
-    def encode(self, image: Float[Tensor, "b 1 s s s"]) -> Float[Tensor, "b c g g g"]:
-        """Embed normalised regions."""
+    def encode(
+        self, image: Float[Tensor, "b 1 s s s"], dtype: torch.dtype | None = None
+    ) -> Float[Tensor, "b c g g g"]:
+        """Embed normalised regions, in float32 or with products in another `dtype`."""
 
     def encode_prompt(
         self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, mask: Tensor | None

@@ -101,6 +101,7 @@ class Loaded:
             id=self.predictor.model_id,
             weights_sha256=self.weights_sha256,
             box_strategy=self.predictor.box_strategy,
+            dtype=str(self.predictor.dtype).removeprefix("torch."),
         )
 
 

@@ -63,6 +63,7 @@ class ModelRecord(Record):
     id: str = Field(description="Id of its card.")
     weights_sha256: str | None = Field(None, description="Checksum of its file of weights.")
     box_strategy: str = Field(description="How boxes were lowered.")
+    dtype: str = Field("float32", description="Of the encoder's products.")
 
 
 class MachineRecord(Record):

@@ -27,6 +27,8 @@ from sam_moe.predict.regions import (
     region_for,
     touches_border,
 )
+from sam_moe.predict.sharing import Sharing
+from sam_moe.predict.timing import timed
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.lowering import BoxStrategy
@@ -60,7 +62,8 @@ class Predictor:
     `redo` walk along its history. The region of interest follows from the prompt; where the target turns
     out larger, the region zooms out and the result is refined with overlapping regions
     (`whole_targets=False` keeps to the first region). One scan is open at a time; its embeddings are
-    cached, so further clicks cost only the decoder.
+    cached, so further clicks cost only the decoder. With `sharing`, `predict_targets` asks several targets
+    on one region where those that they ask for lie close together.
     """
 
     def __init__(
@@ -75,15 +78,18 @@ class Predictor:
         cache: EmbeddingCache | None = None,
         whole_targets: bool = True,
         refine_regions: int = 27,
+        sharing: Sharing | None = None,
+        dtype: torch.dtype = torch.float32,
         progress: Progress | None = None,
     ) -> None:
         self.model, self.preprocessing, self.model_id = model, preprocessing, model_id
         self.box_strategy, self.device = box_strategy, torch.device(device)
         self.cache = EmbeddingCache() if cache is None else cache  # one that is still empty is false
         self.whole_targets, self.refine_regions = whole_targets, refine_regions
-        self.progress = progress
+        self.progress, self.sharing = progress, sharing
+        self.dtype = dtype  # of the encoder's products; clicks are answered in float32 always
         # What an embedding depends on beside scan and region, so that a cache can be shared
-        self._encoder = f"{encoder_fingerprint or id(model)} {preprocessing} {self.device}"
+        self._encoder = f"{encoder_fingerprint or id(model)} {preprocessing} {self.device} {dtype}"
         self._scan: Volume | None = None
         self._scan_key = ""
         self._floor = 0.0
@@ -145,16 +151,21 @@ class Predictor:
         """Answer several targets and join them; label n is the n-th name, the more probable target wins."""
         if not 0 < len(targets) <= 255:
             raise PromptError(f"{len(targets)} targets do not make a label map; give 1 to 255 named prompts.")
-        return LabelMap.joined({name: self.predict(*prompt) for name, prompt in targets.items()})
+        regions: list[Grid | None] = [None] * len(targets)
+        if self.sharing is not None:
+            worlds = [prompt.in_mm(self.scan.grid.affine) for prompt in targets.values()]
+            regions = [*self.sharing.share([region_for(world, self.preprocessing) for world in worlds])]
+        asked = zip(targets.items(), regions, strict=True)
+        return LabelMap.joined({name: self._say(prompt, None, region) for (name, prompt), region in asked})
 
-    def _say(self, prompt: Prompt, last: _Turn | None) -> Prediction:
+    def _say(self, prompt: Prompt, last: _Turn | None, region: Grid | None = None) -> Prediction:
         """Answer a prompt that goes on from the last turn or from nothing; a refused one changes nothing."""
         if not len(prompt):
             raise PromptError(_NOTHING)
         prompt.check_inside(self.scan.grid.affine, self.scan.grid.shape)
         timings: dict[str, float] = {}
         start = perf_counter()
-        turn, cached = self._answer(prompt, last, timings)
+        turn, cached = self._answer(prompt, last, timings, region)
         timings["join"] = max(0.0, 1000 * (perf_counter() - start) - sum(timings.values()))
         self._past = [*(self._past if last else ()), turn]
         self._future = []
@@ -166,7 +177,7 @@ class Predictor:
         return self._prediction(self._past[-1], True, {})
 
     def _prediction(self, turn: _Turn, cached: bool, timings: dict[str, float]) -> Prediction:
-        with _timed(timings, "restore"):
+        with timed(timings, "restore"):
             prediction = Prediction(
                 answer=turn.result,
                 grid=self.scan.grid,
@@ -180,11 +191,13 @@ class Predictor:
             prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
         return prediction
 
-    def _answer(self, prompt: Prompt, last: _Turn | None, timings: dict[str, float]) -> tuple[_Turn, bool]:
+    def _answer(
+        self, prompt: Prompt, last: _Turn | None, timings: dict[str, float], region: Grid | None
+    ) -> tuple[_Turn, bool]:
         """Find the region, answer on it, follow the target beyond it, refine what had to be coarse."""
         world = prompt.in_mm(self.scan.grid.affine)
         self._by = Counter()
-        home, answer, cached = self._look(world, last, timings)
+        home, answer, cached = self._look(world, last, timings, region)
         if not holds_boxes(answer.region, world):
             log.warning(
                 "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
@@ -205,21 +218,21 @@ class Predictor:
         return _Turn(prompt, home, answer, result, by), cached
 
     def _look(
-        self, world: Prompt, last: _Turn | None, timings: dict[str, float]
+        self, world: Prompt, last: _Turn | None, timings: dict[str, float], region: Grid | None
     ) -> tuple[Grid, Answer, bool]:
-        """Answer where the last answer was, or where the prompt asks for.
+        """Answer where the last answer was, or in a region that is given, or where the prompt asks for.
 
         Experts are chosen where the target was looked at first, whatever wider region followed it since:
         that is the view which a gate learns from, and it is encoded already.
         """
         if last is None or not covers(last.answer.region, world):
-            home = region = region_for(world, self.preprocessing)
+            home = region = region or region_for(world, self.preprocessing)
         else:
             home, region = last.home, last.answer.region
         routing = None
         if region is not home and isinstance(self.model, Choosing):
             embedding, _ = self._embed(home, timings)
-            with _timed(timings, "decode"):
+            with timed(timings, "decode"):
                 routing = choose(self.model, embedding, home, world, self.box_strategy)
         previous = last.answer.fed_to(region) if last else None
         return home, *self._ask(region, world, previous, timings, routing)
@@ -253,7 +266,7 @@ class Predictor:
     ) -> tuple[Answer, bool]:
         """One region: embedded, then decoded, by experts chosen before if there are any."""
         embedding, cached = self._embed(region, timings)
-        with _timed(timings, "decode"):
+        with timed(timings, "decode"):
             answer = ask(self.model, embedding, region, world, self.box_strategy, previous, routing)
         if answer.answered is not None:
             self._by[" + ".join(answer.answered.experts)] += 1
@@ -264,28 +277,15 @@ class Predictor:
 
         def encode() -> Tensor:
             self._tell("encoding", 0.0)
-            with _timed(timings, "cut"):
+            with timed(timings, "cut"):
                 image = cut(self.scan, region, self.preprocessing.spacing_mm, self._floor)
                 image = normalise(image, self.preprocessing.normalisation)
-            with _timed(timings, "encode"), torch.no_grad():
-                return self.model.encode(image[None, None].to(self.device))
+            with timed(timings, "encode"), torch.no_grad():
+                half = None if self.dtype == torch.float32 else self.dtype
+                return self.model.encode(image[None, None].to(self.device), half)
 
         return self.cache.get(self._scan_key, region, self._encoder, encode)
 
     def _tell(self, stage: str, share: float) -> None:
         if self.progress:
             self.progress(stage, share)
-
-
-class _timed:
-    """Add the milliseconds of a block to a stage."""
-
-    def __init__(self, timings: dict[str, float], stage: str) -> None:
-        self.timings, self.stage = timings, stage
-
-    def __enter__(self) -> None:
-        self.start = perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        spent = 1000 * (perf_counter() - self.start)
-        self.timings[self.stage] = self.timings.get(self.stage, 0.0) + spent

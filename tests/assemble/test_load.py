@@ -39,6 +39,13 @@ def test_without_an_id_the_small_model_that_ships_is_taken(shipped, small):
         sam_moe.load()
 
 
+def test_half_precision_is_asked_for_by_name_and_nothing_else_is_known():
+    assert sam_moe.load("small", device="cpu").dtype == torch.float32
+    assert sam_moe.load("small", device="cpu", dtype="bfloat16").dtype == torch.bfloat16
+    with pytest.raises(ConfigError, match=r"'float16' is unknown\. Known: float32, bfloat16"):
+        sam_moe.load("small", dtype="float16")
+
+
 def test_a_box_strategy_that_is_unknown_or_that_the_weights_cannot_do_is_refused():
     with pytest.raises(ConfigError, match=r"'corner' is unknown\. Known: center, mask, corners"):
         sam_moe.load("small", box_strategy="corner")

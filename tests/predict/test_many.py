@@ -80,11 +80,11 @@ def test_an_error_that_nobody_foresaw_stops_no_other_scan_either(go, load):
     predictor, asked = load().predictor, []
     encode = predictor.model.encode
 
-    def broken(image):
+    def broken(image, dtype):
         asked.append(image)
         if len(asked) == 2:
             raise RuntimeError("not enough memory")
-        return encode(image)
+        return encode(image, dtype)
 
     predictor.model.encode = broken
     report, states, _ = go()

@@ -307,3 +307,23 @@ def test_a_target_keeps_its_expert_and_the_gate_looks_where_one_looked_first(mix
     there = choose(mixture.model, embedding, home, Prompt((CLICK, more)).in_mm(scan.grid.affine), "mask")
     assert second.answered.confidence == answered_by(there).confidence
     assert second.answered.confidence != first.answered.confidence
+
+
+def test_half_precision_changes_the_embedding_alone_and_is_kept_apart_in_a_cache(predictor, scan):
+    predictor.whole_targets = False
+    predictor.open(scan)
+    full = predictor.predict(CLICK)
+    half = Predictor(
+        predictor.model,
+        predictor.preprocessing,
+        "mask",
+        "random",
+        cache=predictor.cache,
+        whole_targets=predictor.whole_targets,
+        dtype=torch.bfloat16,
+    ).open(scan)
+    found = half.predict(CLICK)
+    assert not found.cached
+    assert found.answer.array.dtype == torch.float32
+    difference = (found.answer.array - full.answer.array).abs().max()
+    assert 0 < difference < 0.1

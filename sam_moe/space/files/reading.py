@@ -95,7 +95,7 @@ def fingerprint(volume: Volume) -> str:
     for k in range(0, grid.shape[2], _SLAB):
         # i runs fastest, as in arrays that come from files
         part = volume.array[:, :, k : k + _SLAB].detach().cpu().permute(2, 1, 0).contiguous()
-        digest.update(memoryview(part.view(torch.uint8).numpy()))
+        digest.update(part.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
