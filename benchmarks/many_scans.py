@@ -1,4 +1,4 @@
-"""Scans a minute of `sam-moe predict` over a folder: one after the other, overlapped, and in several processes.
+"""Scans a minute of `sam-moe predict` over a folder: one by one, overlapped, in several processes.
 
     python benchmarks/many_scans.py [--model small] [--scans 24] [--shape 256x256x120] [--processes 2]
 

@@ -58,7 +58,7 @@ def dealt(sizes: Sequence[float], hands: int) -> list[list[int]]:
     """Numbers of items for each hand: the largest first, each to the hand that has least; in their order.
 
     >>> dealt([5, 1, 1, 4, 1], 2)
-    [[0, 4], [1, 2, 3]]
+    [[0, 2], [1, 3, 4]]
     """
     found: list[list[int]] = [[] for _ in range(hands)]
     held = [0.0] * hands
