@@ -18,7 +18,7 @@ from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.weights import fingerprint, read_state
 from sam_moe.training.bare import cache_path
 from sam_moe.training.cache import read_cache
-from sam_moe.training.card import WEIGHTS, Store, Words, measurements, store_weights
+from sam_moe.training.card import ITSELF, WEIGHTS, Store, Words, measurements, store_weights
 from sam_moe.training.conversation import DEPTHS
 from sam_moe.training.embedded import Embedded, Tell, embedding_hours, keep_embedded, origin_of
 from sam_moe.training.expert import (
@@ -147,7 +147,7 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
         measured = measurements(kept, data)
         if validation is not None:
             general = Kept({}, 0, validation.of_the_base())
-            measured += measurements(general, data, f"the general model {entry.card.id} itself")
+            measured += measurements(general, data, ITSELF.format(entry.card.id))
         weights = {name: tensor.cpu() for name, tensor in stored(learner, kept.weights, recipe.kind).items()}
         card = ExpertCard(
             **dict(recipe.card),

@@ -17,7 +17,7 @@ from sam_moe.training.sources import read_folder
 
 log = logging.getLogger(__name__)
 
-# Edge of the answers that are kept for target 'fused'.
+# Edge of the answers that are kept where they are fused: for target 'fused', and to measure such a selection.
 KEPT_VOXELS = 16
 
 
@@ -51,7 +51,8 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
         (data.weights, *(expert.weights for expert in recipe.experts)) if training else (),
     )
     scored = not training or recipe.target != "owner"
-    keep = KEPT_VOXELS if recipe.target == "fused" else None
+    fuses = recipe.selection in ("top_k", "dense") and not training
+    keep = KEPT_VOXELS if recipe.target == "fused" or fuses else None
     own = [expert.structures for expert in recipe.experts]
     origin = json.dumps(
         {
