@@ -26,11 +26,11 @@ from sam_moe.registry import (
 )
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import load_model, sha256_of
+from sam_moe.sam3d.weights import fingerprint, load_model, sha256_of
 
 logger = logging.getLogger(__name__)
 
-_A = {"expert": "an expert", "gate": "a gate"}
+NAMES = {"backbone": "a general model", "expert": "an expert", "gate": "a gate"}
 
 
 def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[BackboneCard]:
@@ -86,6 +86,27 @@ def load_backbone(entry: Entry[BackboneCard]) -> SamMed3D:
     return load_model(path, sizes_of(entry.card.architecture))
 
 
+@dataclasses.dataclass(frozen=True)
+class LoadedBase:
+    """A backbone, frozen, with its card and the fingerprint that experts and gates know it by."""
+
+    entry: Entry[BackboneCard]
+    model: SamMed3D
+    sha256: str
+
+
+def load_base(model: str | Path, loaded: SamMed3D | None = None) -> LoadedBase:
+    """Find and load a backbone, or take one that the caller has loaded, and fingerprint it.
+
+    Raises:
+        CardError: as `find_entry`.
+        WeightsError: as `load_backbone`.
+    """
+    entry = find_entry(model)
+    backbone = load_backbone(entry) if loaded is None else loaded
+    return LoadedBase(entry, backbone, fingerprint(backbone))
+
+
 def sizes_of(architecture: Architecture) -> Sizes:
     """A card's sizes as the network takes them: the same fields, one record without torch and one with."""
     return Sizes(**architecture.model_dump())
@@ -131,8 +152,8 @@ def as_backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
     card = entry.card
     if not isinstance(card, BackboneCard):
         raise CardError(
-            f"{entry.path}: {card.id!r} is {_A[card.kind]}, no general model. Give the one that it works on: "
-            f"{card.base.id!r}."
+            f"{entry.path}: {card.id!r} is {NAMES[card.kind]}, no general model. Give the one that it works "
+            f"on: {card.base.id!r}."
         )
     return Entry(card, entry.path)
 
