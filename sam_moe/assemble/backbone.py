@@ -17,6 +17,7 @@ from sam_moe.registry import (
     BackboneCard,
     Card,
     Entry,
+    ExpertCard,
     GateCard,
     Registry,
     Weights,
@@ -45,7 +46,7 @@ def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[Bac
 def find_card(
     model: str | Path,
     folder: Path | str | None = None,
-    offered: tuple[type[Card], ...] = (BackboneCard, GateCard),
+    offered: tuple[type[Card], ...] = (BackboneCard, ExpertCard, GateCard),
 ) -> Entry[Card]:
     """Find a card by id, or read it from the path of a card or of its folder.
 
@@ -66,7 +67,9 @@ def find_card(
         if model in known:
             return known[model]
     models = [id for id, entry in known.items() if isinstance(entry.card, offered)]
-    ids = ", ".join(nearest_first(model, models)) or "none"
+    told = {id: known[id].card.kind for id in nearest_first(model, models)}
+    several = len(offered) > 1  # else all are of the kind that was asked for
+    ids = ", ".join(f"{id} ({NAMES[kind]})" if several else id for id, kind in told.items()) or "none"
     raise CardError(
         f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
     )
