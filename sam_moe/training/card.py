@@ -34,15 +34,20 @@ _OVERALL = "mean over all ways to ask and all rounds"
 _ASKED = {"click": "a click", "corners": "a box by its corners", "mask": "a box drawn as a mask"}
 
 
-class Words(Record):
-    """What a card says that no training can know, whatever it is the card of."""
+class Naming(Record):
+    """What any card says that no training can know."""
 
     id: str = Field(
         pattern="^[a-z0-9][a-z0-9._-]*$", description="Name of the card; of its folder too, once it ships."
     )
     title: str = Field(min_length=1, description="One line for a list.")
-    description: str = Field("", description="What it is good at.")
-    licence: str = Field(min_length=1, description="SPDX identifier of the weights' licence.")
+    description: str = Field("", description="What it is good at; a gate, what it chooses between.")
+    licence: str = Field(min_length=1, description="SPDX identifier of the weights' own licence.")
+
+
+class Words(Naming):
+    """What the card of a model says beside that, a general one's or an expert's."""
+
     attribution: tuple[Attribution, ...] = Field((), description="Whom to credit: the sets learnt from.")
     not_for: str = Field(min_length=1, description="What it must not be used for.")
 

@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor
 
 from sam_moe.assemble.mixture import selection_of
-from sam_moe.config import Record
 from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateInput, GatingNetwork
 from sam_moe.moe.selection import confidence_of
@@ -27,7 +26,7 @@ from sam_moe.registry import (
 )
 from sam_moe.sam3d.weights import read_state, save_weights, sha256_of
 from sam_moe.training.calibrate import choose, curve, write_curve
-from sam_moe.training.card import WEIGHTS
+from sam_moe.training.card import WEIGHTS, Naming
 from sam_moe.training.gate import logits_of
 from sam_moe.training.gate_figures import figures
 from sam_moe.training.gate_table import GateTable
@@ -50,13 +49,9 @@ _HOW: dict[Selected, str] = {
 }
 
 
-class GateWords(Record):
-    """What a gate's card says that no training can know."""
+class GateWords(Naming):
+    """What a gate's card says that no training can know; whom to credit, its experts' cards say."""
 
-    id: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$", description="Name of the card and of its folder.")
-    title: str = Field(min_length=1, description="One line for a list.")
-    description: str = Field("", description="What it chooses between.")
-    licence: str = Field(min_length=1, description="SPDX identifier of the gate's own licence.")
     not_for: str = Field("", description="What it must not be used for, beyond what its experts say.")
 
 

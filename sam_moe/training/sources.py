@@ -7,6 +7,7 @@ cases may be trained on.
 import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sam_moe.shapes import Float
 from sam_moe.space.dataset import DATASET, LabelledCase, read_dataset
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
+from sam_moe.training.unions import united
 
 Spacing = tuple[float, float, float]
 
@@ -51,29 +53,16 @@ def read_folder(
         ConfigError: for a splits file or data folder that do not belong together, or a label that `learn`
             gives to two structures.
     """
-    chosen = _entry(_json(splits), "sets", splits)
     cases: list[dict[str, Any]] = []
-    unseen = {
-        "left out": set(leave_out),
-        "to be learnt": {n for names in (learn or {}).values() for n in names},
-    }
-    for name in sorted(chosen):
-        description = folder / name / DATASET
-        if not description.is_file():
-            raise ConfigError(
-                f"{splits} names the set {name}, but there is no {description}. Mend one of the two."
-            )
+    unseen = {"left out": set(leave_out)}
+    if learn is not None:
+        unseen["to be learnt"] = {label for labels in learn.values() for label in labels}
+    for name, group in groupby(listed_cases(folder, splits, part), key=lambda listed: listed[0]):
         empty: list[str] = []
-        by_id = {case.id: case for case in read_dataset(folder / name, ConfigError)}
-        for case_id in _entry(chosen[name], part, splits):
-            if case_id not in by_id:
-                raise ConfigError(
-                    f"{splits} names the case {case_id} of the set {name}, but {description} has none with "
-                    "this id. Mend one of the two."
-                )
-            found = read_case(by_id[case_id], name, leave_out, learn, unseen.values())
+        for _, case in group:
+            found = read_case(case, name, leave_out, learn, unseen.values())
             if found is None:
-                empty.append(case_id)
+                empty.append(case.id)
             else:
                 cases.append(found)
         log.info("read %s: %d cases so far", name, len(cases))
@@ -81,10 +70,40 @@ def read_folder(
             more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
             log.info("nothing to learn from in %s%s of %s", ", ".join(empty[:5]), more, name)
     level = logging.WARNING if part == "train" else logging.INFO
+    for labels in (learn or {}).values():
+        if (
+            set(labels) <= unseen["to be learnt"]
+        ):  # nothing at all of a structure: an error, of who asks for it
+            unseen["to be learnt"] -= set(labels)
     for what, missed in unseen.items():
         if missed:  # perhaps misspelt; the smaller parts need not hold every structure
             log.log(level, "%s, but not met in the %s part: %s", what, part, ", ".join(sorted(missed)))
     return cases
+
+
+def listed_cases(folder: Path, splits: Path, part: str) -> list[tuple[str, LabelledCase]]:
+    """The cases of one part of a split with their sets, set by set; their files are not opened.
+
+    Raises:
+        ConfigError: for a splits file or data folder that do not belong together.
+    """
+    chosen = _entry(_json(splits), "sets", splits)
+    found: list[tuple[str, LabelledCase]] = []
+    for name in sorted(chosen):
+        description = folder / name / DATASET
+        if not description.is_file():
+            raise ConfigError(
+                f"{splits} names the set {name}, but there is no {description}. Mend one of the two."
+            )
+        by_id = {case.id: case for case in read_dataset(folder / name, ConfigError)}
+        for case_id in _entry(chosen[name], part, splits):
+            if case_id not in by_id:
+                raise ConfigError(
+                    f"{splits} names the case {case_id} of the set {name}, but {description} has none with "
+                    "this id. Mend one of the two."
+                )
+            found.append((name, by_id[case_id]))
+    return found
 
 
 def read_case(
@@ -108,7 +127,8 @@ def read_case(
     structures = {v: n for v, n in structures.items() if not {n, f"{group}/{n}"} & leave_out}
     numbers = labels.array.to(torch.int16)
     if learn is not None:
-        numbers, structures = _united(numbers, structures, group, learn)
+        numbers, structures = united(numbers, structures, group, learn)
+        structures = dict(sorted(structures.items()))
     if not structures:
         return None
     image = None
@@ -125,24 +145,6 @@ def read_case(
         "spacing_mm": spacing,
         "structures": structures,
     }
-
-
-def _united(
-    numbers: Tensor, structures: Mapping[int, str], group: str, learn: Mapping[str, Sequence[str]]
-) -> tuple[Tensor, dict[int, str]]:
-    """Labels in which each structure of `learn` has one value, the least of its own; others stay unnamed."""
-    united: dict[str, int] = {}
-    numbers = numbers.clone()
-    for value, label in sorted(structures.items()):
-        takers = [taker for taker, names in learn.items() if {label, f"{group}/{label}"} & set(names)]
-        if len(takers) > 1:
-            raise ConfigError(
-                f"the label {label} of the set {group} is given to {' and to '.join(takers)}. A voxel has "
-                "one label: leave it with one of them."
-            )
-        for taker in takers:
-            numbers[numbers == value] = united.setdefault(taker, value)
-    return numbers, {value: taker for taker, value in united.items()}
 
 
 def canonical(volume: Volume) -> Volume:
