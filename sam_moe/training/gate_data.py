@@ -46,9 +46,9 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
         regions,
         recipe.seed + (0 if training else 1),
         data.spoil_share if training else 0.0,
-        data.phantom_share if training else 0.0,
         data.unlabelled_share,
         (data.weights, *(expert.weights for expert in recipe.experts)) if training else (),
+        varied=training,
     )
     scored = not training or recipe.target != "owner"
     fuses = recipe.selection in ("top_k", "dense") and not training
@@ -62,6 +62,7 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
             "structures": own,
             "leave_out": sorted(data.leave_out),
             "preprocessing": team.preprocessing.model_dump(),
+            "box_strategy": team.box_strategy,
             "stream": vars(stream),
             "asked": [scored, keep, recipe.turns],
         },
@@ -76,6 +77,7 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
     table = build_table(
         team.model,
         team.decoders,
+        team.box_strategy,
         drawn,
         stream.seed,
         scored,

@@ -27,7 +27,6 @@ class GateData(LabelledScans):
 
     leave_out: tuple[str, ...] = Field((), description="Structures that are nobody's, by name or 'set/name'.")
     weights: dict[str, float] = Field({}, description="How often the general expert's sets are drawn.")
-    phantom_share: float = Field(0.05, ge=0, lt=1, description="Share of phantoms in the general structures.")
     unlabelled_share: float = Field(
         0.3, ge=0, lt=1, description="Share of the general expert's regions about places without any label."
     )

@@ -34,7 +34,7 @@ from sam_moe.training.gate_card import BANK, bank_of, load_banks, save_banks, we
 from sam_moe.training.gate_regions import Stream, draw_regions
 from sam_moe.training.gate_table import build_table
 
-_REGIONS = 48
+_REGIONS = 96
 
 
 def grow_gate(
@@ -70,11 +70,12 @@ def grow_gate(
     _check(gate_entry, expert, base.sha256)
     gate, banks = load_gate(gate_entry, model), _banks(gate_entry)
     scans, _ = read_examples(examples, [cover.structure for cover in expert.card.covers])
-    stream = Stream(_REGIONS, 0, unlabelled_share=0.25)
+    stream = Stream(_REGIONS, 0, unlabelled_share=0.25)  # varied: they are few
     own = [{"example": ["example"]}]
     drawn = draw_regions(scans, own, frozenset(), base.entry.card.preprocessing, stream)
     decoders = (model.mask_decoder, load_decoder(expert, model))
-    table = build_table(model, decoders, drawn, 0, scored=False, turns=2)
+    strategy = base.entry.card.default_box_strategy
+    table = build_table(model, decoders, strategy, drawn, 0, scored=False, turns=2)
     kept_columns = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
     rule: SelectionRule = Argmax() if card.threshold is None else Threshold(card.threshold)
     known = [banks[ref.id] for ref in card.experts]
