@@ -74,8 +74,8 @@ def challenge_click(truth: Mask, prediction: Mask) -> Point | None:
 
     Its `CVPR25_iter_eval.py`: missed and false tissue together make the errors; the click falls on the
     maximum of the Euclidean distance transform, in voxels whatever the spacing, of the largest 26-connected
-    one. Of equally deep voxels NumPy's old generator with seed 42 draws one, in (k, j, i) order. The click has
-    its own voxel's sign: where missed and false tissue touch, it holds for a part of the error only.
+    one. Of equally deep voxels NumPy's old generator with seed 42 draws one, in (k, j, i) order. The click
+    has its own voxel's sign: where missed and false tissue touch, it holds for a part of the error only.
     """
     from scipy import ndimage
 
