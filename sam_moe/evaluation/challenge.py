@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from sam_moe.config import Settings, load_settings, nearest_first
 from sam_moe.errors import ConfigError, GeometryError
 from sam_moe.evaluation.layouts import Found, Source, choose
-from sam_moe.evaluation.layouts.reading import read_image, read_truth
+from sam_moe.evaluation.layouts.reading import read_image, read_labels
 from sam_moe.evaluation.layouts.source import DATA, Labels
 from sam_moe.evaluation.metrics import TOLERANCE_MM
 from sam_moe.space.grid import same_grid
@@ -70,6 +70,10 @@ class Challenge(Settings):
         """The folder of the YAML file."""
         return self._folder
 
+    def root_of(self, source: Source) -> Path:
+        """Where a set lies: in the data folder, or beside the YAML file where its root begins with a dot."""
+        return (self.folder if source.root.startswith(".") else self.data) / source.root
+
 
 @dataclass(frozen=True)
 class Case:
@@ -111,7 +115,7 @@ def cases_of(challenge: Challenge) -> tuple[Case, ...]:
     met: set[str] = set()
     known: set[str] = set()
     for source in challenge.sets:
-        for found in choose(source, challenge.data / source.root, challenge.folder):
+        for found in choose(source, challenge.root_of(source), challenge.folder):
             known |= set(found.names)
             labels = _labels_of(source.labels or challenge.labels, found)
             met |= set(labels)
@@ -148,7 +152,8 @@ def read_case(case: Case) -> tuple[Volume, dict[str, Volume]]:
         FileError: for a file that cannot be read.
         GeometryError: for a label map that does not lie on the reference's grid.
     """
-    scan, truth = read_image(case.images[case.reference]), read_truth(case.truth)
+    scan = read_image(case.images[case.reference])
+    truth = read_labels(case.truth, scan.grid)
     try:
         same_grid(scan.grid, truth.grid)
     except GeometryError as error:
@@ -182,8 +187,8 @@ def read_series(case: Case) -> dict[str, Volume]:
 def _labels_of(wanted: Labels, found: Found) -> dict[str, tuple[int, ...]]:
     labels = {}
     for structure, values in wanted.items():
-        own = [found.names.get(v) if isinstance(v, str) else v for v in values or (structure,)]
-        chosen = tuple(v for v in own if v is not None)
+        own = [found.names.get(v, ()) if isinstance(v, str) else (v,) for v in values or (structure,)]
+        chosen = tuple(value for values in own for value in values)
         if chosen:
             labels[structure] = chosen
     return labels

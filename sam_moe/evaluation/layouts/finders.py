@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sam_moe.evaluation.layouts import folders
+from sam_moe.evaluation.layouts import folders, msd, nnunet, npz, sppin
 from sam_moe.evaluation.layouts.source import Found, Source
 
-FINDERS: dict[str, Callable[[Source, Path], list[Found]]] = {"folders": folders.find}
+FINDERS: dict[str, Callable[[Source, Path], list[Found]]] = {
+    "folders": folders.find,
+    "nnunet": nnunet.find,
+    "msd": msd.find,
+    "sppin": sppin.find,
+    "npz": npz.find,
+}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, read_table, volumes_in
+from sam_moe.evaluation.layouts.source import Found, Source, label_values, read_table, volumes_in
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ def _listed(description: Path) -> list[Found]:
                 bare.append(name)
                 continue
             image = root / str(case["image"])
-            names = _names(table, case)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            names = _names(description, table, case)
+        except (AttributeError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{description}: cases[{number}]: expected 'id', 'image', 'label', and names of labels as "
-                f"{{name: id}}; mend it ({type(error).__name__}: {error})."
+                f"{description}: cases[{number}]: expected 'id', 'image' and 'label'; add what is missing "
+                f"({type(error).__name__}: {error})."
             ) from error
         found.append(Found(name, {"image": image}, truth, str(case.get("patient", "")), names=names))
     if bare:
@@ -55,8 +55,8 @@ def _listed(description: Path) -> list[Found]:
     return found
 
 
-def _names(table: dict[str, Any], case: dict[str, Any]) -> dict[str, int]:
+def _names(description: Path, table: dict[str, Any], case: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     if case.get("label_names"):
-        return {str(name): int(value) for value, name in case["label_names"].items()}
-    labels = table.get("labels")
-    return {str(name): int(value) for name, value in labels.items()} if isinstance(labels, dict) else {}
+        return label_values(description, case["label_names"])
+    labels = table.get("labels")  # sometimes words for a reader
+    return label_values(description, labels) if isinstance(labels, dict) else {}

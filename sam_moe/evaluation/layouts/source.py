@@ -24,7 +24,10 @@ class Source(Settings):
     """One folder of cases."""
 
     layout: Layout = Field(description="How the folder is laid out: folders, nnunet, msd, sppin or npz.")
-    root: str = Field(description="The folder, relative to the data folder.")
+    root: str = Field(
+        min_length=1,
+        description="The folder, relative to the data folder, or to the challenge where it begins with a dot.",
+    )
     part: str = Field("", description="The part to take, such as test; empty for all there is.")
     splits: str = Field(
         "",
@@ -67,7 +70,7 @@ class Found:
     truth: Path
     patient: str = ""
     part: str = ""
-    names: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     strata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -84,6 +87,26 @@ def read_table(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: expected an object, found a {type(table).__name__}. Mend the file.")
     return table
+
+
+def label_values(path: Path, labels: Any) -> dict[str, tuple[int, ...]]:
+    """Structures and their values: {name: value}, {name: [values]} (regions) or {value: name}; no background.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    try:
+        found: dict[str, tuple[int, ...]] = {}
+        for key, value in labels.items():
+            if isinstance(value, str) and not value.isdigit():
+                found[value] = (*found.get(value, ()), int(key))
+            else:
+                found[str(key)] = tuple(int(v) for v in (value if isinstance(value, list) else [value]))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f'{path}: labels: expected {{"liver": 1}} or {{"1": "liver"}}; mend them ({error}).'
+        ) from error
+    return {name: values for name, values in found.items() if values != (0,)}
 
 
 def volumes_in(folder: Path) -> dict[str, Path]:
