@@ -2,9 +2,9 @@
 
 An algorithm finds each series in `/input/images/<path>/<uuid>.mha`, and writes its answer to
 `/output/images/<path>/<name>.mha`. An evaluation finds `/input/predictions.json`, one job a case, and the
-answers in `/input/<job>/output/images/<path>/`; it writes `/output/metrics.json` (`judging.py`). Read in SPPIN
-2023's example submission and evaluation script, whose slugs and paths are the defaults; the folders can be
-given, so that all of it runs without a container.
+answers in `/input/<job>/output/images/<path>/`; it writes `/output/metrics.json` (`judging.py`). Read in
+SPPIN 2023's example submission and evaluation script, whose slugs and paths are the defaults; the folders can
+be given, so that all of it runs without a container.
 """
 
 import json
