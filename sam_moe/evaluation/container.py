@@ -10,7 +10,7 @@ be given, so that all of it runs without a container.
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from torch import Tensor
 
 from sam_moe.config import Settings, replace_file
 from sam_moe.errors import ConfigError, FileError
-from sam_moe.evaluation.layouts.source import volumes_in
+from sam_moe.evaluation.layouts.reading import read_image
+from sam_moe.evaluation.layouts.source import stem_of, volumes_in
 from sam_moe.shapes import Shaped
-from sam_moe.space.files import write_mask
+from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 
 INPUT, OUTPUT = Path("/input"), Path("/output")
@@ -76,6 +77,17 @@ class Job:
     reason: str = ""
 
 
+def interfaces_for(series: Sequence[str]) -> Interfaces:
+    """SPPIN's for its four series, else one of the series' own names each, and whole file names as cases."""
+    if set(series) == set(SPPIN.inputs):
+        return SPPIN
+    return Interfaces(
+        inputs={name: Interface(slug=name.lower(), path=f"images/{name.lower()}") for name in series},
+        output=Interface(slug="segmentation", path="images/segmentation"),
+        id_parts=(),
+    )
+
+
 def read_inputs(folder: Path = INPUT, interfaces: Interfaces = SPPIN) -> dict[str, Path]:
     """The file of each series that an algorithm is given.
 
@@ -100,19 +112,23 @@ def write_output(
 
 
 def write_inputs(series: Mapping[str, Path], folder: Path, interfaces: Interfaces = SPPIN) -> None:
-    """Lay series out as an algorithm's container finds them, each under a random name; needs .mha files.
+    """Lay series out as an algorithm's container finds them, each an .mha under a random name.
 
     Raises:
-        FileError: for a series that is missing, or no .mha.
+        FileError: for a series that is missing or cannot be read.
     """
+    missing = sorted(interfaces.inputs.keys() - series.keys())
+    if missing:
+        raise FileError(
+            f"no file of the series {missing[0]}. Expected one for each of {[*interfaces.inputs]}."
+        )
     for name, interface in interfaces.inputs.items():
-        path = series.get(name)
-        if path is None or not path.is_file() or path.suffix != ".mha":
-            raise FileError(
-                f"{path}: no .mha of the series {name}. Expected one for each of {[*interfaces.inputs]}."
-            )
         _make(folder / interface.path)
-        shutil.copyfile(path, folder / interface.path / f"{uuid.uuid4()}.mha")
+        to = folder / interface.path / f"{uuid.uuid4()}.mha"
+        if series[name].suffix == ".mha":
+            shutil.copyfile(series[name], to)
+        else:
+            write_volume(to, read_image(series[name]))
 
 
 def write_jobs(
@@ -175,7 +191,9 @@ def case_of(name: str, interfaces: Interfaces = SPPIN) -> str:
     '41_2'
     """
     parts = name.split("_")
-    if not interfaces.id_parts or max(interfaces.id_parts) >= len(parts):
+    if not interfaces.id_parts:
+        return stem_of(Path(name)) or name
+    if max(interfaces.id_parts) >= len(parts):
         return name.split(".")[0]
     return "_".join(parts[number].split(".")[0] for number in interfaces.id_parts)
 

@@ -8,6 +8,7 @@ from sam_moe.evaluation.container import (
     Interface,
     Interfaces,
     case_of,
+    interfaces_for,
     read_inputs,
     read_jobs,
     write_inputs,
@@ -42,10 +43,24 @@ def test_a_series_with_no_file_or_two_is_refused(series, tmp_path):
         read_inputs(tmp_path / "elsewhere")
 
 
-def test_only_mha_goes_into_a_container(series, tmp_path):
-    series["T2"] = write_image(tmp_path / "T2.nii.gz")
-    with pytest.raises(FileError, match=r"T2.nii.gz: no .mha of the series T2"):
+def test_other_formats_become_mha(series, tmp_path):
+    series["T2"] = write_image(tmp_path / "T2.nii.gz", 5)
+    write_inputs(series, tmp_path / "input")
+    found = read_inputs(tmp_path / "input")["T2"]
+    assert found.suffix == ".mha" and torch.equal(read(found).array, image(5))
+    assert read(found).grid.same_as(GRID)
+
+
+def test_a_series_that_is_not_handed_over_is_named(series, tmp_path):
+    del series["b100"]
+    with pytest.raises(FileError, match="no file of the series b100"):
         write_inputs(series, tmp_path / "input")
+
+
+def test_series_of_other_names_have_interfaces_of_these_names():
+    assert interfaces_for(["b100", "T1", "T2", "b0"]) == Interfaces()
+    other = interfaces_for(["CT"])
+    assert other.inputs["CT"].path == "images/ct" and case_of("a_b.c.mha", other) == "a_b.c"
 
 
 def test_an_algorithm_writes_its_mask_where_grand_challenge_looks(tmp_path):
