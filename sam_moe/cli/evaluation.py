@@ -52,6 +52,17 @@ def evaluate(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Replay recorded prompts instead of a protocol.")
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Score masks made elsewhere, FOLDER/CASE.nii.gz; no system is asked but by --system.",
+        ),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option("--resample", help="Take predictions on another grid to the case's, nearest voxel."),
+    ] = False,
     save_masks: Annotated[
         bool, typer.Option("--save-masks", help="Keep each case's last masks in predictions/.")
     ] = False,
@@ -99,9 +110,18 @@ def evaluate(
         read = _challenge(challenge, data, change)
         scripts, checksum = _scripts(protocol or read.protocol, prompts)
         request = Request(
-            read, scripts, out, processes, save_masks, checksum, ("sam-moe", *COMMAND_LINE.get())
+            read,
+            scripts,
+            out,
+            processes=processes,
+            save_masks=save_masks,
+            prompts=checksum,
+            predictions=predictions,
+            resample=resample,
+            command=("sam-moe", *COMMAND_LINE.get()),
         )
-        done = run(request, partial(ask_models, tuple(system or DEFAULT_SYSTEMS), device), tell)
+        asked = tuple(system or (() if predictions else DEFAULT_SYSTEMS))
+        done = run(request, partial(ask_models, asked, device), tell)
     if done is None:  # one of several processes, and not the first
         return
     _show(done, as_json)

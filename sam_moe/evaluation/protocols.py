@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Target:
         return np.random.default_rng([self.seed, *f"{self.case}/{self.label}".encode()])
 
 
+@runtime_checkable
 class Script(Protocol):
     """What is said about a target, one item a step; `steps` has the name of each step."""
 

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 
@@ -22,6 +23,7 @@ from sam_moe.evaluation.challenge import Case, Challenge, read_case
 from sam_moe.evaluation.conversation import Scorer, Turn, converse
 from sam_moe.evaluation.locks import claimed
 from sam_moe.evaluation.metrics import diagonal_mm
+from sam_moe.evaluation.predictions import GIVEN, Given, score_given
 from sam_moe.evaluation.protocols import BETWEEN, Script, Target
 from sam_moe.evaluation.results import PREDICTIONS, Row
 from sam_moe.prompts.prompt import Item, Prompt
@@ -38,6 +40,15 @@ UNKNOWN_DIAGONAL_MM = 1000.0
 
 
 @dataclass(frozen=True)
+class Folder:
+    """Masks made elsewhere, one more system; `resample` takes those on another grid to the case's."""
+
+    id: str
+    masks: Given
+    resample: bool = False
+
+
+@dataclass(frozen=True)
 class Work:
     """What each process does its share of; `parent` is the process that it must not outlive."""
 
@@ -46,6 +57,7 @@ class Work:
     scripts: tuple[Script, ...]
     out: Path
     save_masks: bool = False
+    given: Folder | None = None
     parent: int | None = None
 
 
@@ -87,11 +99,18 @@ def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> Case
         found.ask(system)
     return CaseFile(
         case=case.id,
-        rows=tuple(found.rows),
+        rows=(*found.rows, *_given(work, case)),
         prompts=found.prompts,
         notes=notes,
         seconds=perf_counter() - start,
     )
+
+
+def _given(work: Work, case: Case) -> list[Row]:
+    if work.given is None:
+        return []
+    file, tolerance_mm = work.given.masks.files.get(case.id), work.challenge.nsd_tolerance_mm
+    return score_given(case, file, work.given.id, tolerance_mm, work.given.resample)
 
 
 class _Found:
@@ -189,29 +208,31 @@ def _unread(work: Work, case: Case, systems: Sequence[SystemUnderTest], reason: 
         worst_mm = diagonal_mm(header.grid.shape, header.grid.spacing_mm)
     except SamMoeError:
         worst_mm = UNKNOWN_DIAGONAL_MM
-    for system in systems:
-        for label in case.labels:
-            for script in heard(system, work.scripts):
-                for step, name in enumerate(script.steps):
-                    yield Row(
-                        system=system.id,
-                        case=case.id,
-                        patient=case.patient,
-                        label=label,
-                        strata=dict(case.strata),
-                        prompt=name,
-                        step=step,
-                        status="failed",
-                        reason=f"the case cannot be read: {reason}",
-                        dice=0.0,
-                        nsd=0.0,
-                        vs=0.0,
-                        hd95_mm=worst_mm,
-                        volume_error_ml=0.0,
-                        truth_ml=0.0,
-                        predicted_ml=0.0,
-                        official={"dice": None, "hd95_mm": None, "vs": None},
-                    )
+    asked = {system.id: [script.steps for script in heard(system, work.scripts)] for system in systems}
+    if work.given is not None:
+        asked[work.given.id] = [(GIVEN,)]
+    for system, label in product(asked, case.labels):
+        for steps in asked[system]:
+            for step, name in enumerate(steps):
+                yield Row(
+                    system=system,
+                    case=case.id,
+                    patient=case.patient,
+                    label=label,
+                    strata=dict(case.strata),
+                    prompt=name,
+                    step=step,
+                    status="failed",
+                    reason=f"the case cannot be read: {reason}",
+                    dice=0.0,
+                    nsd=0.0,
+                    vs=0.0,
+                    hd95_mm=worst_mm,
+                    volume_error_ml=0.0,
+                    truth_ml=0.0,
+                    predicted_ml=0.0,
+                    official={"dice": None, "hd95_mm": None, "vs": None},
+                )
 
 
 def _left(start: float, done: int, work: Work) -> str:
