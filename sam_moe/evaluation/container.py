@@ -10,6 +10,7 @@ be given, so that all of it runs without a container.
 import json
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,7 @@ def read_jobs(folder: Path = INPUT, interfaces: Interfaces = SPPIN) -> list[Job]
     if not isinstance(listed, list):
         raise ConfigError(f"{path}: expected a list of jobs, found a {type(listed).__name__}.")
     jobs = [_job(folder, number, entry, interfaces) for number, entry in enumerate(listed)]
-    twice = {job.case for n, job in enumerate(jobs) if job.case in {other.case for other in jobs[:n]}}
+    twice = [case for case, count in Counter(job.case for job in jobs).items() if count > 1]
     if twice:
         raise ConfigError(
             f"{path}: the case {min(twice)} has two jobs. Expected one a case; remove the other."

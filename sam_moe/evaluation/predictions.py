@@ -60,12 +60,15 @@ def match(cases: Sequence[Case], folder: Path) -> Given:
     known = {case.id for case in cases}
     files: dict[str, Path] = {}
     extra = []
-    for path in sorted(folder.iterdir()):
+    # nnU-Net leaves CASE.npz with probabilities beside CASE.nii.gz: volumes come first
+    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix == ".npz", path.name)):
         name = path.name if path.is_dir() else path.stem if path.suffix == ".npz" else stem_of(path)
         if path.name.startswith(".") or name is None:
             continue
         if name not in known:
             extra.append(path)
+        elif name in files and path.suffix == ".npz" and files[name].is_file():
+            log.info("%s: %s is there too and is taken", path, files[name].name)
         elif name in files:
             raise ConfigError(
                 f"{folder}: the case {name} has both {files[name].name} and {path.name}. Expected one; "
@@ -205,9 +208,9 @@ def _label_map(path: Path, grid: Grid, resample: bool) -> tuple[np.ndarray, str]
     try:
         volume = read_labels(path, grid, key="segs")
     except ValuesError as error:
-        raise _Refused("bad_values", str(error)) from error
+        raise _Refused("bad_values", _said(path, error)) from error
     except (FileError, GeometryError) as error:
-        raise _Refused("unreadable", str(error)) from error
+        raise _Refused("unreadable", _said(path, error)) from error
     if volume.grid.same_as(grid, TOLERANCE_VOXELS):
         return volume.array.numpy(), ""
     where = f"{path.name}: it lies on {volume.grid}, the case on {grid}"
@@ -224,7 +227,12 @@ def _values(path: Path, case: Case) -> Mapping[str, tuple[int, ...]]:
     try:
         return label_values(table, read_table(table))
     except SamMoeError as error:
-        raise _Refused("unreadable", str(error)) from error
+        raise _Refused("unreadable", _said(table, error)) from error
+
+
+def _said(path: Path, error: Exception) -> str:
+    """An error's words with the file's name alone: rows are passed on, a machine's folders mean nothing there."""
+    return str(error).replace(f"{path.parent}/", "")
 
 
 def _expected(path: Path, array: np.ndarray, values: set[int]) -> None:

@@ -76,7 +76,7 @@ masks = arrays.arrays(bool, (5, 6, 4), elements=st.booleans()).filter(lambda mas
 
 
 @given(masks, masks, st.tuples(*[st.sampled_from([0.7, 1.0, 3.0])] * 3))
-@sized(max_examples=40)
+@sized(max_examples=25)
 def test_hd95_is_that_of_itks_erosion_and_a_tree_of_points(truth, answer, spacing_mm):
     expected = script_hd95(truth, answer, spacing_mm)
     found = hd95_mm(truth, answer, spacing_mm)

@@ -64,7 +64,8 @@ def test_a_case_without_a_file_is_missing(case):
 def test_a_truncated_file_is_unreadable(case, tmp_path, keep):
     path = write_labels(tmp_path / "p.nii.gz", torch.randint(0, 3, (40, 9, 8)).to(torch.uint8)[:10])
     path.write_bytes(path.read_bytes()[:keep])
-    assert "p.nii.gz" in all_worst(rows_of(case, path), "unreadable")
+    reason = all_worst(rows_of(case, path), "unreadable")
+    assert "p.nii.gz" in reason and str(tmp_path) not in reason
 
 
 def test_words_in_a_nifti_are_unreadable(case, tmp_path):
@@ -197,6 +198,13 @@ def test_two_files_of_one_case_are_refused(challenge, tmp_path):
         write_labels(tmp_path / "masks" / f"a{suffix}")
     with pytest.raises(ConfigError, match=r"case a has both a.mha and a.nii.gz"):
         match(challenge, tmp_path / "masks")
+
+
+def test_an_archive_beside_a_volume_is_taken_for_its_probabilities(challenge, tmp_path):
+    write_labels(tmp_path / "masks" / "a.nii.gz")
+    np.savez(tmp_path / "masks" / "a.npz", probabilities=np.zeros((2, 3, 3, 3)))
+    given = match(challenge, tmp_path / "masks")
+    assert given.files["a"].name == "a.nii.gz" and given.extra == ()
 
 
 def test_a_folder_in_which_nothing_is_named_after_a_case_is_refused(challenge, tmp_path):
