@@ -138,7 +138,9 @@ def _routing(rows: Sequence[Row], systems: Sequence[str]) -> Element | None:
         "Share of the answers, over all prompts, that each expert gave, and how sure the gate was of it on "
     )
     told += "the mean (right). In brackets how many answers there were."
-    figures = [figure(one, f"{system}. {told}", "narrow") for system, one in drawn.items() if one is not None]
+    figures = [
+        figure(one, f"{system}. {told}", "narrow wide") for system, one in drawn.items() if one is not None
+    ]
     return section("Who answered", "routing", figures) if figures else None
 
 

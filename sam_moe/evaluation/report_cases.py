@@ -114,7 +114,7 @@ def _pictured(row: Row, look: Look | None) -> Element | None:
     words += f", HD95 {row.hd95_mm:.1f} mm, {row.predicted_ml:.1f} ml of {row.truth_ml:.1f} ml"
     words += "" if row.status == "ok" else f"; {row.status}: {row.reason}".rstrip(": ")
     picture = el("img", src=data_uri(drawn([scene], "webp", _PIXELS), "webp"), alt=words)
-    return figure(picture, words + ("" if scene.masks else "; its mask was not kept"))
+    return figure(picture, words + ("" if scene.masks else "; its mask was not kept"), "wide")
 
 
 def _listed(rows: Sequence[Row]) -> Element:

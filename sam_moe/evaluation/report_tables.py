@@ -17,7 +17,7 @@ Figures = Mapping[str, Any]
 def overview(summary: Figures, prompts: Sequence[str]) -> Element:
     """A row for each prompt and system: means with patients' intervals, then medians; the best is bold."""
     systems = list(summary)
-    head = ["said last", "system", "targets", "missed", *(_title(metric) for metric in METRICS.values())]
+    head = ["said last", "system", *(_title(metric) for metric in METRICS.values()), "targets", "missed"]
     rows = []
     for prompt in prompts:
         asked = [system for system in systems if prompt in summary[system]]
@@ -25,13 +25,10 @@ def overview(summary: Figures, prompts: Sequence[str]) -> Element:
         for system in asked:
             cells = summary[system][prompt]
             missed = cells["dice"]["n_missed"]
-            row = [
-                el("th", prompt if system == asked[0] else "", class_="first"),
-                el("td", _system(system, systems)),
-                el("td", str(cells["dice"]["n"]), class_="n"),
-                el("td", el("span", str(missed), class_="bad" if missed else None), class_="n"),
-            ]
+            row = [el("th", prompt if system == asked[0] else ""), el("td", _system(system, systems))]
             row += [_cell(cells[name], metric, best[name]) for name, metric in METRICS.items()]
+            row.append(el("td", str(cells["dice"]["n"]), class_="n"))
+            row.append(el("td", el("span", str(missed), class_="bad" if missed else None), class_="n"))
             rows.append((system == asked[0], row))
     return _grouped(table(head, [row for _, row in rows]), [first for first, _ in rows])
 

@@ -36,6 +36,8 @@ ROWS, RESULT, REPORT, CASES, PREDICTIONS, PROMPTS = (
     "prompts.json",
 )
 
+GIVEN = "given"  # what stands for a prompt in rows of masks made elsewhere
+
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Amount = Annotated[float, Field(ge=0)]
 # How the columns of the flattened dictionaries begin, by field.
