@@ -10,7 +10,7 @@ from sam_moe.config import nearest_first
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.bootstrap import RESAMPLES, Patients
 from sam_moe.evaluation.ranking import SCHEMES, Pair, Ranking, compared, rank
-from sam_moe.evaluation.results import GIVEN, METRICS, ResultFolder, Row
+from sam_moe.evaluation.results import GIVEN, METRICS, ResultFolder, Row, answers_to
 from sam_moe.evaluation.summary import main_prompts, prompts_of
 from sam_moe.shapes import Float
 
@@ -261,7 +261,12 @@ def _as_text(standing: Standing) -> str:
     """A table for a terminal: systems by the first rule, their ranks by every rule, their means."""
     first = standing.rankings[0]
     metrics = list(next(iter(standing.means.values())))
-    head = [f"after {standing.prompt}", *(r.scheme.name for r in standing.rankings), *metrics, "missed"]
+    head = [
+        answers_to(standing.prompt),
+        *(r.scheme.name for r in standing.rankings),
+        *metrics,
+        "missed",
+    ]
     lines = [head]
     for system in first.best_first:
         at = first.systems.index(system)

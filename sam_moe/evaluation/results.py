@@ -122,6 +122,11 @@ class Row(Settings):
         return self.status != "extra"
 
 
+def answers_to(prompt: str) -> str:
+    """What a table calls the answers to a prompt: "After click5", "Masks as given"."""
+    return "Masks as given" if prompt == GIVEN else f"After {prompt}"
+
+
 class Result(Record):
     """All but the rows: what was asked of whom, by which definitions, with what, and the summary."""
 

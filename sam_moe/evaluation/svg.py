@@ -11,8 +11,8 @@ from sam_moe.evaluation.page import colour, el
 
 _TICKS = 5
 _LINE = 15  # height of a line of text
-_LETTER = 6.6  # mean width of a letter
-_CUT = 30
+_LETTER = 7.2  # mean width of a letter
+_CUT = 26
 
 
 @dataclass(frozen=True)
