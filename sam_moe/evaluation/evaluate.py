@@ -3,9 +3,10 @@
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,7 +25,21 @@ from sam_moe.evaluation.locks import check_several, clear
 from sam_moe.evaluation.metrics import definitions
 from sam_moe.evaluation.predictions import extra_rows, match
 from sam_moe.evaluation.protocols import Script
-from sam_moe.evaluation.results import CASES, PROMPTS, Result, ResultFolder, Row, write_result
+from sam_moe.evaluation.report import write_report
+from sam_moe.evaluation.report_cases import kept
+from sam_moe.evaluation.results import (
+    CASES,
+    PREDICTIONS,
+    PROMPTS,
+    REPORT,
+    RESULT,
+    ROWS,
+    Result,
+    ResultFolder,
+    Row,
+    read_result,
+    write_result,
+)
 from sam_moe.evaluation.runner import Folder, Tell, Work, heard, work_through
 from sam_moe.evaluation.summary import summarise
 from sam_moe.predict.manifest import machine, versions
@@ -43,6 +58,7 @@ class Request:
 
     `prompts` is the checksum of a file of recorded prompts, where the scripts come from one. `predictions` is
     a folder of masks made elsewhere, `resample` whether those on another grid are taken to the case's.
+    `only`: of systems too slow to be asked about all patients, those that they are asked about.
     """
 
     challenge: Challenge
@@ -53,6 +69,7 @@ class Request:
     prompts: str = ""
     predictions: Path | None = None
     resample: bool = False
+    only: Mapping[str, frozenset[str]] = field(default_factory=dict)
     command: tuple[str, ...] = ()
 
 
@@ -74,11 +91,11 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     cases = cases_of(request.challenge)
     tell("loading the systems", 0.0)
     systems = tuple(make_systems())
-    notes = _not_asked(systems, request.scripts)
+    notes = _not_asked(request, cases, systems)
     given = _given(request, cases, systems)
     begin(request.out, _asked(request, systems, given))
     before = [case for case in cases if case_path(request.out, case.id).is_file()]
-    work = Work(request.challenge, cases, request.scripts, request.out, request.save_masks, given)
+    work = Work(request.challenge, cases, request.scripts, request.out, given, request.only)
     with _others(work, make_systems, 0 if launched > 1 else request.processes - 1):
         work_through(work, systems, tell)
     if rank > 0:
@@ -91,11 +108,16 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
         seconds += sum(file.seconds for file in finished if file.case in {case.id for case in before})
     if given is not None:
         notes.append(f"{given.id}: masks made elsewhere" + ", resampled where need be." * given.resample)
-    return _finish(request, _described(systems, given), finished, given, notes, seconds, processes)
+    done = all((request.out / name).is_file() for name in (ROWS, RESULT, REPORT))
+    if done and len(before) == len(cases):
+        log.info("%s is finished; remove its %s to have it written again", request.out, REPORT)
+        return read_result(request.out)
+    return _finish(request, cases, _described(systems, given), finished, given, notes, seconds, processes)
 
 
 def _finish(
     request: Request,
+    cases: Sequence[Case],
     systems: dict[str, dict[str, JsonValue]],
     finished: Sequence[CaseFile],
     given: Folder | None,
@@ -121,6 +143,9 @@ def _finish(
         processes=processes,
     )
     write_result(request.out, rows, result)
+    write_report(request.out, kept(request.out, cases))
+    if not request.save_masks:
+        shutil.rmtree(request.out / PREDICTIONS, ignore_errors=True)
     clear(request.out / CASES)
     return ResultFolder(request.out, tuple(rows), result)
 
@@ -177,11 +202,11 @@ def _asked(request: Request, systems: Sequence[SystemUnderTest], given: Folder |
         protocols=tuple(script.name for script in request.scripts),
         prompts=request.prompts,
         systems=_described(systems, given),
-        save_masks=request.save_masks,
+        only={id: tuple(sorted(patients)) for id, patients in request.only.items()},
     )
 
 
-def _not_asked(systems: Sequence[SystemUnderTest], scripts: Sequence[Script]) -> list[str]:
+def _not_asked(request: Request, cases: Sequence[Case], systems: Sequence[SystemUnderTest]) -> list[str]:
     """What is not asked of whom, in words.
 
     Raises:
@@ -192,13 +217,23 @@ def _not_asked(systems: Sequence[SystemUnderTest], scripts: Sequence[Script]) ->
         raise ConfigError(f"systems: {', '.join(ids)}. Expected each with an id of its own.")
     notes = []
     for system in systems:
-        own = heard(system, scripts)
+        own = {script.name: script for script in heard(system, request.scripts)}
         if not own:
             said = " and ".join(sorted(system.hears))
             raise ConfigError(f"{system.id} understands {said} only, and no protocol is made of these alone.")
-        others = [script.name for script in scripts if script not in own]
-        if others:
-            notes.append(f"{system.id} was not asked by {', '.join(others)}, which it does not understand.")
+        for script in request.scripts:
+            if script.name not in own:
+                notes.append(f"{system.id} was not asked by {script.name}, which it does not understand.")
+            elif len(own[script.name].steps) < len(script.steps):
+                steps = ", ".join(own[script.name].steps)
+                notes.append(f"{system.id} was asked only {steps} of {script.name}; it understands no more.")
+        if system.id in request.only:
+            patients = {case.patient for case in cases}
+            count = len(patients & request.only[system.id])
+            notes.append(
+                f"{system.id} was asked about {count} of {len(patients)} patients only, as it is slow: its "
+                "means are over other targets than the others'."
+            )
     return notes
 
 

@@ -41,20 +41,23 @@ nav{{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:.8rem 0}}
 a{{color:var(--c0)}}
 .scroll{{overflow-x:auto;margin:.6rem 0 1.2rem}}
 table{{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums}}
-th,td{{text-align:left;padding:.28rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}}
+th,td{{text-align:left;padding:.28rem .6rem;border-bottom:1px solid var(--line);vertical-align:top;
+white-space:nowrap}}
 th{{font-weight:600}}tr>:first-child{{padding-left:0}}
-thead th{{vertical-align:bottom;border-bottom:2px solid var(--line)}}
-td.n,th.n{{text-align:right;white-space:nowrap}}
-td.text{{min-width:14rem;overflow-wrap:anywhere}}
+thead th{{vertical-align:bottom;white-space:normal;border-bottom:2px solid var(--line)}}
+td.n,th.n{{text-align:right}}
+td.text{{min-width:14rem;white-space:normal;overflow-wrap:anywhere}}
 td.best{{font-weight:700}}
 tr.first>*{{border-top:2px solid var(--line)}}
 td small{{display:block;color:var(--faint);font-weight:400}}
 .bad{{color:var(--c1);font-weight:600}}
-.swatch{{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.45em}}
+.name{{display:inline-block;min-width:6.5rem;max-width:15rem;white-space:normal;overflow-wrap:anywhere}}
+th.n .name{{min-width:4rem;max-width:9rem}}.name>span{{print-color-adjust:exact}}
 .grid{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(27rem,100%),1fr));gap:1.2rem 1.6rem}}
 figure{{margin:.4rem 0 1rem;min-width:0}}
 figure>svg,figure>img{{display:block;width:100%;height:auto}}
 figure.narrow{{max-width:40rem}}
+figure.wide{{overflow-x:auto}}figure.wide>svg,figure.wide>img{{min-width:36rem}}
 figure>img{{border-radius:4px}}
 figcaption{{font-size:.86rem;margin-top:.3rem}}
 pre{{background:var(--panel);padding:.7rem .9rem;overflow-x:auto;font-size:.8rem;line-height:1.4;
@@ -68,9 +71,11 @@ svg .rule{{stroke:var(--line);stroke-width:1;fill:none}}
 svg .axis{{stroke:var(--faint);stroke-width:1;fill:none}}
 svg .inverse{{fill:var(--paper)}}
 @media (max-width:40rem){{body{{padding:1rem .8rem 3rem;font-size:15px}}}}
-@media print{{body{{max-width:none;padding:0;font-size:10pt}}nav,details>summary{{display:none}}
+@media print{{body{{max-width:none;padding:0;font-size:10pt}}nav{{display:none}}
+details>summary{{list-style:none;color:inherit}}
 details::details-content{{content-visibility:visible;height:auto}}
-.scroll{{overflow:visible}}table{{font-size:7.5pt}}h2,h3{{break-after:avoid}}figure,tr{{break-inside:avoid}}
+.scroll,figure.wide{{overflow:visible}}table{{font-size:7.5pt}}td.text{{min-width:0}}
+figure.wide>svg,figure.wide>img{{min-width:0}}h2,h3{{break-after:avoid}}figure,tr{{break-inside:avoid}}
 .grid{{grid-template-columns:repeat(2,1fr)}}}}
 """
 
@@ -143,9 +148,10 @@ def figure(picture: Element, caption: str | None = None, class_: str | None = No
     return el("figure", picture, el("figcaption", caption) if caption else None, class_=class_)
 
 
-def swatch(number: int) -> Element:
-    """A dot in a system's colour."""
-    return el("span", class_="swatch", style=f"background:{colour(number)}")
+def name_of(system: str, systems: Sequence[str]) -> Element:
+    """A system's name after a dot in its colour."""
+    dot = el("span", "●\u00a0", style=f"color:{colour(systems.index(system))}")
+    return el("span", dot, system, class_="name")
 
 
 def _append(parent: Element, child: Child | Iterable[Child]) -> None:

@@ -193,6 +193,41 @@ def replays_of(prompts: PromptSet) -> tuple[Replay, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Begun:
+    """The first steps of a script, for a system that understands no more of it."""
+
+    script: Script
+    count: int
+
+    @property
+    def name(self) -> str:
+        """The script's."""
+        return self.script.name
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The first of the script's."""
+        return self.script.steps[: self.count]
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What these steps are made of."""
+        return _kinds(self.steps)
+
+    def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
+        """What the script says."""
+        return self.script.item(target, said, answer)
+
+
+def understood(script: Script, hears: frozenset[Kind]) -> Script | None:
+    """As much of a script as who hears only this understands from its beginning; None for nothing."""
+    if script.kinds <= hears:
+        return script
+    count = sum(_kinds(script.steps[: n + 1]) <= hears for n in range(len(script.steps)))
+    return Begun(script, count) if count else None
+
+
 def step_names(items: Sequence[Item]) -> tuple[str, ...]:
     """What was said at each step, by counting boxes and clicks.
 

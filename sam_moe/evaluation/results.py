@@ -36,6 +36,8 @@ ROWS, RESULT, REPORT, CASES, PREDICTIONS, PROMPTS = (
     "prompts.json",
 )
 
+GIVEN = "given"  # what stands for a prompt in rows of masks made elsewhere
+
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Amount = Annotated[float, Field(ge=0)]
 # How the columns of the flattened dictionaries begin, by field.
@@ -118,6 +120,11 @@ class Row(Settings):
     def counts(self) -> bool:
         """Whether the row belongs to a case; a file that is no case's is listed and nothing more."""
         return self.status != "extra"
+
+
+def answers_to(prompt: str) -> str:
+    """What a table calls the answers to a prompt: "After click5", "Masks as given"."""
+    return "Masks as given" if prompt == GIVEN else f"After {prompt}"
 
 
 class Result(Record):

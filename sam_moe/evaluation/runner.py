@@ -7,8 +7,8 @@ process dies another takes its case over.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -24,7 +24,7 @@ from sam_moe.evaluation.conversation import Scorer, Turn, converse
 from sam_moe.evaluation.locks import claimed
 from sam_moe.evaluation.metrics import diagonal_mm
 from sam_moe.evaluation.predictions import GIVEN, Given, score_given
-from sam_moe.evaluation.protocols import BETWEEN, Script, Target
+from sam_moe.evaluation.protocols import BETWEEN, Script, Target, understood
 from sam_moe.evaluation.results import PREDICTIONS, Row
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase
@@ -50,20 +50,24 @@ class Folder:
 
 @dataclass(frozen=True)
 class Work:
-    """What each process does its share of; `parent` is the process that it must not outlive."""
+    """What each process does its share of.
+
+    `only` has the patients that a slow system is asked about, of systems that are not asked about all;
+    `parent` is the process that this one must not outlive.
+    """
 
     challenge: Challenge
     cases: tuple[Case, ...]
     scripts: tuple[Script, ...]
     out: Path
-    save_masks: bool = False
     given: Folder | None = None
+    only: Mapping[str, frozenset[str]] = field(default_factory=dict)
     parent: int | None = None
 
 
 def work_through(work: Work, systems: Sequence[SystemUnderTest], tell: Tell) -> None:
     """Ask about every case that nobody has asked about; return when all are finished, by whomever."""
-    start, done = perf_counter(), 0
+    start, before = perf_counter(), _finished(work)
     for wait in (False, True):  # at last those that others had: they are done by then, or dead
         for case in work.cases:
             path = case_path(work.out, case.id)
@@ -74,16 +78,16 @@ def work_through(work: Work, systems: Sequence[SystemUnderTest], tell: Tell) -> 
             with claimed(path, wait=wait) as ours:
                 if not ours or path.is_file():
                     continue
-                finished = sum(case_path(work.out, other.id).is_file() for other in work.cases)
-                share = finished / len(work.cases)
-                tell(f"case {finished + 1} of {len(work.cases)}: {case.id}{_left(start, done, work)}", share)
+                finished, all_ = _finished(work), len(work.cases)
+                left = _left(perf_counter() - start, finished - before, all_ - finished)
+                tell(f"case {finished + 1} of {all_}: {case.id}{left}", finished / all_)
                 write_whole(ask_case(work, case, systems), path)
-                done += 1
 
 
 def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> CaseFile:
     """Every system's rows about one case; a case that cannot be read is a row a system and structure."""
     start = perf_counter()
+    systems = [s for s in systems if case.patient in work.only.get(s.id, {case.patient})]
     try:
         scan, truths = read_case(case)
     except SamMoeError as error:
@@ -157,7 +161,7 @@ class _Found:
         if said:
             image = relative(self.case.images[self.case.reference], self.work.out)
             self.prompts[system.id] = PromptCase.of(image, said, fingerprint=self.key)
-        if self.work.save_masks and masks:
+        if masks:
             self._save(system, masks)
 
     def _row(self, system: SystemUnderTest, target: Target, turn: Turn, scorer: Scorer) -> Row:
@@ -197,8 +201,9 @@ class _Found:
 
 
 def heard(system: SystemUnderTest, scripts: Sequence[Script]) -> list[Script]:
-    """The scripts that a system understands."""
-    return [script for script in scripts if script.kinds <= system.hears]
+    """The scripts as far as a system understands them."""
+    own = (understood(script, system.hears) for script in scripts)
+    return [script for script in own if script is not None]
 
 
 def _unread(work: Work, case: Case, systems: Sequence[SystemUnderTest], reason: str) -> Iterator[Row]:
@@ -235,10 +240,11 @@ def _unread(work: Work, case: Case, systems: Sequence[SystemUnderTest], reason: 
                 )
 
 
-def _left(start: float, done: int, work: Work) -> str:
-    """How long it may still take, by the cases that this process has done."""
-    if not done:
-        return ""
-    finished = sum(case_path(work.out, case.id).is_file() for case in work.cases)
-    minutes = (perf_counter() - start) / done * (len(work.cases) - finished) / 60
-    return f", {minutes:.0f} min of work left" if minutes >= 1 else ""
+def _finished(work: Work) -> int:
+    return sum(case_path(work.out, case.id).is_file() for case in work.cases)
+
+
+def _left(seconds: float, done: int, left: int) -> str:
+    """How long it may still take, by what all processes have done in these seconds."""
+    minutes = seconds / done * left / 60 if done else 0.0
+    return f", {minutes:.0f} min left" if minutes >= 1 else ""

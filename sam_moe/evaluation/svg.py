@@ -11,8 +11,8 @@ from sam_moe.evaluation.page import colour, el
 
 _TICKS = 5
 _LINE = 15  # height of a line of text
-_LETTER = 6.6  # mean width of a letter
-_CUT = 30
+_LETTER = 7.2  # mean width of a letter
+_CUT = 26
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Scale:
         room = abs(self.stop - self.start)
         if self.log:
             decades = math.log10(self.high / self.low)
-            subs = (1.0,) if decades > 2.5 else (1.0, 3.0) if decades > 1.2 else (1.0, 2.0, 5.0)
+            subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.2 else (1.0, 2.0, 5.0)
             found = LogLocator(subs=subs, numticks=20).tick_values(self.low, self.high)
         else:
             found = MaxNLocator(max(2, min(_TICKS, int(room / 45)))).tick_values(self.low, self.high)

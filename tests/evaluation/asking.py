@@ -1,4 +1,4 @@
-"""A small challenge in a folder, and a system that answers from intensities: quick, and right but at the rim."""
+"""A small challenge in a folder, and a quick system that answers from intensities."""
 
 from pathlib import Path
 

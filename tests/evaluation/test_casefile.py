@@ -11,8 +11,8 @@ ASKED = Asked(challenge={"name": "c"}, protocols=("clicks",), systems={"small": 
 def test_the_same_may_go_on_and_another_may_not(tmp_path):
     begin(tmp_path / "out", ASKED)
     begin(tmp_path / "out", ASKED)
-    other = ASKED.model_copy(update={"protocols": ("box",), "save_masks": True})
-    with pytest.raises(ConfigError, match="with other protocols, save_masks"):
+    other = ASKED.model_copy(update={"protocols": ("box",), "prompts": "a"})
+    with pytest.raises(ConfigError, match="with other protocols, prompts"):
         begin(tmp_path / "out", other)
 
 

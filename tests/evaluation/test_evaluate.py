@@ -121,6 +121,41 @@ def test_what_cannot_be_asked_is_refused_or_said(tmp_path):
     done = run(challenge, tmp_path / "d", deaf, protocol="click,box")
     assert done.result.notes == ("clicker was not asked by box, which it does not understand.",)
 
+    def boxer():
+        system = Growing("boxer")
+        system.hears = frozenset({"box"})
+        return (system,)
+
+    done = run(challenge, tmp_path / "e", boxer, protocol="cvpr2025")
+    assert [row.prompt for row in done.rows] == ["box"]
+    assert "boxer was asked only box of cvpr2025" in done.result.notes[0]
+
+
+def test_a_slow_system_may_be_asked_about_few_patients_and_that_is_said(tmp_path):
+    challenge = phantoms(tmp_path / "set")
+    done = run(challenge, tmp_path / "out", two, protocol="click", only={"other": frozenset({"p1"})})
+    assert [(row.system, row.patient) for row in done.rows] == [
+        *(("growing", f"p{n}") for n in range(3)),
+        ("other", "p1"),
+    ]
+    assert "other was asked about 1 of 3 patients only" in done.result.notes[0]
+
+
+def test_masks_go_unless_they_are_to_stay_and_the_report_has_its_pictures_anyway(tmp_path):
+    challenge = phantoms(tmp_path / "set", 2)
+    run(challenge, tmp_path / "out", protocol="click")
+    assert not (tmp_path / "out" / "predictions").exists()
+    assert "data:image/webp" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    challenge = phantoms(tmp_path / "set", 2)
+    first = run(challenge, tmp_path / "out", protocol="click")
+    written = (tmp_path / "out" / "report.html").stat().st_mtime_ns
+    again = run(challenge, tmp_path / "out", protocol="click")
+    assert again.rows == first.rows and again.result == first.result
+    assert (tmp_path / "out" / "report.html").stat().st_mtime_ns == written
+
 
 def test_masks_made_elsewhere_are_scored_beside_systems(tmp_path):
     challenge = phantoms(tmp_path / "set", 2)

@@ -117,7 +117,7 @@ def test_a_process_whose_parent_has_died_stops(work):
 
 def test_masks_are_kept_on_the_scans_grid_with_the_challenges_numbers(tmp_path):
     challenge = phantoms(tmp_path / "set", 1, labels={"stone": [7], "ball": [1]})
-    work = Work(challenge, cases_of(challenge), scripts_for("click"), tmp_path / "out", save_masks=True)
+    work = Work(challenge, cases_of(challenge), scripts_for("click"), tmp_path / "out")
     (row,) = ask_case(work, work.cases[0], [Growing()]).rows
     kept = read(tmp_path / "out" / "predictions" / "growing" / "p0_a.nii.gz")
     assert kept.grid.same_as(read(tmp_path / "set" / "images" / "p0_a.nii.gz").grid)
