@@ -52,8 +52,27 @@ def evaluate(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Replay recorded prompts instead of a protocol.")
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Score masks made elsewhere, FOLDER/CASE.nii.gz; no system is asked but by --system.",
+        ),
+    ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option("--resample", help="Take predictions on another grid to the case's, nearest voxel."),
+    ] = False,
     save_masks: Annotated[
         bool, typer.Option("--save-masks", help="Keep each case's last masks in predictions/.")
+    ] = False,
+    grand_challenge: Annotated[
+        bool,
+        typer.Option(
+            "--grand-challenge",
+            help="Go through the files of grand-challenge containers; with --predictions INPUT judge "
+            "its jobs as an evaluation's container does, CHALLENGE being the folder of truths.",
+        ),
     ] = False,
     processes: Annotated[
         int, typer.Option(min=1, metavar="N", help="Share the cases among N processes of this machine.")
@@ -88,6 +107,9 @@ def evaluate(
         raise AskedWrongly(
             "both --prompts and --protocol. Recorded prompts are replayed as they are; give one"
         )
+    if grand_challenge and predictions is not None:
+        _judge(challenge, predictions, out)
+        return
     with Progress(quiet=as_json) as tell:
         tell("reading the challenge")
         from functools import partial
@@ -99,9 +121,26 @@ def evaluate(
         read = _challenge(challenge, data, change)
         scripts, checksum = _scripts(protocol or read.protocol, prompts)
         request = Request(
-            read, scripts, out, processes, save_masks, checksum, ("sam-moe", *COMMAND_LINE.get())
+            read,
+            scripts,
+            out,
+            processes=processes,
+            save_masks=save_masks,
+            prompts=checksum,
+            predictions=predictions,
+            resample=resample,
+            command=("sam-moe", *COMMAND_LINE.get()),
         )
-        done = run(request, partial(ask_models, tuple(system or DEFAULT_SYSTEMS), device), tell)
+        asked = tuple(system or (() if predictions else DEFAULT_SYSTEMS))
+        if grand_challenge:
+            from sam_moe.evaluation.submission import submit
+
+            if len(asked) != 1:
+                raise AskedWrongly("--grand-challenge hands in one system's masks. Name it with --system ID")
+            tell("answering as the container would")
+            _show(submit(read, ask_models(asked, device)[0], scripts, out, request.command), as_json)
+            return
+        done = run(request, partial(ask_models, asked, device), tell)
     if done is None:  # one of several processes, and not the first
         return
     _show(done, as_json)
@@ -146,6 +185,15 @@ def simulate(
         write_json(recorded, out)
     targets = sum(len(case.targets) for case in recorded.cases)
     typer.echo(f"{targets} targets of {len(recorded.cases)} cases: {out}")
+
+
+def _judge(truths: Path, jobs: Path, out: Path) -> None:
+    """The work of an evaluation's container."""
+    from sam_moe.evaluation.judging import judge, truths_of
+
+    rows = judge(truths_of(truths), jobs, out)
+    missed = sum(row.missed for row in rows)
+    typer.echo(f"{len(rows)} cases, {missed} missed: {out / 'metrics.json'}")
 
 
 def _challenge(path: Path, data: Path | None, change: list[str] | None) -> Any:

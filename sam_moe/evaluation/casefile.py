@@ -35,7 +35,7 @@ class Asked(Record):
     protocols: tuple[str, ...] = Field(description="How systems are prompted.")
     prompts: str = Field("", description="Of replayed prompts the SHA-256 of their file.")
     systems: dict[str, dict[str, JsonValue]] = Field(description="Of each its id, checksum and licence.")
-    save_masks: bool = Field(False, description="Whether masks are kept.")
+    only: dict[str, tuple[str, ...]] = Field({}, description="Patients of systems not asked about all.")
 
 
 def begin(folder: Path, asked: Asked) -> None:

@@ -6,6 +6,7 @@
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ def cases_of(challenge: Challenge) -> tuple[Case, ...]:
         raise ConfigError(
             f"{challenge.name}: no cases found under {challenge.data}. Check sets, part and labels."
         )
-    twice = {case.id for n, case in enumerate(cases) if case.id in {c.id for c in cases[:n]}}
+    twice = [name for name, count in Counter(case.id for case in cases).items() if count > 1]
     if twice:
         raise ConfigError(
             f"{challenge.name}: {len(twice)} cases have one name, such as {min(twice)}. Give one of the sets "

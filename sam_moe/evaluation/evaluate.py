@@ -3,9 +3,10 @@
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,13 +19,28 @@ from sam_moe.config import write_json
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asked import SystemUnderTest
 from sam_moe.evaluation.casefile import Asked, CaseFile, begin, case_path, file_name, read_casefile
-from sam_moe.evaluation.challenge import Challenge, cases_of
+from sam_moe.evaluation.challenge import Case, Challenge, cases_of
 from sam_moe.evaluation.interactive import DEFINITIONS, interactive
 from sam_moe.evaluation.locks import check_several, clear
 from sam_moe.evaluation.metrics import definitions
+from sam_moe.evaluation.predictions import extra_rows, match
 from sam_moe.evaluation.protocols import Script
-from sam_moe.evaluation.results import CASES, PROMPTS, Result, ResultFolder, Row, write_result
-from sam_moe.evaluation.runner import Tell, Work, heard, work_through
+from sam_moe.evaluation.report import write_report
+from sam_moe.evaluation.report_cases import kept
+from sam_moe.evaluation.results import (
+    CASES,
+    PREDICTIONS,
+    PROMPTS,
+    REPORT,
+    RESULT,
+    ROWS,
+    Result,
+    ResultFolder,
+    Row,
+    read_result,
+    write_result,
+)
+from sam_moe.evaluation.runner import Folder, Tell, Work, heard, work_through
 from sam_moe.evaluation.summary import summarise
 from sam_moe.predict.manifest import machine, versions
 from sam_moe.prompts.promptset import PromptCase, PromptSet
@@ -40,7 +56,9 @@ MakeSystems = Callable[[], Sequence[SystemUnderTest]]
 class Request:
     """What was asked: by which scripts, into which folder, on how many processes of this machine.
 
-    `prompts` is the checksum of a file of recorded prompts, where the scripts come from one.
+    `prompts` is the checksum of a file of recorded prompts, where the scripts come from one. `predictions` is
+    a folder of masks made elsewhere, `resample` whether those on another grid are taken to the case's.
+    `only`: of systems too slow to be asked about all patients, those that they are asked about.
     """
 
     challenge: Challenge
@@ -49,6 +67,9 @@ class Request:
     processes: int = 1
     save_masks: bool = False
     prompts: str = ""
+    predictions: Path | None = None
+    resample: bool = False
+    only: Mapping[str, frozenset[str]] = field(default_factory=dict)
     command: tuple[str, ...] = ()
 
 
@@ -70,10 +91,11 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     cases = cases_of(request.challenge)
     tell("loading the systems", 0.0)
     systems = tuple(make_systems())
-    notes = _not_asked(systems, request.scripts)
-    begin(request.out, _asked(request, systems))
+    notes = _not_asked(request, cases, systems)
+    given = _given(request, cases, systems)
+    begin(request.out, _asked(request, systems, given))
     before = [case for case in cases if case_path(request.out, case.id).is_file()]
-    work = Work(request.challenge, cases, request.scripts, request.out, request.save_masks)
+    work = Work(request.challenge, cases, request.scripts, request.out, given, request.only)
     with _others(work, make_systems, 0 if launched > 1 else request.processes - 1):
         work_through(work, systems, tell)
     if rank > 0:
@@ -84,36 +106,46 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     if before:
         notes.append(f"{len(before)} of {len(cases)} cases were there from an earlier start of this run.")
         seconds += sum(file.seconds for file in finished if file.case in {case.id for case in before})
-    return finish(request, systems, finished, notes, seconds, processes)
+    if given is not None:
+        notes.append(f"{given.id}: masks made elsewhere" + ", resampled where need be." * given.resample)
+    done = all((request.out / name).is_file() for name in (ROWS, RESULT, REPORT))
+    if done and len(before) == len(cases):
+        log.info("%s is finished; remove its %s to have it written again", request.out, REPORT)
+        return read_result(request.out)
+    return _finish(request, cases, _described(systems, given), finished, given, notes, seconds, processes)
 
 
-def finish(
+def _finish(
     request: Request,
-    systems: Sequence[SystemUnderTest],
+    cases: Sequence[Case],
+    systems: dict[str, dict[str, JsonValue]],
     finished: Sequence[CaseFile],
+    given: Folder | None,
     notes: Sequence[str],
     seconds: float,
     processes: int,
 ) -> ResultFolder:
     """Write the result of finished cases; `seconds` are those of the whole run."""
-    rows = [row for system in systems for file in finished for row in file.rows if row.system == system.id]
-    said = {
-        system.id: [file.prompts[system.id] for file in finished if system.id in file.prompts]
-        for system in systems
-    }
+    rows = [row for id in systems for file in finished for row in file.rows if row.system == id]
+    if given is not None:
+        rows += extra_rows(given.masks, given.id)
+    said = {id: [file.prompts[id] for file in finished if id in file.prompts] for id in systems}
     _write_prompts(request, {id: cases for id, cases in said.items() if cases})
     notes = [*notes, *dict.fromkeys(note for file in finished for note in file.notes)]
     result = result_of(
         request.challenge,
         rows,
         protocol={script.name: getattr(script, "description", "recorded") for script in request.scripts},
-        systems={system.id: system.describe() for system in systems},
+        systems=systems,
         command=request.command,
         notes=notes,
         seconds=seconds,
         processes=processes,
     )
     write_result(request.out, rows, result)
+    write_report(request.out, kept(request.out, cases))
+    if not request.save_masks:
+        shutil.rmtree(request.out / PREDICTIONS, ignore_errors=True)
     clear(request.out / CASES)
     return ResultFolder(request.out, tuple(rows), result)
 
@@ -146,34 +178,62 @@ def result_of(
     return Result(**found)
 
 
-def _asked(request: Request, systems: Sequence[SystemUnderTest]) -> Asked:
+def _given(request: Request, cases: Sequence[Case], systems: Sequence[SystemUnderTest]) -> Folder | None:
+    if request.predictions is None:
+        if not systems:
+            raise ConfigError("nobody to ask. Expected a system, by its id, or a folder of predictions.")
+        return None
+    id = request.predictions.resolve().name
+    if any(system.id == id for system in systems):
+        raise ConfigError(f"the folder of predictions and a system are both called {id}. Rename the folder.")
+    return Folder(id, match(cases, request.predictions), request.resample)
+
+
+def _described(systems: Sequence[SystemUnderTest], given: Folder | None) -> dict[str, dict[str, JsonValue]]:
+    described = {system.id: system.describe() for system in systems}
+    if given is not None:
+        described[given.id] = {"id": given.id, "title": "masks made elsewhere"}
+    return described
+
+
+def _asked(request: Request, systems: Sequence[SystemUnderTest], given: Folder | None) -> Asked:
     return Asked(
         challenge=request.challenge.model_dump(mode="json"),
         protocols=tuple(script.name for script in request.scripts),
         prompts=request.prompts,
-        systems={system.id: system.describe() for system in systems},
-        save_masks=request.save_masks,
+        systems=_described(systems, given),
+        only={id: tuple(sorted(patients)) for id, patients in request.only.items()},
     )
 
 
-def _not_asked(systems: Sequence[SystemUnderTest], scripts: Sequence[Script]) -> list[str]:
+def _not_asked(request: Request, cases: Sequence[Case], systems: Sequence[SystemUnderTest]) -> list[str]:
     """What is not asked of whom, in words.
 
     Raises:
         ConfigError: where nothing at all can be asked of a system, or two have one id.
     """
     ids = [system.id for system in systems]
-    if not ids or len(set(ids)) < len(ids):
-        raise ConfigError(f"systems: {', '.join(ids) or 'none'}. Expected one or more, each of its own id.")
+    if len(set(ids)) < len(ids):
+        raise ConfigError(f"systems: {', '.join(ids)}. Expected each with an id of its own.")
     notes = []
     for system in systems:
-        own = heard(system, scripts)
+        own = {script.name: script for script in heard(system, request.scripts)}
         if not own:
             said = " and ".join(sorted(system.hears))
             raise ConfigError(f"{system.id} understands {said} only, and no protocol is made of these alone.")
-        others = [script.name for script in scripts if script not in own]
-        if others:
-            notes.append(f"{system.id} was not asked by {', '.join(others)}, which it does not understand.")
+        for script in request.scripts:
+            if script.name not in own:
+                notes.append(f"{system.id} was not asked by {script.name}, which it does not understand.")
+            elif len(own[script.name].steps) < len(script.steps):
+                steps = ", ".join(own[script.name].steps)
+                notes.append(f"{system.id} was asked only {steps} of {script.name}; it understands no more.")
+        if system.id in request.only:
+            patients = {case.patient for case in cases}
+            count = len(patients & request.only[system.id])
+            notes.append(
+                f"{system.id} was asked about {count} of {len(patients)} patients only, as it is slow: its "
+                "means are over other targets than the others'."
+            )
     return notes
 
 

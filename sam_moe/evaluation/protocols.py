@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Target:
         return np.random.default_rng([self.seed, *f"{self.case}/{self.label}".encode()])
 
 
+@runtime_checkable
 class Script(Protocol):
     """What is said about a target, one item a step; `steps` has the name of each step."""
 
@@ -190,6 +191,41 @@ def replays_of(prompts: PromptSet) -> tuple[Replay, ...]:
         Replay(name, step_names(max(recorded.values(), key=len)), recorded)
         for name, recorded in found.items()
     )
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The first steps of a script, for a system that understands no more of it."""
+
+    script: Script
+    count: int
+
+    @property
+    def name(self) -> str:
+        """The script's."""
+        return self.script.name
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The first of the script's."""
+        return self.script.steps[: self.count]
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What these steps are made of."""
+        return _kinds(self.steps)
+
+    def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
+        """What the script says."""
+        return self.script.item(target, said, answer)
+
+
+def understood(script: Script, hears: frozenset[Kind]) -> Script | None:
+    """As much of a script as who hears only this understands from its beginning; None for nothing."""
+    if script.kinds <= hears:
+        return script
+    count = sum(_kinds(script.steps[: n + 1]) <= hears for n in range(len(script.steps)))
+    return Begun(script, count) if count else None
 
 
 def step_names(items: Sequence[Item]) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ process dies another takes its case over.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 
@@ -22,7 +23,8 @@ from sam_moe.evaluation.challenge import Case, Challenge, read_case
 from sam_moe.evaluation.conversation import Scorer, Turn, converse
 from sam_moe.evaluation.locks import claimed
 from sam_moe.evaluation.metrics import diagonal_mm
-from sam_moe.evaluation.protocols import BETWEEN, Script, Target
+from sam_moe.evaluation.predictions import GIVEN, Given, score_given
+from sam_moe.evaluation.protocols import BETWEEN, Script, Target, understood
 from sam_moe.evaluation.results import PREDICTIONS, Row
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase
@@ -38,20 +40,34 @@ UNKNOWN_DIAGONAL_MM = 1000.0
 
 
 @dataclass(frozen=True)
+class Folder:
+    """Masks made elsewhere, one more system; `resample` takes those on another grid to the case's."""
+
+    id: str
+    masks: Given
+    resample: bool = False
+
+
+@dataclass(frozen=True)
 class Work:
-    """What each process does its share of; `parent` is the process that it must not outlive."""
+    """What each process does its share of.
+
+    `only` has the patients that a slow system is asked about, of systems that are not asked about all;
+    `parent` is the process that this one must not outlive.
+    """
 
     challenge: Challenge
     cases: tuple[Case, ...]
     scripts: tuple[Script, ...]
     out: Path
-    save_masks: bool = False
+    given: Folder | None = None
+    only: Mapping[str, frozenset[str]] = field(default_factory=dict)
     parent: int | None = None
 
 
 def work_through(work: Work, systems: Sequence[SystemUnderTest], tell: Tell) -> None:
     """Ask about every case that nobody has asked about; return when all are finished, by whomever."""
-    start, done = perf_counter(), 0
+    start, before = perf_counter(), _finished(work)
     for wait in (False, True):  # at last those that others had: they are done by then, or dead
         for case in work.cases:
             path = case_path(work.out, case.id)
@@ -62,16 +78,16 @@ def work_through(work: Work, systems: Sequence[SystemUnderTest], tell: Tell) -> 
             with claimed(path, wait=wait) as ours:
                 if not ours or path.is_file():
                     continue
-                finished = sum(case_path(work.out, other.id).is_file() for other in work.cases)
-                share = finished / len(work.cases)
-                tell(f"case {finished + 1} of {len(work.cases)}: {case.id}{_left(start, done, work)}", share)
+                finished, all_ = _finished(work), len(work.cases)
+                left = _left(perf_counter() - start, finished - before, all_ - finished)
+                tell(f"case {finished + 1} of {all_}: {case.id}{left}", finished / all_)
                 write_whole(ask_case(work, case, systems), path)
-                done += 1
 
 
 def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> CaseFile:
     """Every system's rows about one case; a case that cannot be read is a row a system and structure."""
     start = perf_counter()
+    systems = [s for s in systems if case.patient in work.only.get(s.id, {case.patient})]
     try:
         scan, truths = read_case(case)
     except SamMoeError as error:
@@ -87,11 +103,18 @@ def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> Case
         found.ask(system)
     return CaseFile(
         case=case.id,
-        rows=tuple(found.rows),
+        rows=(*found.rows, *_given(work, case)),
         prompts=found.prompts,
         notes=notes,
         seconds=perf_counter() - start,
     )
+
+
+def _given(work: Work, case: Case) -> list[Row]:
+    if work.given is None:
+        return []
+    file, tolerance_mm = work.given.masks.files.get(case.id), work.challenge.nsd_tolerance_mm
+    return score_given(case, file, work.given.id, tolerance_mm, work.given.resample)
 
 
 class _Found:
@@ -138,7 +161,7 @@ class _Found:
         if said:
             image = relative(self.case.images[self.case.reference], self.work.out)
             self.prompts[system.id] = PromptCase.of(image, said, fingerprint=self.key)
-        if self.work.save_masks and masks:
+        if masks:
             self._save(system, masks)
 
     def _row(self, system: SystemUnderTest, target: Target, turn: Turn, scorer: Scorer) -> Row:
@@ -178,8 +201,9 @@ class _Found:
 
 
 def heard(system: SystemUnderTest, scripts: Sequence[Script]) -> list[Script]:
-    """The scripts that a system understands."""
-    return [script for script in scripts if script.kinds <= system.hears]
+    """The scripts as far as a system understands them."""
+    own = (understood(script, system.hears) for script in scripts)
+    return [script for script in own if script is not None]
 
 
 def _unread(work: Work, case: Case, systems: Sequence[SystemUnderTest], reason: str) -> Iterator[Row]:
@@ -189,35 +213,38 @@ def _unread(work: Work, case: Case, systems: Sequence[SystemUnderTest], reason: 
         worst_mm = diagonal_mm(header.grid.shape, header.grid.spacing_mm)
     except SamMoeError:
         worst_mm = UNKNOWN_DIAGONAL_MM
-    for system in systems:
-        for label in case.labels:
-            for script in heard(system, work.scripts):
-                for step, name in enumerate(script.steps):
-                    yield Row(
-                        system=system.id,
-                        case=case.id,
-                        patient=case.patient,
-                        label=label,
-                        strata=dict(case.strata),
-                        prompt=name,
-                        step=step,
-                        status="failed",
-                        reason=f"the case cannot be read: {reason}",
-                        dice=0.0,
-                        nsd=0.0,
-                        vs=0.0,
-                        hd95_mm=worst_mm,
-                        volume_error_ml=0.0,
-                        truth_ml=0.0,
-                        predicted_ml=0.0,
-                        official={"dice": None, "hd95_mm": None, "vs": None},
-                    )
+    asked = {system.id: [script.steps for script in heard(system, work.scripts)] for system in systems}
+    if work.given is not None:
+        asked[work.given.id] = [(GIVEN,)]
+    for system, label in product(asked, case.labels):
+        for steps in asked[system]:
+            for step, name in enumerate(steps):
+                yield Row(
+                    system=system,
+                    case=case.id,
+                    patient=case.patient,
+                    label=label,
+                    strata=dict(case.strata),
+                    prompt=name,
+                    step=step,
+                    status="failed",
+                    reason=f"the case cannot be read: {reason}",
+                    dice=0.0,
+                    nsd=0.0,
+                    vs=0.0,
+                    hd95_mm=worst_mm,
+                    volume_error_ml=0.0,
+                    truth_ml=0.0,
+                    predicted_ml=0.0,
+                    official={"dice": None, "hd95_mm": None, "vs": None},
+                )
 
 
-def _left(start: float, done: int, work: Work) -> str:
-    """How long it may still take, by the cases that this process has done."""
-    if not done:
-        return ""
-    finished = sum(case_path(work.out, case.id).is_file() for case in work.cases)
-    minutes = (perf_counter() - start) / done * (len(work.cases) - finished) / 60
-    return f", {minutes:.0f} min of work left" if minutes >= 1 else ""
+def _finished(work: Work) -> int:
+    return sum(case_path(work.out, case.id).is_file() for case in work.cases)
+
+
+def _left(seconds: float, done: int, left: int) -> str:
+    """How long it may still take, by what all processes have done in these seconds."""
+    minutes = seconds / done * left / 60 if done else 0.0
+    return f", {minutes:.0f} min left" if minutes >= 1 else ""

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from sam_moe.errors import ConfigError, PromptError
-from sam_moe.evaluation.protocols import SIMULATED, Replay, Target, replays_of, scripts_for, step_names
+from sam_moe.evaluation.protocols import (
+    SIMULATED,
+    Replay,
+    Target,
+    replays_of,
+    scripts_for,
+    step_names,
+    understood,
+)
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 
@@ -84,6 +92,14 @@ def test_several_protocols_stand_with_commas_between():
 def test_what_is_unknown_or_could_not_be_told_apart_is_refused(protocol, said):
     with pytest.raises(ConfigError, match=said):
         scripts_for(protocol)
+
+
+def test_a_script_is_followed_as_far_as_it_is_understood():
+    box = understood(SIMULATED["cvpr2025"], frozenset({"box"}))
+    assert (box.name, box.steps, box.kinds) == ("cvpr2025", ("box",), {"box"})
+    assert box.item(TARGET, (), NOTHING) == Box((5, 10, 2), (25, 20, 8))
+    assert understood(SIMULATED["cvpr2025"], frozenset({"point"})) is None
+    assert understood(SIMULATED["clicks"], frozenset({"point"})) is SIMULATED["clicks"]
 
 
 def test_steps_are_named_by_counting():

@@ -209,8 +209,8 @@ def test_the_challenge_draws_among_equally_deep_voxels_by_its_seed():
 
 
 def test_the_challenge_counts_voxels_in_the_order_of_its_files():
-    # Four equally deep voxels in a plane; its arrays are (k, j, i): there the order is (0, 0), (0, 1), (1, 0),
-    # (1, 1) of (j, i), and seed 42 takes number 2.
+    # Four equally deep voxels in a plane; its arrays are (k, j, i): there the order is (0, 0), (0, 1),
+    # (1, 0), (1, 1) of (j, i), and seed 42 takes number 2.
     truth = blank(4, 4, 3)
     truth[1:3, 1:3, 1] = True
     np.random.seed(42)

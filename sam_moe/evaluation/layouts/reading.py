@@ -1,6 +1,7 @@
 """Scans and label maps from what a layout names: volumes, channels `x.nii.gz#1`, archives `x.npz`."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _channel(path: Path) -> Volume:
                 f"{file}: shape {shape} has no channel {number}. Expected a fourth axis of channels."
             )
         array = np.asarray(image.dataobj[..., int(number)], dtype=np.float32)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, nib.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
         raise FileError(f"{file}: cannot be read as NIfTI ({error}). Expected a whole file.") from error
     return Volume(torch.from_numpy(_finite(file, array)), Grid(image.affine, shape[:3]))
 
@@ -77,7 +78,7 @@ def _from_archive(path: Path, key: str, like: Grid | None = None) -> Volume:
         with np.load(path, allow_pickle=False) as archive:
             array = archive[key]
             spacing = archive["spacing"] if "spacing" in archive.files else None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise FileError(
             f"{path}: no array {key!r} can be read ({error}). Expected an archive with `imgs`, `gts` and "
             "`spacing`, not pickled."

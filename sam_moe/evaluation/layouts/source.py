@@ -26,7 +26,7 @@ class Source(Settings):
     layout: Layout = Field(description="How the folder is laid out: folders, nnunet, msd, sppin or npz.")
     root: str = Field(
         min_length=1,
-        description="The folder, relative to the data folder, or to the challenge where it begins with a dot.",
+        description="The folder, relative to the data folder; to the challenge where it begins with a dot.",
     )
     part: str = Field("", description="The part to take, such as test; empty for all there is.")
     splits: str = Field(
