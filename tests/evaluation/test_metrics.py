@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import settings as sized
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from monai.metrics import compute_dice, compute_hausdorff_distance
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
 
 from sam_moe.errors import GeometryError
 from sam_moe.evaluation.metrics import (
@@ -57,12 +57,13 @@ def test_dice_is_monais():
 
 @given(masks, masks, spacings)
 @sized(max_examples=10)
-def test_hd95_is_monais(one, other, spacing_mm):
-    batch = (torch.from_numpy(mask)[None, None] for mask in (other, one))
-    theirs = compute_hausdorff_distance(
-        *batch, include_background=True, percentile=95, spacing=list(spacing_mm)
-    )
-    assert hd95_mm(one, other, spacing_mm) == pytest.approx(theirs.item(), abs=1e-4)
+def test_distances_are_monais(one, other, spacing_mm):
+    batch = [torch.from_numpy(mask)[None, None] for mask in (other, one)]
+    keys = {"include_background": True, "spacing": list(spacing_mm)}
+    farthest = compute_hausdorff_distance(*batch, percentile=95, **keys)
+    assert hd95_mm(one, other, spacing_mm) == pytest.approx(farthest.item(), abs=1e-4)
+    share = compute_surface_dice(*batch, class_thresholds=[2.0], use_subvoxels=True, **keys)
+    assert nsd(one, other, spacing_mm) == pytest.approx(share.item(), abs=1e-5)
 
 
 def test_volumetric_similarity_does_not_care_where_the_volumes_are():
