@@ -70,8 +70,8 @@ def evaluate(
         bool,
         typer.Option(
             "--grand-challenge",
-            help="Go through the files of grand-challenge containers; with --predictions INPUT judge its jobs "
-            "as an evaluation's container does, CHALLENGE being the folder of truths.",
+            help="Go through the files of grand-challenge containers; with --predictions INPUT judge "
+            "its jobs as an evaluation's container does, CHALLENGE being the folder of truths.",
         ),
     ] = False,
     processes: Annotated[
