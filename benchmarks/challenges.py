@@ -4,8 +4,9 @@
 
 The runner of `sam-moe evaluate` with more systems, each asked as far as it understands: there are tools that
 know clicks only, or a box only. Needs the data folder, scikit-image (`pip install -e '.[benchmarks]'`) and,
-for LiteMedSAM, what `slicewise.py` says. Killed and started again it goes on; --fresh begins anew, as after a
-training. Works in `benchmarks/NAME/run`; rows, record and report go to `benchmarks/NAME/result`.
+for LiteMedSAM, what `slicewise.py` says. Models of one encoder share what it embeds: seconds of all but the
+first lack it. Killed and started again it goes on; --fresh begins anew, as after a training. Works in
+`benchmarks/NAME/run`; rows, record and report go to `benchmarks/NAME/result`.
 """
 
 import argparse
@@ -91,7 +92,7 @@ class Peer:
 
 def systems(models: Sequence[str], peer: bool) -> tuple[SystemUnderTest, ...]:
     """All that are asked; made anew in each process."""
-    return (*ask_models(models, "cpu"), *classical(), *((Peer(),) if peer else ()))
+    return (*ask_models(models, "cpu", share_embeddings=True), *classical(), *((Peer(),) if peer else ()))
 
 
 def classical() -> tuple[Baseline, ...]:

@@ -1,10 +1,11 @@
 """The baselines are systems under test, asked as far as they understand; challenges can be read."""
 
 import json
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
-from challenges import EXPERTS, PEER_PATIENTS, classical, main
 
 from sam_moe.evaluation.asked import SystemUnderTest
 from sam_moe.evaluation.challenge import cases_of, load_challenge
@@ -13,7 +14,11 @@ from sam_moe.evaluation.results import read_result
 from sam_moe.evaluation.runner import heard
 from sam_moe.prompts import Box, Point
 from sam_moe.space.phantom import ball
-from tests.conftest import ROOT
+
+challenges = import_module("challenges")
+classical, EXPERTS = challenges.classical, challenges.EXPERTS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 MIDDLE = (24, 24, 24)
 
@@ -53,7 +58,7 @@ def test_what_each_tool_is_asked_in_the_challenges():
 def test_an_unknown_challenge_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["challenges.py", "sarkoma"])
     with pytest.raises(SystemExit):
-        main()
+        challenges.main()
     assert "known: sarcoma, multiorgan" in capsys.readouterr().err
 
 
@@ -62,7 +67,7 @@ def test_a_challenge_has_its_test_patients_and_committed_rows_are_of_these(name,
     challenge = load_challenge(ROOT / "benchmarks" / name / "challenge.yaml", data_dir)
     cases = {case.id: case.patient for case in cases_of(challenge)}
     assert (len(cases), len(set(cases.values()))) == {"sarcoma": (12, 6), "multiorgan": (42, 36)}[name]
-    assert name in PEER_PATIENTS
+    assert name in challenges.PEER_PATIENTS
     folder = ROOT / "benchmarks" / name / "result"
     if not folder.is_dir():
         pytest.skip(f"no results of {name} are committed")

@@ -66,6 +66,18 @@ def test_distances_are_monais(one, other, spacing_mm):
     assert nsd(one, other, spacing_mm) == pytest.approx(share.item(), abs=1e-5)
 
 
+def test_a_long_image_is_worked_through_in_pieces_without_seams():
+    one, other = (np.zeros((70, 6, 5), dtype=bool) for _ in range(2))
+    one[3:35, 2:4, 1:4], one[68:] = True, True  # nothing in between, for longer than a piece
+    other[5:33, 2:5, 1:3], other[69:] = True, True
+    batch = [torch.from_numpy(mask)[None, None] for mask in (other, one)]
+    share = compute_surface_dice(
+        *batch, class_thresholds=[0.8], use_subvoxels=True, include_background=True, spacing=[0.7, 1.0, 2.0]
+    )
+    assert 0.1 < share.item() < 0.9
+    assert nsd(one, other, (0.7, 1.0, 2.0), 0.8) == pytest.approx(share.item(), abs=1e-5)
+
+
 def test_volumetric_similarity_does_not_care_where_the_volumes_are():
     assert volumetric_similarity(cube((0, 0, 0), 4), cube((12, 12, 12), 4)) == 1
     assert volumetric_similarity(line(10), line(5)) == pytest.approx(2 / 3)  # 1 - 5 / 15
