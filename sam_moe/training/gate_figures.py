@@ -53,7 +53,7 @@ class GateFigures:
             found += [("routed to its owner", one.owned, here), ("Dice", one.mixture, here)]
             found.append(("Dice, general", one.general, here))
         return tuple(
-            Measurement(metric=metric, value=round(value, 4), data=where, protocol=protocol)
+            Measurement(metric=metric, value=round(value, 4) + 0.0, data=where, protocol=protocol)
             for metric, value, where in found
             if value is not None
         )

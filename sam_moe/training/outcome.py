@@ -53,7 +53,7 @@ def of_gate(card: GateCard, most_drop: float) -> Outcome:
     parts = [] if card.threshold is None else [f"threshold {card.threshold:g}"]
     if gained is not None and lost is not None:
         parts.append(f"the experts' structures gain {gained:.3f} Dice on average")
-        parts.append(f"a general one loses at most {lost:.4f}")
+        parts.append(f"a general one loses at most {lost:.4f}" if lost > 0 else "no general one loses")
     if left is not None:
         parts.append(f"{left:.0%} of the experts' prompts are left to {card.base.id}")
     warnings = []

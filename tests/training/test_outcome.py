@@ -86,6 +86,7 @@ def test_a_gate_tells_threshold_gain_loss_and_what_is_left():
         "0.0014; 12% of the experts' prompts are left to small"
     )
     assert found.recommended and found.warnings == ()
+    assert "; no general one loses; " in of_gate(gate(gained=0.14, lost=-0.00001, left=0.12), 0.005).told
 
 
 @pytest.mark.parametrize(
