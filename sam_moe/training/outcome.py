@@ -50,6 +50,9 @@ def of_gate(card: GateCard, most_drop: float) -> Outcome:
     """A mixture against the general model alone; `most_drop` is the Dice that a structure may lose."""
     found = {row.metric: row.value for row in card.measured}
     gained, lost, left = (found.get(metric) for metric in (GAINED, LOST, LEFT))
+    if gained is None:  # a card that was written before these figures were has the curve
+        point = next((point for point in card.curve if point.threshold == card.threshold), None)
+        gained, lost = (None, None) if point is None else (point.specialised_gain, point.general_drop)
     parts = [] if card.threshold is None else [f"threshold {card.threshold:g}"]
     if gained is not None and lost is not None:
         parts.append(f"the experts' structures gain {gained:.3f} Dice on average")

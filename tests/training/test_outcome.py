@@ -105,3 +105,8 @@ def test_a_gate_that_does_not_help_is_warned_of_and_not_recommended(threshold, f
 
 def test_a_threshold_that_loses_too_much_is_not_recommended():
     assert not of_gate(gate(gained=0.2, lost=0.1, left=0.1), 0.005).recommended
+
+
+def test_the_gate_that_ships_gained():
+    found = of_gate(read_card(SHIPPED / "small-moe" / "card.json"), 0.005)
+    assert found.recommended and "structures gain 0.1" in found.told
