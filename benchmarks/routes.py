@@ -61,9 +61,8 @@ def _matrix(axes: Axes, answers: Sequence[Answer]) -> None:
             axes.axhline(edge - 0.5, color="black", linewidth=1)
     for block in sorted({row[0] for row in rows}):
         held = [number for number, row in enumerate(rows) if row[0] == block]
-        name = fill(order[block], max(12, 5 * len(held)))  # rotated: as long as its rows are high
-        middle = sum(held) / len(held)
-        axes.text(len(experts) - 0.4, middle, name, rotation=270, ha="left", va="center", fontsize=7)
+        name = fill(order[block].split(", in no")[0].split("; in no")[0], 16)
+        axes.text(len(experts) - 0.4, sum(held) / len(held), name, ha="left", va="center", fontsize=7)
     axes.set_title("Who answered, % of answers (how many)", fontsize=9, loc="left")
 
 
