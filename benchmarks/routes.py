@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from textwrap import fill
 
 import numpy as np
 from asking import Answer
@@ -58,6 +59,11 @@ def _matrix(axes: Axes, answers: Sequence[Answer]) -> None:
     for edge in range(1, len(rows)):
         if rows[edge][0] != rows[edge - 1][0]:
             axes.axhline(edge - 0.5, color="black", linewidth=1)
+    for block in sorted({row[0] for row in rows}):
+        held = [number for number, row in enumerate(rows) if row[0] == block]
+        name = fill(order[block], max(12, 5 * len(held)))  # rotated: as long as its rows are high
+        middle = sum(held) / len(held)
+        axes.text(len(experts) - 0.4, middle, name, rotation=270, ha="left", va="center", fontsize=7)
     axes.set_title("Who answered, % of answers (how many)", fontsize=9, loc="left")
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError
-from sam_moe.predict.picture import drawn, overlay
-from sam_moe.predict.scene import Scene
+from sam_moe.predict.picture import _legend, drawn, overlay
+from sam_moe.predict.scene import Scene, middle_of, turned
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
@@ -99,6 +99,21 @@ def test_a_prompt_in_other_slices_is_faint(volume, mask, tmp_path):
     axial = [places[places[:, 1] < 450] for places in (here, elsewhere)]
     assert len(axial[0]) > 20
     assert len(axial[1]) == 0
+
+
+def test_the_legend_says_what_faint_means_where_something_is(volume, mask):
+    """The target's middle is the voxel (70, 80, 16): a click there lies in all three planes."""
+
+    def legend(*items):
+        shown = turned(Scene(volume, {"answer": mask}, Prompt(items), "title"))
+        return [handle.get_label() for handle in _legend(shown, middle_of(shown))]
+
+    faint = "faint: in other slices than the one shown"
+    middle = middle_of(turned(Scene(volume, {"answer": mask}, Prompt(), "title")))
+    inside, beside = Point(tuple(map(float, middle))), Point((*map(float, middle[:2]), middle[2] + 3.0))
+    assert faint not in legend(inside) and faint not in legend() and faint in legend(inside, beside)
+    assert faint not in legend(Box((58, 68, 13), (82, 92, 19)))
+    assert faint in legend(Box((58, 68, middle[2] + 2), (82, 92, middle[2] + 4)))
 
 
 def test_an_empty_answer_without_a_prompt_is_drawn_too(volume, mask, tmp_path):
