@@ -51,6 +51,12 @@ def test_a_legend_breaks_into_lines():
     assert len(lines) == 3 and height > 45
 
 
+def test_a_legend_keeps_the_colours_of_those_it_shows():
+    drawn, _ = legend(["one", "two"], 0, 10, 90, shown={"two"})
+    assert [one.text for one in drawn if one.tag == "text"] == ["two"]
+    assert drawn[0].get("stroke") == "var(--c1)"
+
+
 def test_long_names_lose_their_middle():
     assert cut("litemedsam-with-a-very-long-name") == "litemedsam-wi…ry-long-name"
     assert cut("short") == "short"
