@@ -89,7 +89,8 @@ def evaluate(
     For example: sam-moe evaluate benchmarks/sarcoma/challenge.yaml --system small-moe --out sarcoma
 
     DIR gets rows.csv, result.json and report.html. Stopped, even by force, and started again, it loses the
-    case in hand and no more. `accelerate launch -m sam_moe evaluate …` shares the cases among processes.
+    case in hand and no more. --processes N, torchrun or `accelerate launch -m sam_moe evaluate …` share the
+    cases.
     """
     from sam_moe.cli.progress import Progress
 

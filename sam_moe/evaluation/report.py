@@ -124,12 +124,16 @@ def _over_clicks(summary: Mapping[str, Any], prompts: Sequence[str], result: Res
 
 
 def _volume(rows: Sequence[Row], prompts: Sequence[str], systems: Sequence[str]) -> Element | None:
-    final = final_prompt(prompts)
-    drawn = against_volume([row for row in rows if row.prompt == final], systems)
-    if drawn is None:
+    drawn = []
+    for prompt in (chain[-1] for chain in chains_of(prompts)):
+        one = against_volume([row for row in rows if row.prompt == prompt], systems)
+        drawn += [figure(one, f"{answers_to(prompt)}.")] if one is not None else []
+    told = "Each dot is a target, lines are medians of five groups of equally many."
+    if not drawn:
         return None
-    told = f"{answers_to(final)}; each dot is a target, lines are medians of five groups of equally many."
-    return section("Dice against volume", "volume", figure(drawn, told, "narrow"))
+    return section(
+        "Dice against volume", "volume", el("p", told, class_="faint"), el("div", drawn, class_="grid")
+    )
 
 
 def _routing(rows: Sequence[Row], systems: Sequence[str]) -> Element | None:

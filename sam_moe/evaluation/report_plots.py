@@ -141,7 +141,7 @@ def against_volume(rows: Sequence[Row], systems: Sequence[str]) -> Element | Non
     if not rows:
         return None
     volumes = [row.truth_ml for row in rows]
-    names, room = legend(systems, 44, 14, _WIDTH - 50)
+    names, room = legend(systems, 44, 14, _WIDTH - 50, {row.system for row in rows})
     top = room + 30
     bottom = top + 230
     low, high = min(volumes) / 1.15, max(volumes) * 1.15

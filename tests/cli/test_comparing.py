@@ -37,9 +37,22 @@ def test_page_and_record_go_where_they_are_wanted(sam_moe, results):
 
 @pytest.mark.slow
 def test_machines_get_json(sam_moe, results):
-    ran = sam_moe("compare", results / "ours", "--json", "--metric", "nsd", "--metric", "nsd")
+    ran = sam_moe(
+        "compare",
+        results / "ours",
+        "--json",
+        "--metric",
+        "nsd",
+        "--metric",
+        "nsd",
+        "--system",
+        "moe",
+        "--system",
+        "small",
+    )
     record = json.loads(ran.out)
     assert record["metrics"] == ["nsd"]
+    assert list(record["sources"]) == ["moe", "small"]
     assert list(record["prompts"]) == ["click1", "click2"]
     assert ran.err == ""
 

@@ -116,6 +116,18 @@ def test_a_prompt_or_metric_that_nobody_knows_is_refused():
         compare([both], ["dise"])
 
 
+def test_systems_that_were_asked_otherwise_can_be_left_out():
+    boxed = [one.model_copy(update={"prompt": "box"}) for one in study({"ellipsoid": 0.3}, clicks=1)]
+    whole = [folder([*study({"a": 0.1, "b": 0.0}), *boxed])]
+    with pytest.raises(ConfigError, match=r"ellipsoid was not asked 'click3', only box.*--system"):
+        compare(whole, prompts=["click3"])
+    assert compare(whole, only=["b", "a"], resamples=20).systems == ("b", "a")
+    with pytest.raises(
+        ConfigError, match="no system 'c' in these results. Expected some of: a, b, ellipsoid"
+    ):
+        compare(whole, only=["c", "a"])
+
+
 def test_the_same_folder_twice_is_refused():
     one = folder(study({"a": 0.1, "b": 0.0}))
     with pytest.raises(ConfigError, match="one: given twice"):
