@@ -53,7 +53,7 @@ td small{{display:block;color:var(--faint);font-weight:400}}
 .bad{{color:var(--c1);font-weight:600}}
 .name{{display:inline-block;min-width:6.5rem;max-width:15rem;white-space:normal;overflow-wrap:anywhere}}
 th.n .name{{min-width:4rem;max-width:9rem}}.name>span{{print-color-adjust:exact}}
-.grid{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(27rem,100%),1fr));gap:1.2rem 1.6rem}}
+.grid{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(27rem,100%),1fr));gap:1.2rem 1.6rem}}
 figure{{margin:.4rem 0 1rem;min-width:0}}
 figure>svg,figure>img{{display:block;width:100%;height:auto}}
 figure.narrow{{max-width:40rem}}
