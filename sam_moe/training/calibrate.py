@@ -75,23 +75,6 @@ def choose(points: Sequence[CurvePoint], most_drop: float = 0.005) -> Choice:
     )
 
 
-def by_structure(
-    confidence: Float[Tensor, "n e"], table: GateTable, tau: float
-) -> dict[str, tuple[float, float, float]]:
-    """For each structure: the general expert's mean Dice, the mixture's, the share its owner answered."""
-    chosen = Threshold(tau).select(confidence).experts
-    mixed = table.scores.gather(1, chosen)[:, 0]
-    right = (chosen[:, 0] == table.owner).float()
-    rows = {}
-    for number, name in enumerate(table.names):
-        here = table.structure == number
-        if here.any():
-            parts = (table.scores[here, 0], mixed[here], right[here])
-            general, mixture, share = (float(part.mean()) for part in parts)
-            rows[name] = (general, mixture, share)
-    return rows
-
-
 def write_curve(points: Sequence[CurvePoint], choice: Choice, most_drop: float, folder: Path) -> None:
     """Write `curve.csv` and `curve.png`."""
     with (folder / "curve.csv").open("w", newline="", encoding="utf-8") as file:

@@ -15,6 +15,7 @@ from sam_moe.training.cache import Scan
 from sam_moe.training.crops import CropRanges, draw_crop
 from sam_moe.training.general import Regions
 from sam_moe.training.phantoms import spoil
+from sam_moe.training.unions import united
 
 # The name under which a place that nobody labelled stands among the structures.
 UNLABELLED = "unlabelled place"
@@ -136,15 +137,7 @@ def without(scan: Scan, names: frozenset[str] | set[str]) -> Scan:
 
 def unite(scan: Scan, own: Mapping[str, Sequence[str]]) -> Scan:
     """The scan with these structures alone, each the union of its labels."""
-    labels, structures = scan.labels, {}
-    for name, parts in own.items():
-        values = [v for v, n in scan.structures.items() if {n, f"{scan.group}/{n}"} & set(parts)]
-        if not values:
-            continue
-        if len(values) > 1:
-            found = torch.isin(labels, torch.tensor(values, dtype=labels.dtype))
-            labels = labels.masked_fill(found, values[0])
-        structures[values[0]] = name
+    labels, structures = united(scan.labels, scan.structures, scan.group, own)
     return replace(scan, labels=labels, structures=structures)
 
 

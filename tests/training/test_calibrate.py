@@ -2,11 +2,10 @@
 
 import csv
 
-import pytest
 import torch
 
 from sam_moe.registry import CurvePoint
-from sam_moe.training.calibrate import LEAST_PROMPTS, by_structure, choose, curve, write_curve
+from sam_moe.training.calibrate import LEAST_PROMPTS, choose, curve, write_curve
 from tests.training.tables import by_hand
 
 
@@ -34,9 +33,6 @@ def test_the_curve_is_the_largest_general_loss_and_the_mean_gain():
     assert at[0.0] == point(0.0, 0.1, 0.3)
     assert at[0.5] == point(0.5, 0.1, 0.2)  # sure of the liver's first kind: 0.2 on half of it
     assert at[1.0] == point(1.0, 0.0, 0.0)
-    rows = by_structure(torch.tensor(confidence), table, 0.5)
-    assert rows["tumour"] == pytest.approx((0.3, 0.3, 0.0))
-    assert rows["cord"] == pytest.approx((0.3, 0.7, 1.0))
 
 
 def test_rare_structures_count_together_and_places_without_a_label_not_at_all():
