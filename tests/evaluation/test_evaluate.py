@@ -60,7 +60,7 @@ def test_a_run_leaves_rows_record_and_prompts_and_nothing_half_done(tmp_path):
     assert kept.result == done.result
     assert kept.result.protocol["clicks"].startswith("a click on the deepest voxel")
     assert kept.result.systems["growing"]["licence"] == "CC0-1.0"
-    assert list(kept.result.interactive["growing"]) == ["click", "box+click"]
+    assert list(kept.result.interactive["growing"]) == ["box+click", "click"]
     assert {"dice", "nsd", "hd95_mm", "auc"} <= kept.result.definitions.keys()
     assert [path.name for path in (tmp_path / "out" / "cases").glob(".*")] == []
     json.loads((tmp_path / "out" / "result.json").read_text(), parse_constant=pytest.fail)

@@ -68,7 +68,7 @@ def test_nsd_counts_nothing_where_the_dice_of_a_case_is_a_fifth_or_less():
 
 def test_two_protocols_are_two_chains_and_a_lone_box_is_none():
     rows = target([0.5] * 5, CLICKS) + target([0.5] * 6, BOXED)
-    assert list(interactive(rows)["small"]) == ["click", "box+click"]
+    assert list(interactive(rows)["small"]) == ["box+click", "click"]
     assert interactive(target([0.5], ["box"])) == {}
 
 
