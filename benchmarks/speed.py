@@ -27,6 +27,7 @@ from speed_cases import CASES, cases
 from speed_experts import SECTION as EXPERTS
 from speed_experts import experts
 from speed_growth import Growth, growth
+from speed_many import many
 from speed_picture import draw, exponent
 from speed_rows import Rates, Row, Task, as_json, duration, measure, table
 from speed_stages import STAGES, WAITING, stages, waiting
@@ -63,6 +64,8 @@ def main() -> None:
         if name in wanted:
             with tempfile.TemporaryDirectory() as folder:
                 rows += tell(measure(title, tasks(Path(folder)), asked.rounds, rates))
+    if "many" in wanted:
+        rows += tell(many())
     if "growth" in wanted:
         with tempfile.TemporaryDirectory() as folder:
             grown = growth(Path(folder))
@@ -98,7 +101,7 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
         [
             f"command: python benchmarks/speed.py --rounds {rounds}   ({date.today()}, {seconds:.0f} s)",
             hardware(),
-            f"floors: {measured['matmul_gflop_s']} GFLOP/s at a 4096^3 product, {measured['copy_mb_s']} MB/s copied",
+            f"floors: {measured['matmul_gflop_s']} GFLOP/s at 4096^3, {measured['copy_mb_s']} MB/s copied",
             f"load of the machine at the end: {', '.join(f'{x:.1f}' for x in os.getloadavg())}",
             "",
             table(rows),

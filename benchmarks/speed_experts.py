@@ -1,4 +1,4 @@
-"""Many experts at the public model's size: k chosen of E against running all, gate and fusion by themselves."""
+"""Many experts at the public model's size: k chosen of E against running all; gate and fusion alone."""
 
 from collections.abc import Iterator
 from pathlib import Path

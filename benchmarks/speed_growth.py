@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import sam_moe
 from speed_cases import one_target, several
 from speed_experts import Asked
 from speed_rows import seconds_of
 from speed_scans import ORDINARY, clicks, public_predictor, scene
 from speed_stages import forget, one_click, without_gradients
 
+import sam_moe
 from sam_moe.space.files import read
 
 _ROUNDS = 3

@@ -1,4 +1,4 @@
-"""The plain way that the speed table compares with: what SAM-Med3D's public script does, by the same libraries.
+"""The plain way of the speed table: what SAM-Med3D's public script does, by the same libraries.
 
 For every label anew: read, resample scan and label to 1.5 mm, bring both to RAS, crop or pad to 128^3 around
 the label, standardise, encode with the padded attention, decode each click by segment-anything's blocks,
@@ -28,7 +28,7 @@ tio: Any = torchio
 
 
 class PublicScript:
-    """One label of one scan; `clicks_mm` are RAS+ millimetres, the first one stands for the label's middle."""
+    """One label of one scan; `clicks_mm` are in RAS+ millimetres, the first is the label's middle."""
 
     def __init__(self, model: SamMed3D) -> None:
         self.model, self.decoder = model, PlainDecoder(model.mask_decoder)

@@ -1,4 +1,4 @@
-"""What a row of the speed table is and how it is measured: in turn with the plain way, rounds, medians, floors."""
+"""A row of the speed table and how it is measured: in turn with the plain way, against the machine's best."""
 
 import math
 import statistics
@@ -15,7 +15,7 @@ Floor = Literal["matmul", "copy"]
 SQUARE = 4096
 _COPIED_BYTES = 256 * 2**20
 # From here on a call is too long to be warmed up and repeated.
-_LONG_S = 3.0
+_LONG_S = 1.5
 
 
 def _nothing() -> None:
@@ -49,7 +49,7 @@ class Task:
 
 @dataclass
 class Row:
-    """One row's figures: seconds (median and quartiles), ratio of medians to the plain way, share of a floor."""
+    """One row's figures: seconds (median and quartiles), ratio to the plain way, share of a floor."""
 
     section: str
     name: str
@@ -128,7 +128,7 @@ class Measured:
             self.peak_mb = min(self.peak_mb, rise_of_resident_mb(task.run))
 
     def once_more(self, number: int) -> None:
-        """One round: ours so many times as the task says, the plain way after each, or once if it takes long."""
+        """One round: ours as often as the task says, the plain way after each, or once if it takes long."""
         for repeat in range(self.task.repeats):
             self.task.before()
             self.ours.append(seconds_of(self.task.run))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import sam_moe
 import SimpleITK
 import torch
 import torchio
@@ -14,6 +13,7 @@ from speed_rows import Task
 from speed_scans import LARGE, ORDINARY, clicks, public_predictor, scene
 from torch.utils.flop_counter import FlopCounterMode
 
+import sam_moe
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
@@ -53,7 +53,7 @@ def stages(folder: Path) -> Iterator[Task]:
     predictor, image = public_predictor(), tio.ScalarImage(large.path)
     image.load()
     script = PublicScript(predictor.model)
-    first, further = clicks(2)
+    first = clicks(1)[0]
     region = region_for(Prompt((first,)), predictor.preprocessing)
     scan_mb, region_mb = 2e-6 * large.voxels, 4e-6 * 128**3
     seen_mb = 2e-6 * (192 / 0.75) ** 2 * (192 / 1.5)
@@ -122,7 +122,7 @@ def stages(folder: Path) -> Iterator[Task]:
 
 
 def waiting(folder: Path) -> Iterator[Task]:
-    """First and further clicks on a scan that is open, whole: from the prompt to the mask on the scan's grid."""
+    """Clicks on a scan that is open, whole: from the prompt to the mask on the scan's grid."""
     large = scene(folder, *LARGE, "large.nii")
     image = tio.ScalarImage(large.path)
     image.load()
