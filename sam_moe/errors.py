@@ -9,6 +9,10 @@ class FileError(SamMoeError):
     """A file that cannot be read or written as what it claims to be."""
 
 
+class ValuesError(FileError):
+    """A file whose voxels are NaN, infinite or otherwise no numbers to work with."""
+
+
 class GeometryError(SamMoeError):
     """Grids, shapes or affines that do not belong together."""
 

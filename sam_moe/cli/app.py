@@ -16,6 +16,8 @@ from sam_moe.cli.asked import (
     PromptCommand,
     in_order,
 )
+from sam_moe.cli.comparing import comparing
+from sam_moe.cli.evaluation import evaluation
 from sam_moe.cli.experts import experts
 from sam_moe.cli.training import training
 
@@ -27,6 +29,8 @@ checkpoints = typer.Typer(cls=ListedByDefault, help="List the models, or show on
 app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(experts, name="experts")
 app.add_typer(training)
+app.add_typer(evaluation)
+app.add_typer(comparing)
 
 Model = Annotated[
     str | None,

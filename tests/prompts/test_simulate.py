@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from sam_moe.errors import GeometryError, PromptError
 from sam_moe.prompts import Box, Point
-from sam_moe.prompts.simulate import box_around, centre_point, next_click, random_point
+from sam_moe.prompts.simulate import box_around, centre_point, challenge_click, next_click, random_point
 
 masks = arrays.arrays(bool, st.tuples(*[st.integers(1, 7)] * 3))
 seeds = st.integers(0, 2**32 - 1)
@@ -186,3 +186,43 @@ def test_jitter_moves_no_side_by_more_than_its_share(rng):
 def test_negative_jitter_or_margin_is_refused(jitter, margin):
     with pytest.raises(PromptError, match="not be negative"):
         box_around(np.ones((3, 3, 3), bool), jitter=jitter, margin=margin)
+
+
+def test_the_challenge_counts_depth_in_voxels_and_joins_missed_with_false_tissue():
+    # Missed: a slab of 3 voxels and the false slab behind it, 2 more; together 5 deep, the middle is voxel 6.
+    truth, answer = blank(), blank()
+    truth[4:7, 2:17, 2:17] = True
+    answer[7:9, 2:17, 2:17] = True
+    click = challenge_click(truth, answer)
+    assert click is not None and click.at[0] == 6 and click.positive
+    answer[7:12, 2:17, 2:17] = True  # 8 deep: the middle, 7 or 8, is false tissue
+    click = challenge_click(truth, answer)
+    assert click is not None and click.at[0] in (7, 8) and not click.positive
+
+
+def test_the_challenge_draws_among_equally_deep_voxels_by_its_seed():
+    # Along k every voxel of a line is equally deep; numpy.random.seed(42) then choice(8) gives 6.
+    truth = blank(3, 3, 12)
+    truth[1, 1, 2:10] = True
+    np.random.seed(42)
+    assert challenge_click(truth, blank(3, 3, 12)) == Point((1, 1, 2 + np.random.choice(8)))
+
+
+def test_the_challenge_counts_voxels_in_the_order_of_its_files():
+    # Four equally deep voxels in a plane; its arrays are (k, j, i): there the order is (0, 0), (0, 1),
+    # (1, 0), (1, 1) of (j, i), and seed 42 takes number 2.
+    truth = blank(4, 4, 3)
+    truth[1:3, 1:3, 1] = True
+    np.random.seed(42)
+    assert np.random.choice(4) == 2
+    assert challenge_click(truth, blank(4, 4, 3)) == Point((1, 2, 1))
+
+
+@given(masks)
+def test_the_challenge_has_nothing_to_say_to_a_perfect_answer(mask):
+    assert challenge_click(mask, mask) is None
+
+
+def test_the_challenge_refuses_masks_of_two_shapes():
+    with pytest.raises(GeometryError, match="one grid"):
+        challenge_click(blank(), blank(3, 3, 3))

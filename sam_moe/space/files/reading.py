@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sam_moe.errors import FileError
+from sam_moe.errors import FileError, ValuesError
 from sam_moe.shapes import Shaped
 from sam_moe.space.files.dicom import looks_like_dicom, read_dicom_header, read_dicom_voxels
 from sam_moe.space.files.header import Header, check_memory
@@ -170,7 +170,7 @@ def _check_values(path: Path, array: Shaped[np.ndarray, "i j k"], quiet: bool) -
         infinite = sum(int(np.isinf(part).sum()) for part in parts)
         if nan or infinite:
             all_nan = ", all voxels" if nan == array.size else ""
-            raise FileError(
+            raise ValuesError(
                 f"{path}: {nan:,} voxels are NaN{all_nan} and {infinite:,} infinite, of {array.size:,}. "
                 "Expected finite numbers; replace them, for example by the value of air."
             )

@@ -1,0 +1,63 @@
+"""The verb that holds results against each other; what it needs is imported when it runs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sam_moe.cli.asked import COMMAND_LINE, EVERYWHERE, AsJson
+
+comparing = typer.Typer()
+
+
+@comparing.command(epilog=EVERYWHERE)
+def compare(
+    result: Annotated[
+        list[Path], typer.Argument(metavar="RESULT…", help="Folders that sam-moe evaluate wrote to.")
+    ],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="dice, nsd, hd95_mm, vs or volume_error_ml. Repeatable; else dice and nsd.",
+        ),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compare after this prompt, such as click5; masks made elsewhere then stand for themselves. "
+            "Repeatable; else after the first and the last that all were asked.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write comparison.html and comparison.json there."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the resampled patients.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the systems of one or several results, by several rules, and say how sure that is.
+
+    For example: sam-moe compare ours theirs --metric dice --metric nsd --out ranking
+
+    All must have been asked the same about the same targets; what a system missed counts with the worst
+    values.
+    """
+    from sam_moe.cli.progress import Progress
+
+    with Progress(quiet=as_json) as tell:
+        tell("reading the results")
+        from sam_moe.evaluation.comparison import DEFAULT_METRICS
+        from sam_moe.evaluation.comparison import compare as run
+        from sam_moe.evaluation.comparison_page import write_comparison
+        from sam_moe.evaluation.results import read_result
+
+        folders = [read_result(folder) for folder in result]
+        tell("ranking")
+        found = run(folders, tuple(dict.fromkeys(metric or DEFAULT_METRICS)), prompt or (), seed)
+        page = write_comparison(found, out, ("sam-moe", *COMMAND_LINE.get())) if out is not None else None
+    typer.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else str(found))
+    if page is not None and not as_json:
+        typer.echo(f"page: {page}", err=True)

@@ -1,0 +1,1 @@
+"""How good answers are: challenges, protocols, metrics, reports and rankings."""

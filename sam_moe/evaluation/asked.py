@@ -1,0 +1,126 @@
+"""Systems under test: whatever answers an opened scan, prompt by prompt; a predictor is one of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from pydantic import JsonValue
+
+from sam_moe.assemble import find_model, load
+from sam_moe.assemble.mixture import find_parts
+from sam_moe.errors import ConfigError
+from sam_moe.evaluation.protocols import Kind
+from sam_moe.predict.cache import EmbeddingCache
+from sam_moe.predict.predictor import Predictor
+from sam_moe.prompts.prompt import Item
+from sam_moe.prompts.simulate import Mask
+from sam_moe.registry import BackboneCard, Card, Entry, GateCard
+from sam_moe.space.volume import Volume
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: the mask on the scan's grid; of a mixture also who gave it and how sure the gate was."""
+
+    mask: Mask
+    answered: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class SystemUnderTest(Protocol):
+    """What an evaluation asks of a system: open a scan, answer what was said about a target so far.
+
+    It is never shown the truth. What it raises makes a failed row and no more; the next target is asked all
+    the same.
+    """
+
+    @property
+    def id(self) -> str:
+        """Its name in every table."""
+
+    @property
+    def hears(self) -> frozenset[Kind]:
+        """What it understands; a protocol with anything else is not asked of it."""
+
+    def open(self, scan: Volume) -> None:
+        """Take up a scan."""
+
+    def answer(self, said: Sequence[Item]) -> Reply:
+        """Answer all items said about a target so far; only the last is new, one alone begins a target."""
+
+    def describe(self) -> dict[str, JsonValue]:
+        """What to note about it: id, checksum, licence."""
+
+
+class AskedPredictor:
+    """A predictor of ours; each further item refines, as in a session with a person."""
+
+    hears: frozenset[Kind] = frozenset({"point", "box"})
+
+    def __init__(
+        self, predictor: Predictor, described: Mapping[str, JsonValue], id: str | None = None
+    ) -> None:
+        self.predictor, self._described = predictor, dict(described)
+        self.id = id or predictor.model_id
+        self._begun = False  # whether what was said first about the target in hand was answered
+
+    def open(self, scan: Volume) -> None:
+        """Take up a scan, and forget what was embedded: seconds are those of a fresh scan."""
+        self.predictor.cache = EmbeddingCache()
+        self.predictor.open(scan)
+
+    def answer(self, said: Sequence[Item]) -> Reply:
+        """Predict the first item, refine by each further one; after a refusal begin anew with all of them."""
+        if len(said) > 1 and self._begun:
+            found = self.predictor.refine(said[-1])
+        else:
+            self._begun = False
+            found = self.predictor.predict(*said)
+            self._begun = True
+        mask = np.asarray(found.mask.numpy().astype(bool))
+        if found.answered is None:
+            return Reply(mask)
+        return Reply(mask, dict(found.answered.experts), dict(found.answered.confidence))
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Id, title, checksum of the weights, licence."""
+        return self._described
+
+
+def ask_models(models: Sequence[str], device: str = "auto") -> tuple[AskedPredictor, ...]:
+    """Models, mixtures or experts alone as systems, by id, card or folder.
+
+    Raises:
+        ConfigError: for two of one id.
+        CardError: for an unknown id, the known ones listed.
+    """
+    systems: list[AskedPredictor] = []
+    for model in models:
+        entry = find_model(model)
+        predictor = load(entry.path, device=device)
+        if any(other.id == predictor.model_id for other in systems):
+            raise ConfigError(
+                f"two systems are called {predictor.model_id}. Expected different ids; give each once, or "
+                "change the id in one card."
+            )
+        described = describe(entry) | {"box_strategy": predictor.box_strategy}
+        systems.append(AskedPredictor(predictor, described))
+    return tuple(systems)
+
+
+def describe(entry: Entry[Card]) -> dict[str, JsonValue]:
+    """What a result notes of a model: a gate's checksum stands for its parts', which it names in turn."""
+    card = entry.card
+    licence, sha256 = card.licence, card.weights.sha256 if card.weights else None
+    if isinstance(card, BackboneCard) and card.weights is None and card.hub is not None:
+        sha256 = card.hub.sha256  # of the public file, before conversion
+    if isinstance(card, GateCard):
+        licence = find_parts(Entry(card, entry.path)).licence
+    return {
+        "id": card.id,
+        "title": card.title,
+        "sha256": sha256,
+        "licence": licence,
+    }

@@ -1,0 +1,97 @@
+"""One finished case in one file, written whole, so that an interrupted evaluation can go on."""
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import Field, JsonValue
+
+from sam_moe.config import Record, read_json, replace_file
+from sam_moe.errors import ConfigError, FileError
+from sam_moe.evaluation.results import CASES, Row
+from sam_moe.prompts.promptset import PromptCase
+
+ASKED = "asked.json"
+
+
+class CaseFile(Record):
+    """All answers about one case."""
+
+    format: Literal[1] = Field(1, description="Version of this format.")
+    case: str = Field(description="The case's id in the challenge.")
+    rows: tuple[Row, ...] = Field(description="Every system's rows, in the order of the systems.")
+    prompts: dict[str, PromptCase] = Field({}, description="What was said to each system.")
+    notes: tuple[str, ...] = Field((), description="What was left out, and why.")
+    seconds: float = Field(ge=0, description="Wall-clock seconds of the case, scoring included.")
+
+
+class Asked(Record):
+    """What an evaluation's folder was begun with; only the same may go on in it."""
+
+    format: Literal[1] = Field(1, description="Version of this format.")
+    challenge: dict[str, JsonValue] = Field(description="The whole YAML.")
+    protocols: tuple[str, ...] = Field(description="How systems are prompted.")
+    prompts: str = Field("", description="Of replayed prompts the SHA-256 of their file.")
+    systems: dict[str, dict[str, JsonValue]] = Field(description="Of each its id, checksum and licence.")
+    only: dict[str, tuple[str, ...]] = Field({}, description="Patients of systems not asked about all.")
+
+
+def begin(folder: Path, asked: Asked) -> None:
+    """Make the folder of an evaluation, or take up one that was begun in the same way.
+
+    Raises:
+        ConfigError: for a folder in which something else was begun.
+        FileError: where it cannot be made.
+    """
+    try:
+        (folder / CASES).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be made ({error.strerror}). Give another --out.") from error
+    path = folder / ASKED
+    if path.is_file():
+        before = read_json(Asked, path, FileError)
+        differ = [name for name in Asked.model_fields if getattr(before, name) != getattr(asked, name)]
+        if differ:
+            raise ConfigError(
+                f"{folder}: holds another evaluation, with other {', '.join(differ)}. Expected the same, to "
+                "go on with it, or an empty folder: give another --out, or remove this one."
+            )
+        return
+    if any((folder / CASES).glob("*.json")):
+        raise ConfigError(f"{folder}: has cases but no {ASKED}. Give another --out, or remove this one.")
+    write_whole(asked, path)
+
+
+def case_path(folder: Path, case: str) -> Path:
+    """Where a case's file lies; what no file name may hold is escaped."""
+    return folder / CASES / f"{file_name(case)}.json"
+
+
+def file_name(case: str) -> str:
+    """A case's id as a file name."""
+    return quote(case, safe=" +,()")
+
+
+def read_casefile(path: Path) -> CaseFile:
+    """Read a finished case.
+
+    Raises:
+        FileError: naming file and field.
+    """
+    return read_json(CaseFile, path, FileError)
+
+
+def write_whole(record: Record, path: Path) -> None:
+    """Write a record in one step, with what is none in it too."""
+    text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
+    replace_file(path, text + "\n")
+
+
+def relative(image: Path, folder: Path) -> str:
+    """A scan's path as prompt files have it: from their folder, with forward slashes."""
+    try:
+        return str(PurePosixPath(Path(os.path.relpath(image.resolve(), folder.resolve())).as_posix()))
+    except ValueError:  # another drive: no relative path leads there
+        return image.name

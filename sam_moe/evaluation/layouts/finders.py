@@ -1,0 +1,15 @@
+"""Which function finds the cases of which layout."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sam_moe.evaluation.layouts import folders, msd, nnunet, npz, sppin
+from sam_moe.evaluation.layouts.source import Found, Source
+
+FINDERS: dict[str, Callable[[Source, Path], list[Found]]] = {
+    "folders": folders.find,
+    "nnunet": nnunet.find,
+    "msd": msd.find,
+    "sppin": sppin.find,
+    "npz": npz.find,
+}

@@ -1,0 +1,248 @@
+"""Masks made elsewhere: every case gets its rows, every bad file a row that says what is wrong with it.
+
+A folder holds one file a case, `CASE.nii.gz` (or .nii, .nrrd, .mha, or .npz with `segs`): a label map with
+the values that the case's truth has, or with a `CASE.labels.json` beside it that names its own; or a folder a
+case, `CASE/STRUCTURE.nii.gz`, of masks of 0 and 1.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sam_moe.errors import ConfigError, FileError, GeometryError, SamMoeError, ValuesError
+from sam_moe.evaluation.challenge import Case, read_case
+from sam_moe.evaluation.layouts.reading import read_labels
+from sam_moe.evaluation.layouts.source import label_values, read_table, stem_of
+from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
+from sam_moe.evaluation.results import Row, Status
+from sam_moe.evaluation.scoring import score, worst
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume, resample_labels
+
+log = logging.getLogger(__name__)
+
+# What is said of such rows instead of a prompt.
+GIVEN = "given"
+# Headers of other tools round origins and directions; farther apart is another grid.
+TOLERANCE_VOXELS = 0.01
+
+
+@dataclass(frozen=True)
+class Given:
+    """A folder of predictions, sorted: what belongs to which case, and what to none."""
+
+    folder: Path
+    files: Mapping[str, Path]
+    extra: tuple[Path, ...]
+
+
+class _Refused(Exception):
+    """What is wrong with a prediction, as a row will say it."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+        self.reason = reason
+
+
+def match(cases: Sequence[Case], folder: Path) -> Given:
+    """Find the file or folder of each case; cases without one are not in `files`.
+
+    Raises:
+        ConfigError: where the folder is missing, nothing in it belongs to a case, or a case has two files.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder. Expected one with a mask for each case.")
+    known = {case.id for case in cases}
+    files: dict[str, Path] = {}
+    extra = []
+    # nnU-Net leaves CASE.npz with probabilities beside CASE.nii.gz: volumes come first
+    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix == ".npz", path.name)):
+        name = path.name if path.is_dir() else path.stem if path.suffix == ".npz" else stem_of(path)
+        if path.name.startswith(".") or name is None:
+            continue
+        if name not in known:
+            extra.append(path)
+        elif name in files and path.suffix == ".npz" and files[name].is_file():
+            log.info("%s: %s is there too and is taken", path, files[name].name)
+        elif name in files:
+            raise ConfigError(
+                f"{folder}: the case {name} has both {files[name].name} and {path.name}. Expected one; "
+                "remove the other."
+            )
+        else:
+            files[name] = path
+    if not files:
+        raise ConfigError(
+            f"{folder}: none of its {len(extra)} masks is named after one of the {len(known)} cases, such as "
+            f"{min(known)}. Rename them to CASE.nii.gz."
+        )
+    return Given(folder, files, tuple(extra))
+
+
+def score_predictions(
+    cases: Sequence[Case],
+    folder: Path,
+    system: str,
+    tolerance_mm: float = TOLERANCE_MM,
+    resample: bool = False,
+) -> Iterator[Row]:
+    """Rows of all cases in order, then one for each file that belongs to none.
+
+    Raises:
+        ConfigError: as `match`; what is wrong with a single file is a row.
+    """
+    given = match(cases, folder)
+    for case in cases:
+        yield from score_given(case, given.files.get(case.id), system, tolerance_mm, resample)
+    yield from extra_rows(given, system)
+
+
+def score_given(
+    case: Case,
+    path: Path | None,
+    system: str,
+    tolerance_mm: float = TOLERANCE_MM,
+    resample: bool = False,
+) -> list[Row]:
+    """One row for each structure of a case, whatever its prediction is worth; None where there is none.
+
+    With `resample` a mask on another grid is taken to the case's by the nearest voxel, and its rows say so.
+
+    Raises:
+        SamMoeError: where the case itself cannot be read.
+    """
+    _, truths = read_case(case)
+    rows: list[Row] = []
+    if not truths:
+        return rows
+    answers: Mapping[str, tuple[Mask, str] | _Refused] = (
+        {name: _Refused("missing", "no file of this case") for name in truths}
+        if path is None
+        else _answers(case, path, truths, resample)
+    )
+    for name, truth in truths.items():
+        spacing_mm, mask = truth.grid.spacing_mm, truth.array.numpy()
+        answer = answers[name]
+        if isinstance(answer, _Refused):
+            scores = worst(mask, spacing_mm, answer.status, answer.reason)
+        else:
+            scores = score(mask, answer[0], spacing_mm, tolerance_mm)
+            scores["reason"] = "; ".join(filter(None, (scores["reason"], answer[1])))
+        rows.append(
+            Row(
+                system=system,
+                case=case.id,
+                patient=case.patient,
+                label=name,
+                strata=dict(case.strata),
+                prompt=GIVEN,
+                step=0,
+                **scores,
+            )
+        )
+    return rows
+
+
+def extra_rows(given: Given, system: str) -> list[Row]:
+    """One row for each file that belongs to no case; it is listed and counts for nothing."""
+    return [
+        Row(
+            system=system,
+            case=path.name,
+            patient="",
+            label="",
+            prompt=GIVEN,
+            step=0,
+            status="extra",
+            reason="belongs to no case of the challenge",
+            dice=0,
+            nsd=0,
+            vs=0,
+            hd95_mm=0,
+            volume_error_ml=0,
+            truth_ml=0,
+            predicted_ml=0,
+        )
+        for path in given.extra
+    ]
+
+
+def _answers(
+    case: Case, path: Path, truths: Mapping[str, Volume], resample: bool
+) -> dict[str, tuple[Mask, str] | _Refused]:
+    """The mask of each structure with a remark, or why there is none."""
+    found: dict[str, tuple[Mask, str] | _Refused] = {}
+    if not path.is_dir():
+        try:
+            grid = next(iter(truths.values())).grid
+            array, remark = _label_map(path, grid, resample)
+            values = _values(path, case)
+            _expected(path, array, {v for group in values.values() for v in group})
+        except _Refused as refused:
+            return dict.fromkeys(truths, refused)
+        for name in truths:
+            found[name] = _Refused("missing", f"{path.name}: its table of labels does not name {name}")
+            if name in values:
+                found[name] = (np.isin(array, values[name]), remark)
+        return found
+    files = {stem_of(file): file for file in sorted(path.iterdir()) if stem_of(file)}
+    for name, truth in truths.items():
+        try:
+            if name not in files:
+                raise _Refused("missing", f"no file {path.name}/{name}")
+            array, remark = _label_map(files[name], truth.grid, resample)
+            _expected(files[name], array, {1})
+            found[name] = (array == 1, remark)
+        except _Refused as refused:
+            found[name] = refused
+    return found
+
+
+def _label_map(path: Path, grid: Grid, resample: bool) -> tuple[np.ndarray, str]:
+    """The numbers of a label map on the case's grid, and a remark where they were brought there."""
+    try:
+        volume = read_labels(path, grid, key="segs")
+    except ValuesError as error:
+        raise _Refused("bad_values", _said(path, error)) from error
+    except (FileError, GeometryError) as error:
+        raise _Refused("unreadable", _said(path, error)) from error
+    if volume.grid.same_as(grid, TOLERANCE_VOXELS):
+        return volume.array.numpy(), ""
+    where = f"{path.name}: it lies on {volume.grid}, the case on {grid}"
+    if not resample:
+        raise _Refused("wrong_grid", f"{where}. Expected the case's grid; resample it, or allow --resample.")
+    return resample_labels(volume, grid).array.numpy(), f"resampled (nearest): {where}"
+
+
+def _values(path: Path, case: Case) -> Mapping[str, tuple[int, ...]]:
+    """What each structure's values are in this file: its own table's, or those of the case."""
+    table = path.with_name(f"{stem_of(path) or path.stem}.labels.json")
+    if not table.is_file():
+        return case.labels
+    try:
+        return label_values(table, read_table(table))
+    except SamMoeError as error:
+        raise _Refused("unreadable", _said(table, error)) from error
+
+
+def _said(path: Path, error: Exception) -> str:
+    """An error's words with the file's name alone: rows are passed on, a machine's folders mean nothing there."""
+    return str(error).replace(f"{path.parent}/", "")
+
+
+def _expected(path: Path, array: np.ndarray, values: set[int]) -> None:
+    """Refuse numbers that stand for nothing here."""
+    numbers: list[int] = torch.unique(torch.from_numpy(array)).tolist()
+    strange = [int(number) for number in numbers if number != 0 and number not in values]
+    if strange:
+        shown = ", ".join(map(str, strange[:5])) + (" …" if len(strange) > 5 else "")
+        raise _Refused(
+            "unexpected_label",
+            f"{path.name}: has values {shown}. Expected 0 and {', '.join(map(str, sorted(values)))}; "
+            "renumber them.",
+        )

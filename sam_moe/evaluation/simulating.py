@@ -1,0 +1,86 @@
+"""A prompt file for a challenge, so that systems can be given the very same clicks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import JsonValue
+
+from sam_moe.errors import ConfigError
+from sam_moe.evaluation.asked import Reply, SystemUnderTest
+from sam_moe.evaluation.casefile import relative
+from sam_moe.evaluation.challenge import Challenge, cases_of, read_case
+from sam_moe.evaluation.conversation import converse
+from sam_moe.evaluation.protocols import BETWEEN, Kind, Simulated, Target
+from sam_moe.evaluation.runner import Tell
+from sam_moe.prompts.prompt import Item, Prompt
+from sam_moe.prompts.promptset import PromptCase, PromptSet
+from sam_moe.space.files import fingerprint
+from sam_moe.space.volume import Volume
+
+
+class Nobody:
+    """Answers nothing at all; enough where one thing is said."""
+
+    id = "nobody"
+    hears: frozenset[Kind] = frozenset({"point", "box"})
+
+    def open(self, scan: Volume) -> None:
+        """Take up a scan."""
+        self._nothing = np.zeros(scan.grid.shape, bool)
+
+    def answer(self, said: Sequence[Item]) -> Reply:
+        """An empty mask."""
+        return Reply(self._nothing)
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Nothing to note."""
+        return {}
+
+
+def needs_somebody(scripts: Sequence[Simulated]) -> bool:
+    """Whether what is said depends on answers."""
+    return any(len(script.steps) > 1 for script in scripts)
+
+
+def simulate(
+    challenge: Challenge,
+    scripts: Sequence[Simulated],
+    out: Path,
+    system: SystemUnderTest | None,
+    tell: Tell,
+) -> PromptSet:
+    """What a simulated user says about every target, to the errors of `system` where there are several steps.
+
+    Raises:
+        ConfigError: for several steps and nobody who answers.
+        SamMoeError: for a case that cannot be read: a prompt file has all cases or is none.
+    """
+    if system is None and needs_somebody(scripts):
+        raise ConfigError(
+            f"the protocol {', '.join(s.name for s in scripts)} clicks where an answer errs. Expected "
+            "somebody who answers; give --system ID."
+        )
+    answering: SystemUnderTest = Nobody() if system is None else system
+    cases = cases_of(challenge)
+    recorded = []
+    for number, case in enumerate(cases):
+        tell(f"case {number + 1} of {len(cases)}: {case.id}", number / len(cases))
+        scan, truths = read_case(case)
+        answering.open(scan)
+        key, said = fingerprint(scan), dict[str, Prompt]()
+        for label, truth in truths.items():
+            mask = np.asarray(truth.array.numpy().astype(bool))
+            target = Target(case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed)
+            for script in scripts:
+                items = [turn.said for turn in converse(answering, script, target) if turn.said is not None]
+                said[label + (BETWEEN + script.name) * (len(scripts) > 1)] = Prompt(tuple(items))
+        if said:
+            image = relative(case.images[case.reference], out.parent)
+            recorded.append(PromptCase.of(image, said, fingerprint=key))
+    to = f", said to {system.id}" if system is not None else ""
+    return PromptSet(
+        name=",".join(script.name for script in scripts),
+        description=f"{challenge.name}{to}; seed {challenge.seed}.",
+        cases=tuple(recorded),
+    )

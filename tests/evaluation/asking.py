@@ -1,0 +1,95 @@
+"""A small challenge in a folder, and a quick system that answers from intensities."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from sam_moe.evaluation.asked import Reply
+from sam_moe.evaluation.challenge import Challenge, load_challenge
+from sam_moe.evaluation.evaluate import Request, evaluate
+from sam_moe.evaluation.protocols import scripts_for
+from sam_moe.prompts import Box
+from sam_moe.space.files import write_mask, write_volume
+from sam_moe.space.grid import Grid
+from sam_moe.space.phantom import ball
+
+GRID = Grid.around((0, 0, 0), (24, 22, 20), (3.0, 3.0, 4.0))
+REACH_MM = 12.0
+
+
+class Growing:
+    """Bright voxels within 12 mm of a positive click, or in the box, and nearer to no negative one."""
+
+    hears = frozenset({"point", "box"})
+
+    def __init__(self, id="growing", fails_on=""):
+        self.id, self.fails_on, self.asked = id, fails_on, 0
+
+    def open(self, scan):
+        self.scan = scan
+        self.bright = (scan.array > 150).numpy()
+        self.index = np.indices(scan.grid.shape).reshape(3, -1).T
+
+    def answer(self, said):
+        self.asked += 1
+        if self.fails_on == "answer" or (self.fails_on == "second" and len(said) == 2):
+            raise RuntimeError("out of\nmemory")
+        near = np.zeros(self.scan.grid.shape, bool)
+        for item in said:
+            if isinstance(item, Box):
+                low, high = (np.array(corner).astype(int) for corner in (item.start, item.stop))
+                near[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
+                continue
+            off_mm = np.linalg.norm((self.index - item.at) * self.scan.grid.spacing_mm, axis=1)
+            ball_mm = REACH_MM if item.positive else 6.0
+            near[(off_mm <= ball_mm).reshape(near.shape)] = item.positive
+        return Reply(near & self.bright, {"all": 1.0}, {"all": 0.75})
+
+    def describe(self):
+        return {"id": self.id, "licence": "CC0-1.0"}
+
+
+def growing():
+    """One system; importable, so that other processes can make it too."""
+    return (Growing(),)
+
+
+def two():
+    """Two systems."""
+    return (Growing(), Growing("other"))
+
+
+def write_challenge(folder: Path, cases: int = 3, **changes) -> Path:
+    """Phantoms of `cases` patients and the YAML over them; gives the YAML's path."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for number in range(cases):
+        scan, truth = ball(torch.Generator().manual_seed(number), GRID, radius_mm=16.0 + number)
+        write_volume(folder / "images" / f"p{number}_a.nii.gz", scan)
+        write_mask(folder / "labels" / f"p{number}_a.nii.gz", truth.array, truth.grid)
+    data = {
+        "name": "phantoms",
+        "sets": [{"layout": "folders", "root": ".", "patient": "^(p[0-9]+)"}],
+        "labels": {"ball": [1]},
+    } | changes
+    path = folder / "challenge.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def phantoms(folder: Path, cases: int = 3, **changes) -> Challenge:
+    """The same, read."""
+    return load_challenge(write_challenge(folder, cases, **changes), folder)
+
+
+def run(challenge, out, make=growing, protocol="clicks", **options):
+    """Evaluate quietly."""
+    scripts = options.pop("scripts", None) or scripts_for(protocol)
+    return evaluate(Request(challenge, scripts, out, **options), make, lambda stage, share: None)
+
+
+def untimed(rows):
+    """Rows without their seconds, which no two runs share."""
+    return [row.model_copy(update={"seconds": None}) for row in rows]

@@ -1,0 +1,219 @@
+"""A run may be killed, resumed, spread over processes and replayed: the rows are the same to the last bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sam_moe.errors import ConfigError
+from sam_moe.evaluation.protocols import replays_of
+from sam_moe.evaluation.results import read_result
+from sam_moe.prompts import promptset
+from tests.evaluation.asking import Growing, growing, phantoms, run, two, untimed, write_challenge
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from sam_moe.evaluation.challenge import load_challenge
+from tests.evaluation.asking import Growing, run
+
+class Slow(Growing):
+    def answer(self, said):
+        time.sleep(0.15)
+        return super().answer(said)
+
+def make():
+    return (Slow(),)
+
+if __name__ == "__main__":
+    folder, out, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    run(load_challenge(folder / "challenge.yaml", folder), out, make, processes=processes)
+"""
+
+
+def start(script, *words, launcher=()):
+    return subprocess.Popen(
+        [*(launcher or [sys.executable]), script, *map(str, words)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def cases(out):
+    return sorted(path.name for path in (out / "cases").glob("*.json"))
+
+
+def test_a_run_leaves_rows_record_and_prompts_and_nothing_half_done(tmp_path):
+    done = run(phantoms(tmp_path / "set"), tmp_path / "out", protocol="clicks,cvpr2025")
+    kept = read_result(tmp_path / "out")
+    assert kept.rows == done.rows and len(kept.rows) == 3 * (5 + 6)
+    assert kept.result == done.result
+    assert kept.result.protocol["clicks"].startswith("a click on the deepest voxel")
+    assert kept.result.systems["growing"]["licence"] == "CC0-1.0"
+    assert list(kept.result.interactive["growing"]) == ["click", "box+click"]
+    assert {"dice", "nsd", "hd95_mm", "auc"} <= kept.result.definitions.keys()
+    assert [path.name for path in (tmp_path / "out" / "cases").glob(".*")] == []
+    json.loads((tmp_path / "out" / "result.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_replayed_prompts_give_the_same_rows_to_the_last_bit(tmp_path):
+    challenge = phantoms(tmp_path / "set")
+    first = run(challenge, tmp_path / "first", protocol="clicks,box")
+    recorded = promptset.read(tmp_path / "first" / "prompts.json")
+    again = run(challenge, tmp_path / "again", scripts=replays_of(recorded), prompts="a")
+    assert untimed(again.rows) == untimed(first.rows)
+    repeated = promptset.read(tmp_path / "again" / "prompts.json")
+    assert repeated.cases == recorded.cases
+
+
+def test_each_of_several_systems_has_a_file_of_what_it_was_told(tmp_path):
+    challenge = phantoms(tmp_path / "set", 2)
+    done = run(challenge, tmp_path / "out", two)
+    recorded = promptset.read(tmp_path / "out" / "prompts" / "other.json")
+    assert recorded.cases[0].image == "../../set/images/p0_a.nii.gz"
+    again = run(challenge, tmp_path / "again", scripts=replays_of(recorded), prompts="b")
+    own = [row.model_copy(update={"system": "growing"}) for row in done.rows if row.system == "other"]
+    assert untimed(again.rows) == untimed(own)
+
+
+def test_going_on_gives_what_one_run_gives(tmp_path):
+    challenge = phantoms(tmp_path / "set")
+    whole = run(challenge, tmp_path / "whole")
+    run(challenge, tmp_path / "parts")
+    (tmp_path / "parts" / "cases" / "p1_a.json").unlink()
+    (tmp_path / "parts" / "rows.csv").unlink()
+    parts = run(challenge, tmp_path / "parts")
+    assert untimed(parts.rows) == untimed(whole.rows)
+    assert "2 of 3 cases were there from an earlier start of this run." in parts.result.notes
+
+
+def test_a_folder_of_other_systems_is_refused(tmp_path):
+    challenge = phantoms(tmp_path / "set", 1)
+    run(challenge, tmp_path / "out")
+    with pytest.raises(ConfigError, match="with other systems"):
+        run(challenge, tmp_path / "out", two)
+
+
+def test_what_cannot_be_asked_is_refused_or_said(tmp_path):
+    challenge = phantoms(tmp_path / "set", 1)
+
+    def deaf():
+        system = Growing("clicker")
+        system.hears = frozenset({"point"})
+        return (system,)
+
+    with pytest.raises(ConfigError, match="clicker understands point only"):
+        run(challenge, tmp_path / "a", deaf, protocol="box")
+    with pytest.raises(ConfigError, match="id of its own"):
+        run(challenge, tmp_path / "b", lambda: (*growing(), *growing()))
+    with pytest.raises(ConfigError, match="nobody to ask"):
+        run(challenge, tmp_path / "c", lambda: ())
+    done = run(challenge, tmp_path / "d", deaf, protocol="click,box")
+    assert done.result.notes == ("clicker was not asked by box, which it does not understand.",)
+
+    def boxer():
+        system = Growing("boxer")
+        system.hears = frozenset({"box"})
+        return (system,)
+
+    done = run(challenge, tmp_path / "e", boxer, protocol="cvpr2025")
+    assert [row.prompt for row in done.rows] == ["box"]
+    assert "boxer was asked only box of cvpr2025" in done.result.notes[0]
+
+
+def test_a_slow_system_may_be_asked_about_few_patients_and_that_is_said(tmp_path):
+    challenge = phantoms(tmp_path / "set")
+    done = run(challenge, tmp_path / "out", two, protocol="click", only={"other": frozenset({"p1"})})
+    assert [(row.system, row.patient) for row in done.rows] == [
+        *(("growing", f"p{n}") for n in range(3)),
+        ("other", "p1"),
+    ]
+    assert "other was asked about 1 of 3 patients only" in done.result.notes[0]
+
+
+def test_masks_go_unless_they_are_to_stay_and_the_report_has_its_pictures_anyway(tmp_path):
+    challenge = phantoms(tmp_path / "set", 2)
+    run(challenge, tmp_path / "out", protocol="click")
+    assert not (tmp_path / "out" / "predictions").exists()
+    assert "data:image/webp" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    challenge = phantoms(tmp_path / "set", 2)
+    first = run(challenge, tmp_path / "out", protocol="click")
+    written = (tmp_path / "out" / "report.html").stat().st_mtime_ns
+    again = run(challenge, tmp_path / "out", protocol="click")
+    assert again.rows == first.rows and again.result == first.result
+    assert (tmp_path / "out" / "report.html").stat().st_mtime_ns == written
+
+
+def test_masks_made_elsewhere_are_scored_beside_systems(tmp_path):
+    challenge = phantoms(tmp_path / "set", 2)
+    first = run(challenge, tmp_path / "first", save_masks=True)
+    folder = tmp_path / "first" / "predictions" / "growing"
+    (folder / "p1_a.nii.gz").rename(folder / "stranger.nii.gz")
+    folder.rename(folder.with_name("theirs"))
+    done = run(challenge, tmp_path / "out", predictions=folder.with_name("theirs"))
+    given = {row.case: row for row in done.rows if row.system == "theirs"}
+    last = next(row for row in first.rows if row.case == "p0_a" and row.prompt == "click5")
+    assert given["p0_a"].dice == last.dice and given["p0_a"].prompt == "given"
+    assert given["p1_a"].status == "missing" and given["stranger.nii.gz"].status == "extra"
+    assert {row.status for row in done.rows if row.system == "growing"} == {"ok"}
+    assert "theirs: masks made elsewhere" in done.result.notes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_killed_without_warning_loses_the_cases_in_hand_and_no_more(tmp_path, processes):
+    folder, out = tmp_path / "set", tmp_path / "out"
+    write_challenge(folder, 6)
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    killed = start(script, folder, out, processes)
+    deadline = time.monotonic() + 120
+    while len(cases(out)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    time.sleep(2)  # whatever else it started has seen by now that it is alone
+    before = {name: (out / "cases" / name).read_bytes() for name in cases(out)}
+    assert 2 <= len(before) < 6
+    again = start(script, folder, out, processes)
+    said, _ = again.communicate(timeout=240)
+    assert again.returncode == 0, said
+    assert {name: (out / "cases" / name).read_bytes() for name in before} == before
+    whole = start(script, folder, tmp_path / "whole", 1)
+    said, _ = whole.communicate(timeout=240)
+    assert whole.returncode == 0, said
+    assert untimed(read_result(out).rows) == untimed(read_result(tmp_path / "whole").rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["processes", "torchrun", "accelerate"])
+def test_several_processes_ask_about_each_case_once_and_all_are_in_the_result(tmp_path, by):
+    folder, out = tmp_path / "set", tmp_path / "out"
+    write_challenge(folder, 5)
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW.replace("time.sleep(0.15)", 'print(self.scan.array.sum().item(), "asked")'))
+    launchers = {
+        "processes": (),
+        "torchrun": (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        "accelerate": (sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
+    }
+    done = start(script, folder, out, 2 if by == "processes" else 1, launcher=launchers[by])
+    said, _ = done.communicate(timeout=240)
+    assert done.returncode == 0, said
+    assert cases(out) == [f"p{n}_a.json" for n in range(5)]
+    whole = run(phantoms(tmp_path / "other", 5), tmp_path / "whole")
+    assert untimed(read_result(out).rows) == untimed(whole.rows)
+    assert said.count("asked") == sum(row.seconds > 0 for row in whole.rows)

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+import torch
+
+from sam_moe.errors import ConfigError, PromptError
+from sam_moe.evaluation.challenge import cases_of, load_challenge
+from sam_moe.evaluation.fake_sppin import make_fake_sppin
+from sam_moe.evaluation.rehearsing import rehearse
+from tests.evaluation.drawn import pairs, yaml_at
+
+
+@pytest.fixture
+def plain_cases(tmp_path, no_data_folder):
+    pairs(tmp_path / "set", ["p1.before", "p1.after"])
+    one = "{layout: folders, root: set, patient: '^(p[0-9])', fixed: {site: here}}"
+    text = f"name: c\nsets: [{one}]\nlabels: {{two: [2]}}"
+    return cases_of(load_challenge(yaml_at(tmp_path, text)))
+
+
+def test_a_rehearsal_goes_through_the_files_of_both_containers(plain_cases, tmp_path):
+    seen = []
+
+    def answer(case, scan, truth):
+        seen.append((case.id, int(scan.array[0, 0, 0])))
+        return truth.array
+
+    rows = rehearse(plain_cases, answer, tmp_path / "run", system="mine")
+    assert seen == [("p1.after", 1), ("p1.before", 0)]  # each with its own scan
+    assert [(row.case, row.patient, row.label, row.dice, row.system) for row in rows] == [
+        ("p1.after", "p1", "two", 1, "mine"),
+        ("p1.before", "p1", "two", 1, "mine"),
+    ]
+    assert rows[0].strata == {"site": "here"}
+    (given,) = (tmp_path / "run" / "algorithm" / "p1.after" / "input" / "images" / "image").iterdir()
+    assert given.suffix == ".mha"
+    assert (tmp_path / "run" / "algorithm/p1.after/output/images/segmentation/overlay.mha").is_file()
+    jobs = json.loads((tmp_path / "run" / "input" / "predictions.json").read_text())
+    assert [job["inputs"][0]["image"]["name"] for job in jobs] == ["p1.after.mha", "p1.before.mha"]
+    assert json.loads((tmp_path / "run" / "output" / "metrics.json").read_text())["recommended"]["n"] == 2
+
+
+def test_a_case_that_is_refused_has_a_job_without_a_mask(plain_cases, tmp_path, caplog):
+    def answer(case, scan, truth):
+        if case.id == "p1.after":
+            raise PromptError("cannot be answered")
+        return truth.array
+
+    after, before = rehearse(plain_cases, answer, tmp_path / "run")
+    assert (after.status, before.status) == ("missing", "ok")
+    assert "p1.after: no answer: cannot be answered" in caplog.text
+
+
+def test_two_structures_have_no_place_in_a_container(tmp_path, no_data_folder):
+    pairs(tmp_path / "set", ["a"])
+    text = "name: c\nsets: [{layout: folders, root: set}]\nlabels: {one: [1], two: [2]}"
+    cases = cases_of(load_challenge(yaml_at(tmp_path, text)))
+    with pytest.raises(ConfigError, match="a: has the structures one, two. Expected one"):
+        rehearse(cases, lambda case, scan, truth: truth.array, tmp_path / "run")
+
+
+def test_a_folder_that_is_not_empty_is_refused(plain_cases, tmp_path):
+    with pytest.raises(ConfigError, match="not empty"):
+        rehearse(plain_cases, lambda case, scan, truth: truth.array, tmp_path)
+
+
+def test_the_fake_sppin_is_rehearsed_with_its_four_series(tmp_path):
+    cases = cases_of(load_challenge(make_fake_sppin(tmp_path / "sppin", patients=1)))
+    rows = rehearse(cases, lambda case, scan, truth: (scan.array > 150).to(torch.uint8), tmp_path / "run")
+    # the first T1 is with contrast, the second one without
+    assert [(row.case, row.patient, row.status) for row in rows] == [
+        ("PT_01_1", "PT_01", "ok"),
+        ("PT_01_2", "PT_01", "empty"),
+    ]
+    folders = sorted(path.name for path in (tmp_path / "run/algorithm/PT_01_1/input/images").iterdir())
+    assert folders == ["abdominal-mr_b0", "abdominal-mr_b100", "abdominal-mr_t1", "abdominal-mr_t2"]

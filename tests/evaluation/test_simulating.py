@@ -1,0 +1,41 @@
+"""A prompt file for a challenge says what an evaluation would have said, and is replayed by it."""
+
+import pytest
+
+from sam_moe.errors import ConfigError, FileError
+from sam_moe.evaluation.protocols import replays_of, scripts_for
+from sam_moe.evaluation.simulating import needs_somebody, simulate
+from sam_moe.prompts import promptset
+from tests.evaluation.asking import Growing, phantoms, run, untimed
+
+
+def silent(stage, share):
+    pass
+
+
+@pytest.mark.parametrize("protocol", ["clicks", "click,box", "cvpr2025"])
+def test_what_is_simulated_and_replayed_gives_the_rows_of_the_protocol(tmp_path, protocol):
+    challenge = phantoms(tmp_path / "set", 2)
+    scripts = scripts_for(protocol)
+    out = tmp_path / "prompts.json"
+    promptset.write(simulate(challenge, scripts, out, Growing(), silent), out)
+    replayed = run(challenge, tmp_path / "replayed", scripts=replays_of(promptset.read(out)), prompts="a")
+    asked = run(challenge, tmp_path / "asked", protocol=protocol)
+    assert untimed(replayed.rows) == untimed(asked.rows)
+
+
+def test_one_click_or_box_needs_nobody_who_answers(tmp_path):
+    challenge = phantoms(tmp_path / "set", 1)
+    found = simulate(challenge, scripts_for("click,box"), tmp_path / "prompts.json", None, silent)
+    assert [target.name for target in found.cases[0].targets] == ["ball · click", "ball · box"]
+    assert found.name == "click,box" and found.cases[0].image == "set/images/p0_a.nii.gz"
+    assert not needs_somebody(scripts_for("click,box")) and needs_somebody(scripts_for("clicks"))
+    with pytest.raises(ConfigError, match="give --system ID"):
+        simulate(challenge, scripts_for("clicks"), tmp_path / "prompts.json", None, silent)
+
+
+def test_a_case_that_cannot_be_read_is_refused(tmp_path):
+    challenge = phantoms(tmp_path / "set", 1)
+    (tmp_path / "set" / "images" / "p0_a.nii.gz").write_bytes(b"\x1f\x8b no scan")
+    with pytest.raises(FileError):
+        simulate(challenge, scripts_for("click"), tmp_path / "prompts.json", None, silent)
