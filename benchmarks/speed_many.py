@@ -13,6 +13,9 @@ from cases import ROOT
 from speed_rows import Row
 from speed_scans import ORGANS, scan_of
 
+from sam_moe.config import write_json
+from sam_moe.prompts import Point, Prompt
+from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.volume import Volume
 
@@ -26,8 +29,19 @@ Command = Callable[[Path, int, Path, int], list[str]]
 
 
 def many() -> list[Row]:
-    """Evaluation: five clicks on two structures a case, every answer scored."""
-    return [row for name, command in (("evaluation", evaluating),) for row in compared(name, command)]
+    """Prediction: a click on each of two structures. Evaluation: five clicks on each, every answer scored."""
+    return [*compared("prediction", predicting), *compared("evaluation", evaluating)]
+
+
+def predicting(folder: Path, count: int, out: Path, processes: int) -> list[str]:
+    """The command that segments so many of the cases."""
+    prompts = folder / f"prompts-{count}.json"
+    asked = {name: Prompt((Point(ORGANS[name], space="mm"),)) for name in _ASKED}
+    cases = tuple(PromptCase.of(f"case_{number:02d}.nii.gz", asked) for number in range(count))
+    write_json(PromptSet(name="speed", description="Two organs a case.", cases=cases), prompts)
+    launch = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
+    command = ["sam_moe", "predict", str(folder / "images"), "--prompts", str(prompts), "--out", str(out)]
+    return [*(launch if processes > 1 else []), *command, "--model", "small", "--device", "cpu"]
 
 
 def evaluating(folder: Path, count: int, out: Path, processes: int) -> list[str]:
@@ -41,7 +55,7 @@ def evaluating(folder: Path, count: int, out: Path, processes: int) -> list[str]
         encoding="utf-8",
     )
     asked = ["--system", "small", "--device", "cpu", "--processes", str(processes)]
-    return ["evaluate", str(challenge), *asked, "--out", str(out)]
+    return ["sam_moe", "evaluate", str(challenge), *asked, "--out", str(out)]
 
 
 def compared(name: str, command: Command) -> list[Row]:
@@ -91,11 +105,14 @@ def watched(arguments: list[str]) -> tuple[float, float]:
     """Seconds of a command, and the resident memory of its largest process in MB."""
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     environment["PYTHONPATH"] = str(ROOT)
-    start = perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sam_moe", *arguments], env=environment, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"sam-moe {' '.join(arguments)} failed: {os.waitstatus_to_exitcode(status)}")
-    return perf_counter() - start, usage.ru_maxrss / 1024
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        start = perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], env=environment, stdout=said, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = perf_counter() - start
+        if status:
+            said.seek(0)
+            raise SystemExit(f"python -m {' '.join(arguments)} failed:\n{said.read()[-2000:]}")
+    return seconds, usage.ru_maxrss / 1024

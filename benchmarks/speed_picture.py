@@ -10,6 +10,7 @@ from speed_growth import Growth
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, NullLocator
 
 # Okabe and Ito's, told apart also by the colour-blind; each curve has its own marker as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -40,7 +41,9 @@ def _panel(ax: Axes, one: Growth) -> None:
     ax.set(xscale="log", yscale="log", xlabel=one.over, ylabel="seconds")
     if max(one.sizes) < 1000:
         ax.set_xticks(one.sizes, [f"{size:g}" for size in one.sizes])
-        ax.minorticks_off()
+        ax.xaxis.set_minor_locator(NullLocator())
+    else:
+        ax.xaxis.set_minor_formatter(NullFormatter())
     ax.grid(alpha=0.3)
     ax.legend(fontsize=7, frameon=False)
 
