@@ -52,6 +52,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
+    parser.add_argument("--cases", type=int, default=36, help="of the section about many cases")
     parser.add_argument("--only", nargs="+", choices=[*SECTIONS, "many", "growth"], help="leave out the rest")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     asked = parser.parse_args()
@@ -65,7 +66,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 rows += tell(measure(title, tasks(Path(folder)), asked.rounds, rates))
     if "many" in wanted:
-        rows += tell(many())
+        rows += tell(many(asked.cases))
     if "growth" in wanted:
         with tempfile.TemporaryDirectory() as folder:
             grown = growth(Path(folder))
