@@ -24,6 +24,7 @@ import torch
 from cases import ROOT
 from encoder import hardware
 from speed_cases import CASES, cases
+from speed_estimate import estimate
 from speed_experts import SECTION as EXPERTS
 from speed_experts import experts
 from speed_growth import Growth, growth
@@ -107,7 +108,9 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
             "",
             table(rows),
             "",
-            *(grown_lines(grown)),
+            *grown_lines(grown),
+            "",
+            *estimate(rows, torch.get_num_threads()),
         ]
     )
     (out / "speed.txt").write_text(text + "\n", encoding="utf-8")
