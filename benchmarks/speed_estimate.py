@@ -41,7 +41,7 @@ def estimate(rows: Sequence[Row], threads: int) -> list[str]:
         f"{CASES:,} cases of 512x512x300 voxels, one click each, public size (estimates)",
         f"  {cores} cores like these, no GPU: {processors_h:.1f} h by the medians on {threads} threads",
         f"  {GPUS} GPUs with {CORES_A_GPU} such cores each, {assumed}:",
-        f"    {gpu_h:.2f} h on the GPUs for {gflop:.0f} GFLOP a case; {host_h:.1f} h on the cores for the rest",
+        f"    {gpu_h:.2f} h on the GPUs, {gflop:.0f} GFLOP a case; {host_h:.1f} h on the cores for the rest",
         f"  files: {disk_h:.1f} h to read {stored_mb:.0f} MB a case, assuming {ASSUMED_GB_S:g} GB/s",
         f"  so {most_h:.1f} h where the three overlap wholly",
     ]

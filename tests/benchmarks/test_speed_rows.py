@@ -90,6 +90,6 @@ def test_a_million_cases_take_what_the_slowest_of_gpu_cores_and_files_takes():
     ]
     lines = estimate.estimate(found, threads=2)
     # 5 stages of 0.1 s on two threads: a million core-seconds over 128 cores; 100 GFLOP at 8 * 100 TFLOP/s
-    assert "2.2 h on the cores" in lines[3] and "0.03 h on the GPUs for 100 GFLOP" in lines[3]
+    assert "2.2 h on the cores" in lines[3] and "0.03 h on the GPUs, 100 GFLOP" in lines[3]
     assert "8.9 h to read 160 MB" in lines[4] and "8.9 h" in lines[5]
     assert estimate.estimate(found[1:], threads=2) == []
