@@ -11,7 +11,7 @@ from sam_moe.prompts import Point
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.space.files import write_volume
+from sam_moe.space.files import read, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -66,11 +66,10 @@ def scan_of(shape: Sequence[int], spacing_mm: Sequence[float], seed: int = 0) ->
 
 
 def scene(folder: Path, shape: Sequence[int], spacing_mm: Sequence[float], name: str, seed: int = 0) -> Scene:
-    """A scan and its file."""
-    volume = scan_of(shape, spacing_mm, seed)
+    """A scan and its file, read from there: as scans come, i runs fastest in memory."""
     path = folder / name
-    write_volume(path, volume)
-    return Scene(volume, path)
+    write_volume(path, scan_of(shape, spacing_mm, seed))
+    return Scene(read(path), path)
 
 
 def public_predictor() -> Predictor:
