@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help install demo test quick checks reproduce reproduce-train schema clean
+.PHONY: help install demo test quick checks reproduce reproduce-train challenges schema clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18 | sed 's/^/make /'
@@ -37,6 +37,9 @@ reproduce: $(VENV)/.benchmarks  ## The mixture's table and picture, from the shi
 reproduce-train: $(VENV)/.benchmarks  ## The same from nothing: some hours of training on two cores first
 	BIN=$(BIN) DATA=$(DATA) EXPERTS="$(EXPERTS)" sh benchmarks/train_all.sh
 	$(BIN)/python benchmarks/reproduce.py
+
+challenges: $(VENV)/.benchmarks  ## The challenges' results and reports anew, from the shipped weights and the data folder
+	$(BIN)/python benchmarks/challenges.py --fresh
 
 schema: install  ## Write prompts/promptset.schema.json from the records
 	$(BIN)/python -c "import json; from sam_moe.config import replace_file; from sam_moe.prompts import promptset; \

@@ -4,11 +4,13 @@
 
 The runner of `sam-moe evaluate` with more systems, each asked as far as it understands: there are tools that
 know clicks only, or a box only. Needs the data folder, scikit-image (`pip install -e '.[benchmarks]'`) and,
-for LiteMedSAM, what `slicewise.py` says. Killed and started again it goes on; --fresh begins anew, as after a
-training. Works in `benchmarks/NAME/run`; rows, record and report go to `benchmarks/NAME/result`.
+for LiteMedSAM, what `slicewise.py` says. Models of one encoder share what it embeds: seconds of all but the
+first lack it. Killed and started again it goes on; --fresh begins anew, as after a training. Works in
+`benchmarks/NAME/run`; rows, record and report go to `benchmarks/NAME/result`.
 """
 
 import argparse
+import json
 import logging
 import os
 import shutil
@@ -24,6 +26,7 @@ from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
 
 from sam_moe.cli.evaluation_pages import table
+from sam_moe.config import replace_file
 from sam_moe.evaluation.asked import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge import cases_of, load_challenge
 from sam_moe.evaluation.evaluate import Request, evaluate
@@ -40,7 +43,7 @@ EXPERTS = {
     "multiorgan": ("esophagus", "spinal-cord", "hippocampus", "soft-tissue-tumour"),
 }
 # LiteMedSAM embeds every slice, 12 s a target and more: so many patients of each set are asked about.
-PEER_PATIENTS = {"sarcoma": 2, "multiorgan": 1}
+PEER_PATIENTS = {"sarcoma": 2, "multiorgan": 0}
 _CT_BELOW = -200  # HU: a scan with such values is a CT
 
 Tool = Callable[[Volume, Sequence[Item]], Mask]
@@ -89,7 +92,7 @@ class Peer:
 
 def systems(models: Sequence[str], peer: bool) -> tuple[SystemUnderTest, ...]:
     """All that are asked; made anew in each process."""
-    return (*ask_models(models, "cpu"), *classical(), *((Peer(),) if peer else ()))
+    return (*ask_models(models, "cpu", share_embeddings=True), *classical(), *((Peer(),) if peer else ()))
 
 
 def classical() -> tuple[Baseline, ...]:
@@ -129,14 +132,27 @@ def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
     done = evaluate(request, partial(systems, models, peer), _tell)
     assert done is not None
     result.mkdir(exist_ok=True)
-    for file in (ROWS, RESULT, REPORT):
+    for file in (ROWS, REPORT):
         shutil.copyfile(work / file, result / file)
+    record = json.loads((work / RESULT).read_text(encoding="utf-8"))
+    replace_file(
+        result / RESULT, json.dumps(_rounded(record), separators=(",", ":"), ensure_ascii=False) + "\n"
+    )
     print(f"\n{challenge.title}\n{table(done)}\n{done.result.seconds:.0f} s")
     return result
 
 
 def _tell(stage: str, share: float) -> None:
     print(f"{share:4.0%}  {stage}", file=sys.stderr, flush=True)
+
+
+def _rounded(value: Any) -> Any:
+    """Five digits behind the point, a third of the bytes; the rows keep every bit."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _clicks(said: Sequence[Item]) -> list[Point]:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from textwrap import fill
 
 import numpy as np
 from asking import Answer
@@ -58,6 +59,10 @@ def _matrix(axes: Axes, answers: Sequence[Answer]) -> None:
     for edge in range(1, len(rows)):
         if rows[edge][0] != rows[edge - 1][0]:
             axes.axhline(edge - 0.5, color="black", linewidth=1)
+    for block in sorted({row[0] for row in rows}):
+        held = [number for number, row in enumerate(rows) if row[0] == block]
+        name = fill(order[block].split(", in no")[0].split("; in no")[0], 16)
+        axes.text(len(experts) - 0.4, sum(held) / len(held), name, ha="left", va="center", fontsize=7)
     axes.set_title("Who answered, % of answers (how many)", fontsize=9, loc="left")
 
 

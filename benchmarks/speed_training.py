@@ -93,4 +93,5 @@ def random_table() -> GateTable:
     owner = torch.randint(_EXPERTS, (_ROWS,), generator=rng)
     none = torch.zeros(_ROWS, dtype=torch.long)
     scores = torch.rand(_ROWS, _EXPERTS, generator=rng)
-    return GateTable(seen, owner, scores, none, none, none, none, ("organ",))
+    numbers = {"way": none, "turn": none, "region": none, "structure": none, "scan": none}
+    return GateTable(seen=seen, owner=owner, scores=scores, names=("organ",), **numbers)

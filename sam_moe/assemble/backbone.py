@@ -17,6 +17,7 @@ from sam_moe.registry import (
     BackboneCard,
     Card,
     Entry,
+    ExpertCard,
     GateCard,
     Registry,
     Weights,
@@ -26,11 +27,11 @@ from sam_moe.registry import (
 )
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import load_model, sha256_of
+from sam_moe.sam3d.weights import fingerprint, load_model, sha256_of
 
 logger = logging.getLogger(__name__)
 
-_A = {"expert": "an expert", "gate": "a gate"}
+NAMES = {"backbone": "a general model", "expert": "an expert", "gate": "a gate"}
 
 
 def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[BackboneCard]:
@@ -45,7 +46,7 @@ def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[Bac
 def find_card(
     model: str | Path,
     folder: Path | str | None = None,
-    offered: tuple[type[Card], ...] = (BackboneCard, GateCard),
+    offered: tuple[type[Card], ...] = (BackboneCard, ExpertCard, GateCard),
 ) -> Entry[Card]:
     """Find a card by id, or read it from the path of a card or of its folder.
 
@@ -66,7 +67,9 @@ def find_card(
         if model in known:
             return known[model]
     models = [id for id, entry in known.items() if isinstance(entry.card, offered)]
-    ids = ", ".join(nearest_first(model, models)) or "none"
+    told = {id: known[id].card.kind for id in nearest_first(model, models)}
+    several = len(offered) > 1  # else all are of the kind that was asked for
+    ids = ", ".join(f"{id} ({NAMES[kind]})" if several else id for id, kind in told.items()) or "none"
     raise CardError(
         f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
     )
@@ -84,6 +87,27 @@ def load_backbone(entry: Entry[BackboneCard]) -> SamMed3D:
     path = entry.folder / entry.card.weights.file
     check_file(path, entry.card.weights, entry.path)
     return load_model(path, sizes_of(entry.card.architecture))
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedBase:
+    """A backbone, frozen, with its card and the fingerprint that experts and gates know it by."""
+
+    entry: Entry[BackboneCard]
+    model: SamMed3D
+    sha256: str
+
+
+def load_base(model: str | Path, loaded: SamMed3D | None = None) -> LoadedBase:
+    """Find and load a backbone, or take one that the caller has loaded, and fingerprint it.
+
+    Raises:
+        CardError: as `find_entry`.
+        WeightsError: as `load_backbone`.
+    """
+    entry = find_entry(model)
+    backbone = load_backbone(entry) if loaded is None else loaded
+    return LoadedBase(entry, backbone, fingerprint(backbone))
 
 
 def sizes_of(architecture: Architecture) -> Sizes:
@@ -131,8 +155,8 @@ def as_backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
     card = entry.card
     if not isinstance(card, BackboneCard):
         raise CardError(
-            f"{entry.path}: {card.id!r} is {_A[card.kind]}, no general model. Give the one that it works on: "
-            f"{card.base.id!r}."
+            f"{entry.path}: {card.id!r} is {NAMES[card.kind]}, no general model. Give the one that it works "
+            f"on: {card.base.id!r}."
         )
     return Entry(card, entry.path)
 

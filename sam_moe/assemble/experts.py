@@ -1,20 +1,25 @@
 """Experts come and go: found by id, checked against their base, added in one step, removed and put back."""
 
-import json
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from sam_moe.assemble.backbone import check_file, find_entry, load_backbone, sizes_of
+from sam_moe.assemble.backbone import LoadedBase, check_file, find_entry, load_backbone, load_base
 from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.expert_weights import Taken, decoder_of, merged_lora, take, take_lora
+from sam_moe.assemble.keeping import (
+    card_folders,
+    check_sizes,
+    holder_of,
+    record_of,
+    refuse,
+    same_weights,
+    take_out,
+    was_removed,
+    write_expert,
+)
 from sam_moe.config import nearest_first
-from sam_moe.errors import CardError, FileError
+from sam_moe.errors import CardError
 from sam_moe.registry import (
     CARD,
     Draft,
@@ -22,22 +27,14 @@ from sam_moe.registry import (
     ExpertCard,
     Lora,
     Registry,
-    Weights,
-    default_folder,
     most_restrictive,
     plugins,
     read_draft,
     read_entry,
-    write_card,
 )
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.weights import check_state, fingerprint, read_metadata, read_state, save_weights, sha256_of
-
-REMOVED = ".removed"
-WEIGHTS = "expert.safetensors"
-
-_STORED = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+from sam_moe.sam3d.weights import fingerprint, read_metadata, read_state, sha256_of
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,19 @@ class Checked:
         )
 
 
+@dataclass(frozen=True)
+class Kept:
+    """An expert in its folder, checked; whether it came there just now; and the backbone it grew on."""
+
+    checked: Checked
+    base: LoadedBase
+    new: bool
+
+
 def list_experts() -> tuple[Entry[ExpertCard], ...]:
     """The experts that ship and the user's own, by id; a shipped id hides the user's."""
     found: dict[str, Entry[ExpertCard]] = {}
-    for folder in _folders():
+    for folder in card_folders():
         found = {entry.card.id: entry for entry in Registry(folder).experts()} | found
     return tuple(found[id] for id in sorted(found))
 
@@ -108,25 +114,33 @@ def add_expert(
         WeightsError: for weights that do not fit the base or are not finite.
         FileError: where the folder cannot be written; nothing is left behind.
     """
-    source, folder = Path(source), user_folder() if folder is None else Path(folder)
-    if source.is_dir():
-        card = source / CARD if card is None else card
-        finished = _expert(source / CARD)
-        check_file(source / finished.card.weights.file, finished.card.weights, finished.path)
-        weights = source / finished.card.weights.file
-        origin = read_metadata(weights).get("source_sha256", finished.card.weights.sha256)
-    elif card is None:
-        raise CardError(f"{source}: has no card. Give one with the expert's id, base, covers and licence.")
-    else:
-        weights, origin = source, sha256_of(source)
-    draft = read_draft(card)
-    model = load_backbone(find_entry(draft.base_id)) if base is None else base
-    sha256 = _same_base(draft, model)
-    taken = _take(weights, model, _lora(draft), str(weights))
-    placed = _write(draft, taken, sha256, origin, folder)
-    if source.resolve().parent == (folder / REMOVED).resolve():
-        shutil.rmtree(source)  # it is back in its place
-    return placed
+    incoming = _incoming(Path(source), card)
+    model = load_backbone(find_entry(incoming.draft.base_id)) if base is None else base
+    return _place(incoming, model, fingerprint(model), folder)[0]
+
+
+def keep_expert(
+    source: Path | str,
+    card: Path | str | None = None,
+    folder: Path | str | None = None,
+    again: bool = False,
+) -> Kept:
+    """Do as `add_expert` and check what is there then; the backbone is loaded and fingerprinted once.
+
+    With `again` an expert of the same id and weights that is here already is no error, but taken as it is;
+    `source` may then be its id alone.
+
+    Raises:
+        SamMoeError: as `add_expert` and `check_expert`.
+    """
+    if again and card is None and not Path(source).exists():
+        known = find_expert(str(source))
+        base = load_base(known.card.base.id)
+        return Kept(_checked(known, base), base, new=False)
+    incoming = _incoming(Path(source), card)
+    base = load_base(incoming.draft.base_id)
+    entry, new = _place(incoming, base.model, base.sha256, folder, again)
+    return Kept(_checked(entry, base), base, new)
 
 
 def remove_expert(id: str, folder: Path | str | None = None) -> Path:
@@ -135,23 +149,7 @@ def remove_expert(id: str, folder: Path | str | None = None) -> Path:
     Raises:
         CardError: where the folder has no such expert.
     """
-    folder = user_folder() if folder is None else Path(folder)
-    entries = {entry.card.id: entry for entry in Registry(folder).experts()} if folder.is_dir() else {}
-    if id not in entries:
-        known = ", ".join(nearest_first(id, entries)) or "none"
-        raise CardError(f"{folder}: has no expert with id {id!r}. Known, nearest first: {known}.")
-    entry = entries[id]
-    aside = folder / REMOVED / f"{id}-{entry.card.weights.sha256[:8]}"
-    try:
-        aside.parent.mkdir(exist_ok=True)
-        if aside.exists():  # the same weights, removed before
-            shutil.rmtree(aside)
-        os.replace(entry.folder, aside)
-    except OSError as error:
-        raise FileError(
-            f"{entry.folder}: cannot be moved to {aside} ({error.strerror}). Check rights."
-        ) from error
-    return aside
+    return take_out(id, folder, ("expert",))
 
 
 def check_expert(entry: Entry[ExpertCard], base: SamMed3D | None = None) -> Checked:
@@ -161,21 +159,64 @@ def check_expert(entry: Entry[ExpertCard], base: SamMed3D | None = None) -> Chec
         CardError: for another base than the card's, or another kind of expert.
         WeightsError: for files that are not the card's, do not fit the base or are not finite.
     """
+    return _checked(entry, load_base(entry.card.base.id, base))
+
+
+@dataclass(frozen=True)
+class _Incoming:
+    """What somebody hands in: its card as far as it goes, its file of weights, and where that is from."""
+
+    source: Path
+    draft: Draft
+    weights: Path
+    origin: str
+
+
+def _incoming(source: Path, card: Path | str | None) -> _Incoming:
+    if source.is_dir():
+        finished = _expert(source / CARD)
+        weights = source / finished.card.weights.file
+        check_file(weights, finished.card.weights, finished.path)
+        origin = read_metadata(weights).get("source_sha256", finished.card.weights.sha256)
+        return _Incoming(source, read_draft(card or source / CARD), weights, origin)
+    if card is None:
+        raise CardError(f"{source}: has no card. Give one with the expert's id, base, covers and licence.")
+    return _Incoming(source, read_draft(card), source, sha256_of(source))
+
+
+def _place(
+    incoming: _Incoming, base: SamMed3D, sha256: str, folder: Path | str | None, again: bool = False
+) -> tuple[Entry[ExpertCard], bool]:
+    """Write an expert, and whether that was needed: with `again` one that is here already may stay."""
+    folder, draft = user_folder() if folder is None else Path(folder), incoming.draft
+    _check_base(draft, sha256)
+    taken = _take(incoming.weights, base, _lora(draft), str(incoming.weights))
+    holder = holder_of(str(draft.fields.get("id")), folder) if again else None
+    if holder is not None and isinstance(holder.card, ExpertCard):
+        known = Entry(holder.card, holder.path)
+        if not same_weights(known, taken.state):
+            raise refuse(known.card.id, holder, taken.state, str(draft.path))
+        return known, False
+    placed = write_expert(draft, taken, sha256, incoming.origin, folder)
+    if was_removed(incoming.source, folder):
+        shutil.rmtree(incoming.source)  # it is back in its place
+    return placed, True
+
+
+def _checked(entry: Entry[ExpertCard], base: LoadedBase) -> Checked:
     card = entry.card
     for file in (card.weights, card.feature_bank):
         if file is not None:
             check_file(entry.folder / file.file, file, entry.path)
-    backbone = find_entry(card.base.id)
-    model = load_backbone(backbone) if base is None else base
-    _same_base(read_draft(entry.path), model)
-    taken = _take(entry.folder / card.weights.file, model, card.lora, str(entry.path))
+    _check_base(read_draft(entry.path), base.sha256)
+    taken = _take(entry.folder / card.weights.file, base.model, card.lora, str(entry.path))
     if taken.kind != card.expert_kind:
         raise CardError(
             f"{entry.path}: expert_kind: is {card.expert_kind!r}, and the weights are a {taken.kind}."
         )
-    _check_sizes(card, taken.state, str(entry.path))
+    check_sizes(card, taken.state, str(entry.path))
     numbers = sum(tensor.numel() for tensor in taken.state.values())
-    return Checked(entry, numbers, most_restrictive([card.licence, backbone.card.licence]))
+    return Checked(entry, numbers, most_restrictive([card.licence, base.entry.card.licence]))
 
 
 def load_decoder(entry: Entry[ExpertCard], base: SamMed3D) -> MaskDecoder:
@@ -191,10 +232,6 @@ def load_decoder(entry: Entry[ExpertCard], base: SamMed3D) -> MaskDecoder:
     return decoder_of(state, base, str(path)) if lora is None else merged_lora(state, base, lora, str(path))
 
 
-def _folders() -> list[Path]:
-    return [default_folder()] + ([user_folder()] if user_folder().is_dir() else [])
-
-
 def _expert(path: Path) -> Entry[ExpertCard]:
     entry = read_entry(path)
     if not isinstance(entry.card, ExpertCard):
@@ -202,91 +239,23 @@ def _expert(path: Path) -> Entry[ExpertCard]:
     return Entry(entry.card, entry.path)
 
 
-def _same_base(draft: Draft, model: SamMed3D) -> str:
-    found = fingerprint(model)
-    if draft.base_sha256 not in (None, found):
+def _check_base(draft: Draft, sha256: str) -> None:
+    if draft.base_sha256 not in (None, sha256):
         raise CardError(
-            f"{draft.path}: base.sha256: is {draft.base_sha256}, and {draft.base_id} has {found}: the expert "
-            "grew on other weights and would answer nonsense on these. Name the backbone it was made from."
+            f"{draft.path}: base.sha256: is {draft.base_sha256}, and {draft.base_id} has {sha256}: the "
+            "expert grew on other weights and would answer nonsense on these. Name the backbone it was made "
+            "from."
         )
-    return found
 
 
 def _lora(draft: Draft) -> Lora | None:
     """The ranks of a draft of deltas, which their file alone does not tell."""
     if draft.fields.get("expert_kind") != "lora":
         return None
-    dummy = {"weights": _record("x", "0" * 64, 1, "float32"), "base": {"sha256": "0" * 64}}
+    dummy = {"weights": record_of("x", "0" * 64, 1, "float32"), "base": {"sha256": "0" * 64}}
     return draft.finished(dummy).lora
 
 
 def _take(path: Path, base: SamMed3D, lora: Lora | None, where: str) -> Taken:
     state = read_state(path)
     return take(state, base, where) if lora is None else take_lora(state, base, lora, where)
-
-
-def _write(
-    draft: Draft, taken: Taken, base_sha256: str, source_sha256: str, folder: Path
-) -> Entry[ExpertCard]:
-    state, dtype = _storable(taken.state)
-    known = {**taken.known(), "base": {"sha256": base_sha256}}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder) as incoming:
-            aside = Path(incoming) / "expert"
-            aside.mkdir()
-            path = aside / WEIGHTS
-            save_weights(state, path, {"source_sha256": source_sha256})
-            record = _record(WEIGHTS, sha256_of(path), path.stat().st_size, dtype)
-            draft.finished({**known, "weights": record})  # what it says of its weights is no less checked
-            card = Draft(draft.path, {**draft.fields, "weights": record}).finished(known)
-            if card.expert_kind != taken.kind:
-                raise CardError(
-                    f"{draft.path}: expert_kind: is {card.expert_kind!r}, and the weights are a {taken.kind} "
-                    f"for {card.base.id}. Correct it or leave it out."
-                )
-            _check_sizes(card, state, str(draft.path))
-            _refuse_taken(card.id, draft.path, folder)
-            if card.feature_bank is not None:
-                bank = draft.path.parent / card.feature_bank.file
-                check_file(bank, card.feature_bank, draft.path)
-                (aside / card.feature_bank.file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bank, aside / card.feature_bank.file)
-            write_card(card, aside / CARD)
-            os.replace(aside, folder / card.id)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be written ({error}). Check rights and room.") from error
-    return Entry(card, folder / card.id / CARD)
-
-
-def _refuse_taken(id: str, path: Path, folder: Path) -> None:
-    for place in dict.fromkeys([folder, *_folders()]):
-        for entry in Registry(place).list():
-            if entry.card.id == id:
-                raise CardError(
-                    f"{path}: id: {id!r} is already taken by {entry.path}. Choose another id, or "
-                    "first remove that."
-                )
-
-
-def _check_sizes(card: ExpertCard, state: dict[str, Tensor], where: str) -> None:
-    """A full model is built of the card's architecture, which may know more than shapes tell."""
-    if card.architecture is not None:
-        check_state(state, sizes_of(card.architecture), where)
-
-
-def _storable(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Tensors in one precision: the one they have, or float32 where they have several."""
-    kinds = {tensor.dtype for tensor in state.values()}
-    if len(kinds) == 1 and (dtype := _STORED.get(next(iter(kinds)))):
-        return state, dtype
-    return {name: tensor.to(torch.float32) for name, tensor in state.items()}, "float32"
-
-
-def _record(file: str, sha256: str, size: int, dtype: str) -> dict[str, object]:
-    record: dict[str, object] = json.loads(
-        Weights.model_validate(
-            {"file": file, "sha256": sha256, "size_bytes": size, "dtype": dtype}
-        ).model_dump_json()
-    )
-    return record

@@ -31,6 +31,10 @@ def compare(
             "Repeatable; else after the first and the last that all were asked.",
         ),
     ] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Compare only this system and others named. Repeatable; else all."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Also write comparison.html and comparison.json there."),
@@ -56,7 +60,8 @@ def compare(
 
         folders = [read_result(folder) for folder in result]
         tell("ranking")
-        found = run(folders, tuple(dict.fromkeys(metric or DEFAULT_METRICS)), prompt or (), seed)
+        metrics = tuple(dict.fromkeys(metric or DEFAULT_METRICS))
+        found = run(folders, metrics, prompt or (), seed, only=tuple(dict.fromkeys(system or ())))
         page = write_comparison(found, out, ("sam-moe", *COMMAND_LINE.get())) if out is not None else None
     typer.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else str(found))
     if page is not None and not as_json:

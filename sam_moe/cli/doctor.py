@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from typing import Any
 import torch
 
 from sam_moe.assemble import choose_device
+from sam_moe.assemble.backbone import check_file
 from sam_moe.assemble.convert import user_folder
+from sam_moe.assemble.experts import list_experts
+from sam_moe.assemble.gates import list_gates
+from sam_moe.assemble.mixture import find_parts
 from sam_moe.cli.checkpoints import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.predict.manifest import versions
-from sam_moe.registry import default_folder
+from sam_moe.registry import Card, Entry, Weights, default_folder
 from sam_moe.space.files.header import available_memory_bytes
 
 _PACKAGES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "safetensors", "pydantic", "typer", "monai")
@@ -38,6 +43,8 @@ class Health:
         width = max(len(name) for group in self.facts.values() for name in group)
         lines = []
         for title, group in self.facts.items():
+            if not group:
+                continue
             lines += [title, *(f"  {name:<{width}}  {value}" for name, value in group.items()), ""]
         lines += [f"warning: {warning}" for warning in self.warnings]
         return "\n".join([*lines, "ready" if self.usable else "not usable as it is"])
@@ -58,6 +65,8 @@ def examine() -> Health:
         "would be used": {"device": str(choose_device()), "threads": str(torch.get_num_threads())},
         "folders": _folders(warnings),
         "models": models,
+        "experts": _experts(warnings),
+        "gates": _gates(warnings),
     }
     return Health(facts, tuple(warnings), usable)
 
@@ -126,9 +135,11 @@ def _models(warnings: list[str]) -> tuple[dict[str, str], bool]:
         return {"none": "the cards cannot be read"}, False
     states, usable = {}, False
     for item in found:
+        if item.entry.card.kind != "backbone":
+            continue
         here = item.weights is not None and item.state != "weights missing"
         complete = here and item.complete
-        usable = usable or (complete and item.entry.card.kind == "backbone")
+        usable = usable or complete
         states[item.entry.card.id] = item.state + (", SHA-256 as on the card" if complete else "")
         if item.state == "weights missing" or (here and not complete):
             what = "are missing" if not here else "are not those the card names"
@@ -137,3 +148,50 @@ def _models(warnings: list[str]) -> tuple[dict[str, str], bool]:
     if not usable:
         warnings.append("no model's weights are here; convert one, or let the first prediction fetch one")
     return states, usable
+
+
+def _experts(warnings: list[str]) -> dict[str, str]:
+    """Each expert's state, its files read and their checksums compared."""
+    states = {}
+    try:
+        for entry in list_experts():
+            card = entry.card
+            states[card.id] = f"{card.expert_kind} on {card.base.id}, "
+            states[card.id] += _whole(entry, (card.weights, card.feature_bank), warnings)
+    except SamMoeError as error:
+        _remark(error, warnings)
+    return states
+
+
+def _gates(warnings: list[str]) -> dict[str, str]:
+    """Each gate's state, and whether all that it chooses among is here."""
+    states = {}
+    try:
+        for entry in list_gates():
+            card, count = entry.card, len(entry.card.experts) - 1
+            state = _whole(entry, (card.weights, card.feature_bank), warnings)
+            try:
+                find_parts(entry)
+            except SamMoeError as error:
+                _remark(error, warnings)
+                state = "not usable, see below"
+            states[card.id] = f"{count} expert{'' if count == 1 else 's'} on {card.base.id}, {state}"
+    except SamMoeError as error:
+        _remark(error, warnings)
+    return states
+
+
+def _whole(entry: Entry[Card], files: Sequence[Weights | None], warnings: list[str]) -> str:
+    try:
+        for file in files:
+            if file is not None:
+                check_file(entry.folder / file.file, file, entry.path)
+    except SamMoeError as error:
+        _remark(error, warnings)
+        return "not usable, see below"
+    return "SHA-256 as on the card"
+
+
+def _remark(error: SamMoeError, warnings: list[str]) -> None:
+    if str(error) not in warnings:
+        warnings.append(str(error))

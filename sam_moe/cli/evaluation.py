@@ -66,6 +66,14 @@ def evaluate(
     save_masks: Annotated[
         bool, typer.Option("--save-masks", help="Keep each case's last masks in predictions/.")
     ] = False,
+    grand_challenge: Annotated[
+        bool,
+        typer.Option(
+            "--grand-challenge",
+            help="Go through the files of grand-challenge containers; with --predictions INPUT judge "
+            "its jobs as an evaluation's container does, CHALLENGE being the folder of truths.",
+        ),
+    ] = False,
     processes: Annotated[
         int, typer.Option(min=1, metavar="N", help="Share the cases among N processes of this machine.")
     ] = 1,
@@ -81,7 +89,8 @@ def evaluate(
     For example: sam-moe evaluate benchmarks/sarcoma/challenge.yaml --system small-moe --out sarcoma
 
     DIR gets rows.csv, result.json and report.html. Stopped, even by force, and started again, it loses the
-    case in hand and no more. `accelerate launch -m sam_moe evaluate …` shares the cases among processes.
+    case in hand and no more. --processes N, torchrun or `accelerate launch -m sam_moe evaluate …` share the
+    cases.
     """
     from sam_moe.cli.progress import Progress
 
@@ -99,6 +108,9 @@ def evaluate(
         raise AskedWrongly(
             "both --prompts and --protocol. Recorded prompts are replayed as they are; give one"
         )
+    if grand_challenge and predictions is not None:
+        _judge(challenge, predictions, out)
+        return
     with Progress(quiet=as_json) as tell:
         tell("reading the challenge")
         from functools import partial
@@ -121,6 +133,14 @@ def evaluate(
             command=("sam-moe", *COMMAND_LINE.get()),
         )
         asked = tuple(system or (() if predictions else DEFAULT_SYSTEMS))
+        if grand_challenge:
+            from sam_moe.evaluation.submission import submit
+
+            if len(asked) != 1:
+                raise AskedWrongly("--grand-challenge hands in one system's masks. Name it with --system ID")
+            tell("answering as the container would")
+            _show(submit(read, ask_models(asked, device)[0], scripts, out, request.command), as_json)
+            return
         done = run(request, partial(ask_models, asked, device), tell)
     if done is None:  # one of several processes, and not the first
         return
@@ -166,6 +186,15 @@ def simulate(
         write_json(recorded, out)
     targets = sum(len(case.targets) for case in recorded.cases)
     typer.echo(f"{targets} targets of {len(recorded.cases)} cases: {out}")
+
+
+def _judge(truths: Path, jobs: Path, out: Path) -> None:
+    """The work of an evaluation's container."""
+    from sam_moe.evaluation.judging import judge, truths_of
+
+    rows = judge(truths_of(truths), jobs, out)
+    missed = sum(row.missed for row in rows)
+    typer.echo(f"{len(rows)} cases, {missed} missed: {out / 'metrics.json'}")
 
 
 def _challenge(path: Path, data: Path | None, change: list[str] | None) -> Any:

@@ -13,7 +13,8 @@ def route(
     cases: Annotated[
         Path,
         typer.Argument(
-            metavar="CASES", help="A prompt set; or a data folder with a dataset.json, images and labels."
+            metavar="CASES",
+            help="A prompt set; or a folder with a dataset.json, or with images/ and labels/.",
         ),
     ],
     model: Annotated[str, typer.Option(metavar="GATE", help="Id, card or folder of the mixture's gate.")],

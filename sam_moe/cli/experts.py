@@ -8,6 +8,7 @@ import typer
 
 from sam_moe.cli.asked import AsJson, AskedWrongly, ListedByDefault
 from sam_moe.cli.expert_routes import route
+from sam_moe.cli.gates import grow, is_gate, leave_out, left_behind, put_back
 
 experts = typer.Typer(cls=ListedByDefault, help="List, show, check, add or remove experts.")
 experts.command("route")(route)
@@ -70,7 +71,8 @@ def add(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A .pth, .pt or .safetensors checkpoint; or the folder of a finished expert.",
+            help="A .pth, .pt or .safetensors checkpoint; or the folder of a finished expert, or of what "
+            "was removed.",
         ),
     ],
     card: Annotated[
@@ -101,7 +103,8 @@ def add(
     encoder is the base's, the decoder alone is kept. Nothing is written unless all fits.
 
     With --gate and --examples, a gate gets a column for it: what the gate knows of its other experts keeps
-    every bit. That gate stays, and the new one is written to your own folder.
+    every bit. That gate stays, and the new one is written to your own folder. An expert that is here already
+    with the same weights is taken as it is; SOURCE may then be its id.
     """
     from sam_moe.cli.progress import Progress
     from sam_moe.errors import WeightsError
@@ -110,39 +113,79 @@ def add(
         raise AskedWrongly("--gate and --examples go together: which gate, and on which cases it is fitted.")
     if to is not None and gate is None:
         raise AskedWrongly("--to names a new gate; give --gate and --examples too.")
+    where = f" --folder {folder}" if folder else ""
+    if is_gate(source):
+        if card is not None or gate is not None:
+            raise AskedWrongly(f"{source} is the folder of a gate; give it alone, to put it back.")
+        back = put_back(source, folder)
+        typer.echo(f"{back.name}: a gate, back in {back}")
+        typer.echo(f"Undo it: sam-moe experts remove {back.name}{where}", err=True)
+        return
     with Progress() as tell:
         tell("reading and checking the expert")
-        from sam_moe.assemble.experts import add_expert, check_expert, remove_expert
+        from sam_moe.assemble.experts import keep_expert, remove_expert
 
         try:
-            checked = check_expert(add_expert(source, card, folder))
+            kept = keep_expert(source, card, folder, again=gate is not None)
         except WeightsError as error:
             # The report of keys has several lines, and is meant to be read.
             typer.echo(f"sam-moe: {error}", err=True)
             raise typer.Exit(1) from error
-        grown = None
+        entry = kept.checked.entry
+        id, told, undo = entry.card.id, [str(kept.checked)], []
+        if not kept.new:
+            told = [f"{id}: here already with the same weights, in {entry.folder}"]
         if gate is not None and examples is not None:
             tell("fitting the gate")
-            from sam_moe.cli.gates import grow
 
-            id = checked.entry.card.id
-            grown = grow(checked.entry, gate, examples, to, lambda: remove_expert(id, folder))
-    typer.echo(str(checked))
-    if grown is not None:
-        typer.echo(grown)
-    where = f" --folder {folder}" if folder else ""
-    undo = f"Undo it: sam-moe experts remove {checked.entry.card.id}{where}"
-    typer.echo(undo if grown is None else f"{undo}; and delete the gate's folder", err=True)
+            def take_back() -> None:
+                if kept.new:
+                    remove_expert(id, folder)
+
+            grown, name = grow(entry, gate, examples, to, take_back, kept.base)
+            told.append(grown)
+            undo.append(f"sam-moe experts remove {name}")
+    if kept.new:
+        undo.append(f"sam-moe experts remove {id}{where}")
+    typer.echo("\n".join(told))
+    typer.echo(f"Undo it: {'; '.join(undo)}", err=True)
 
 
 @experts.command("remove")
 def remove(
-    id: Annotated[str, typer.Argument(metavar="ID", help="As in the list.")], folder: Folder = None
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="An expert's as in the list, or a gate's of your own.")
+    ],
+    folder: Folder = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(metavar="GATE", help="Id or folder of a gate: leave the expert out of this one."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="ID", help="The id of the gate without it; else GATE-without-ID.")
+    ] = None,
 ) -> None:
-    """Take an expert out of the folder; what was removed is kept and can be put back."""
-    from sam_moe.assemble.experts import remove_expert
+    """Take an expert or a gate out of the folder; what was removed is kept and can be put back.
 
-    aside = remove_expert(id, folder)
+    With --gate nothing is taken out: a new gate without the expert's column is written to your own folder, in
+    which the other columns keep every bit. Says which gates choose among an expert that is gone.
+    """
     where = f" --folder {folder}" if folder else ""
+    if gate is not None:
+        if folder is not None:
+            raise AskedWrongly(
+                "--folder says where an expert is removed from; a gate goes to your own folder."
+            )
+        told, name = leave_out(id, gate, to)
+        typer.echo(told)
+        typer.echo(f"Undo it: sam-moe experts remove {name}", err=True)
+        return
+    if to is not None:
+        raise AskedWrongly("--to names a new gate; give --gate too.")
+    from sam_moe.assemble.keeping import take_out
+
+    aside = take_out(id, folder)
     typer.echo(f"{id}: removed, kept in {aside}")
+    for remark in left_behind(id):
+        typer.echo(f"sam-moe: warning: {remark}", err=True)
     typer.echo(f"Undo it: sam-moe experts add {aside}{where}", err=True)

@@ -1,10 +1,11 @@
-"""What `sam-moe experts add --gate` does; what it needs is imported when it runs."""
+"""What `sam-moe experts` does with gates: grow one, leave an expert out, remove one; imports wait."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sam_moe.assemble.backbone import LoadedBase
     from sam_moe.registry import Entry, ExpertCard
 
 
@@ -14,13 +15,54 @@ def grow(
     examples: Path,
     to: str | None,
     undo: Callable[[], object],
-) -> str:
-    """Give a gate a column for an expert just added, or take the expert out again; says what came of it."""
-    from sam_moe.training.column import find_gate, grow_gate
+    base: "LoadedBase | None" = None,
+) -> tuple[str, str]:
+    """Give a gate a column for an expert, or take that out again; what came of it, and the gate's id."""
+    from sam_moe.assemble.gates import find_gate
+    from sam_moe.training.grown import grow_gate
 
     try:
-        grown, folder = grow_gate(find_gate(gate), entry, examples, to)
+        grown, folder = grow_gate(find_gate(gate), entry, examples, to, base)
     except BaseException:  # Ctrl-C too: asked again, the expert's id must be free
         undo()
         raise
-    return f"{folder}: a gate over {grown.gate.experts} experts, {entry.card.id} the last; {grown}"
+    told = f"{folder}: a gate over {grown.gate.experts} experts, {entry.card.id} the last; {grown}"
+    return told, folder.name
+
+
+def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
+    """Make a gate without an expert out of one that has it; what came of it, and the new gate's id."""
+    from sam_moe.assemble.gates import find_gate
+    from sam_moe.registry import CARD, GateCard, read_card
+    from sam_moe.training.grown import shrink_gate
+
+    folder = shrink_gate(find_gate(gate), expert, to)
+    card = read_card(folder / CARD)
+    assert isinstance(card, GateCard)
+    others = ", ".join(ref.id for ref in card.experts)
+    return f"{folder}: a gate over {len(card.experts)} experts: {others}", folder.name
+
+
+def left_behind(expert: str) -> list[str]:
+    """What to say of the gates that choose among an expert which is gone."""
+    from sam_moe.assemble.gates import gates_over
+
+    return [
+        f"{gate} chooses among others {expert}, and cannot be loaded without it. For one that can: sam-moe "
+        f"experts remove {expert} --gate {gate}"
+        for gate in gates_over(expert)
+    ]
+
+
+def is_gate(source: Path) -> bool:
+    """Whether something is the folder of a gate."""
+    from sam_moe.registry import CARD, read_card
+
+    return (source / CARD).is_file() and read_card(source / CARD).kind == "gate"
+
+
+def put_back(source: Path, folder: Path | None) -> Path:
+    """Put a gate back that was removed; where it lies now."""
+    from sam_moe.assemble.gates import restore_gate
+
+    return restore_gate(source, folder).folder

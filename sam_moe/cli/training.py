@@ -47,7 +47,8 @@ def finetune(recipe: Recipe, change: Change = None) -> None:
     """Train an expert by a recipe: a decoder, or deltas on one, for a frozen general model.
 
     Regions are encoded once and kept in the run's folder; started again on it, the training goes on where it
-    stopped. It ends with weights and a card there, for sam-moe experts add.
+    stopped. It ends with weights and a card there, for sam-moe experts add, and with what was gained against
+    the general model on validation regions.
     """
     import logging
 
@@ -58,8 +59,7 @@ def finetune(recipe: Recipe, change: Change = None) -> None:
         from sam_moe.training.expert_recipes import finetune as run
 
         made = run(recipe, change or (), tell)
-    typer.echo(str(made))
-    typer.echo(f"Use it: sam-moe experts add {made.parent}", err=True)
+    _ended(made, f"Use it: sam-moe experts add {made.parent}")
 
 
 @training.command("train-gate", epilog=EVERYWHERE)
@@ -67,7 +67,8 @@ def train_gate(recipe: Recipe, change: Change = None) -> None:
     """Train the gate over a backbone and its experts, and nothing else of them, by a recipe.
 
     The experts are asked once; what came of it is kept in the run's folder. Started again on it, the training
-    goes on where it stopped. It ends with weights, a card and the curve that the threshold was chosen from.
+    goes on where it stopped. It ends with weights, a card, the curve that the threshold was chosen from,
+    and what is gained and lost against the general model alone.
     """
     import logging
 
@@ -79,5 +80,29 @@ def train_gate(recipe: Recipe, change: Change = None) -> None:
         from sam_moe.training.gate_recipes import train_gate as run
 
         made = run(recipe, change or (), tell)
+    _ended(made, f"Look at {made.parent / 'curve.png'}; use it: --model {made.parent}")
+
+
+def _ended(made: Path, use: str) -> None:
+    """Say where the weights are, what they gained, and how to use them if they gained anything."""
+    from sam_moe.config import load_settings
+    from sam_moe.registry import CARD, ExpertCard, GateCard, read_card
+    from sam_moe.training.gate_settings import GateRecipe
+    from sam_moe.training.machines import processes
+    from sam_moe.training.outcome import of_expert, of_gate
+    from sam_moe.training.recipe_parts import RECIPE
+
+    if not processes().is_main_process:
+        return
     typer.echo(str(made))
-    typer.echo(f"Look at {made.parent / 'curve.png'}; use it: --model {made.parent}", err=True)
+    card = read_card(made.parent / CARD)
+    if isinstance(card, GateCard):
+        found = of_gate(card, load_settings(GateRecipe, made.parent / RECIPE).most_drop)
+    else:
+        assert isinstance(card, ExpertCard)
+        found = of_expert(card)
+    typer.echo(found.told)
+    for warning in found.warnings:
+        typer.echo(f"sam-moe: warning: {warning}.", err=True)
+    if found.recommended:
+        typer.echo(use, err=True)

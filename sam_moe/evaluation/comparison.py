@@ -10,7 +10,7 @@ from sam_moe.config import nearest_first
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.bootstrap import RESAMPLES, Patients
 from sam_moe.evaluation.ranking import SCHEMES, Pair, Ranking, compared, rank
-from sam_moe.evaluation.results import GIVEN, METRICS, ResultFolder, Row
+from sam_moe.evaluation.results import GIVEN, METRICS, ResultFolder, Row, answers_to
 from sam_moe.evaluation.summary import main_prompts, prompts_of
 from sam_moe.shapes import Float
 
@@ -67,8 +67,9 @@ def compare(
     prompts: Sequence[str] = (),
     seed: int = 0,
     resamples: int = RESAMPLES,
+    only: Sequence[str] = (),
 ) -> Comparison:
-    """Rank all systems of some results by every rule, after each of the prompts.
+    """Rank the systems of some results, or `only` some of them, by every rule, after each of the prompts.
 
     Without `prompts` those are taken that begin or end a chain of prompts. Where a prompt is asked for, masks
     made elsewhere (`given`) stand for themselves: they answer without one. Missing answers count with the
@@ -83,7 +84,7 @@ def compare(
             raise ConfigError(
                 f"metric '{name}' is not known; did you mean '{near[0]}'? Known: {', '.join(near)}."
             )
-    rows, sources = _systems(folders)
+    rows, sources = _systems(folders, only)
     definitions = _definitions(folders, metrics)
     chosen = list(prompts) or _shared_prompts(rows)
     tables = {
@@ -100,7 +101,9 @@ def compare(
     )
 
 
-def _systems(folders: Sequence[ResultFolder]) -> tuple[dict[str, list[Row]], dict[str, str]]:
+def _systems(
+    folders: Sequence[ResultFolder], only: Sequence[str]
+) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """The rows of each system and where they come from; a name met twice gets its folder's behind it."""
     found = [
         (system, folder, [row for row in folder.rows if row.counts and row.system == system])
@@ -117,6 +120,11 @@ def _systems(folders: Sequence[ResultFolder]) -> tuple[dict[str, list[Row]], dic
         if name in rows:
             raise ConfigError(f"{folder.path}: given twice. Give each result once.")
         rows[name], sources[name] = own, str(folder.path)
+    unknown = [name for name in only if name not in rows]
+    if unknown:
+        raise ConfigError(f"no system '{unknown[0]}' in these results. Expected some of: {', '.join(rows)}.")
+    if only:
+        rows, sources = {name: rows[name] for name in only}, {name: sources[name] for name in only}
     if len(rows) < 2:
         raise ConfigError(
             f"only {' and '.join(rows) or 'nobody'} to compare. Give results of two systems or more, in one "
@@ -150,8 +158,9 @@ def _shared_prompts(rows: Mapping[str, Sequence[Row]]) -> list[str]:
         if set(asked[other]) != set(asked[first]):
             raise ConfigError(
                 f"{first} and {other} were not asked alike: {', '.join(asked[first])} and "
-                f"{', '.join(asked[other])}. Say after which prompt to compare: --prompt NAME; masks made "
-                f"elsewhere ('{GIVEN}') can stand beside any."
+                f"{', '.join(asked[other])}. Say after which prompt to compare (--prompt NAME; masks made "
+                f"elsewhere, '{GIVEN}', can stand beside any), and which systems, where not all were asked "
+                "it (--system NAME)."
             )
     return main_prompts(asked[first])
 
@@ -164,7 +173,7 @@ def _table(system: str, rows: Sequence[Row], prompt: str, asked: bool) -> dict[T
     if not own:
         raise ConfigError(
             f"{system} was not asked '{prompt}', only {', '.join(prompts_of(rows))}. Choose a --prompt that "
-            "all systems were asked."
+            "all were asked, or by --system those that were."
         )
     found: dict[Target, Row] = {}
     for row in own:
@@ -261,7 +270,12 @@ def _as_text(standing: Standing) -> str:
     """A table for a terminal: systems by the first rule, their ranks by every rule, their means."""
     first = standing.rankings[0]
     metrics = list(next(iter(standing.means.values())))
-    head = [f"after {standing.prompt}", *(r.scheme.name for r in standing.rankings), *metrics, "missed"]
+    head = [
+        answers_to(standing.prompt),
+        *(r.scheme.name for r in standing.rankings),
+        *metrics,
+        "missed",
+    ]
     lines = [head]
     for system in first.best_first:
         at = first.systems.index(system)

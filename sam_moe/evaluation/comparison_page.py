@@ -9,9 +9,9 @@ from sam_moe import __version__
 from sam_moe.config import replace_file
 from sam_moe.errors import FileError
 from sam_moe.evaluation.comparison import Comparison, Standing
-from sam_moe.evaluation.page import colour, contents, el, figure, page, section, swatch, table, write_page
+from sam_moe.evaluation.page import colour, contents, el, figure, name_of, page, section, table, write_page
 from sam_moe.evaluation.ranking import SCHEMES, Pair, Ranking
-from sam_moe.evaluation.results import METRICS
+from sam_moe.evaluation.results import METRICS, answers_to
 from sam_moe.evaluation.svg import Scale, cut, line, picture, text, width_of
 
 RECORD, PAGE = "comparison.json", "comparison.html"
@@ -41,10 +41,10 @@ def comparison_page(found: Comparison, command: Sequence[str] = ()) -> str:
     title = f"{len(found.systems)} systems compared"
     size = f"{found.targets:,} targets of {found.patients:,} patients; by "
     size += " and ".join(METRICS[name].title for name in found.metrics) + "."
-    told = (
-        "Resampled are patients, with all their targets, 1000 times unless said otherwise; fewer than three "
-    )
-    told += "patients are not resampled. Targets without a usable answer count with the worst values."
+    times = len(found.standings[0].rankings[0].resampled)
+    told = f"Patients were resampled {times:,} times, each with all their targets. " if times else ""
+    told += "" if times else "With fewer than three patients nothing was resampled. "
+    told += "Targets without a usable answer count with the worst values."
     sections = [
         *(_standing(standing, found.systems) for standing in found.standings),
         _rules(found),
@@ -63,11 +63,13 @@ def _standing(standing: Standing, systems: Sequence[str]) -> Element:
         if tau is not None:
             words += f". Kendall's τ with the resampled rankings: {tau[0]:.2f} ({tau[1]:.2f}–{tau[2]:.2f})"
         drawn.append(figure(blobs(ranking, systems), f"{words}."))
+    ranks = "Ranks by each rule; below them the score and the ranks that hold 95 % of the resamples."
     told = "A disc's area is the share of resamples in which a system had that rank, the line holds 95 % of "
     told += "them, the cross is the rank with all patients."
     return section(
-        f"After {standing.prompt}",
+        answers_to(standing.prompt),
         f"after-{standing.prompt}",
+        el("p", ranks, class_="faint"),
         _ranks(standing, systems),
         el("p", told, class_="faint"),
         el("div", drawn, class_="grid"),
@@ -82,7 +84,7 @@ def _ranks(standing: Standing, systems: Sequence[str]) -> Element:
     head += [f"mean {METRICS[name].title}" for name in metrics]
     body = []
     for system in standing.rankings[0].best_first:
-        cells = [el("th", swatch(systems.index(system)), system)]
+        cells = [el("th", name_of(system, systems))]
         for ranking in standing.rankings:
             at, interval = ranking.systems.index(system), ranking.interval(system)
             notes = [f"score {ranking.scores[at]:.3g}"]
@@ -105,13 +107,13 @@ def _tests(pairs: Sequence[Pair], systems: Sequence[str]) -> Element:
         better, other = (pair.other, pair.one) if turned else (pair.one, pair.other)
         sure = "n best" if pair.p_holm < _SURE else "n"
         unit = f" {metric.unit}" if metric.unit else ""
-        verb = "as good as" if pair.difference == 0 else "better than"
+        verb = "equal to" if pair.difference == 0 else "ahead of"
         body.append(
             [
                 el("td", metric.title),
-                el("td", swatch(systems.index(better)), better),
+                el("td", name_of(better, systems)),
                 el("td", verb, class_="faint"),
-                el("td", swatch(systems.index(other)), other),
+                el("td", name_of(other, systems)),
                 el("td", f"{abs(pair.difference):.{metric.digits}f}{unit}", class_="n"),
                 el("td", _p(pair.p), class_="n"),
                 el("td", _p(pair.p_holm), class_=sure),
@@ -134,7 +136,7 @@ def _rules(found: Comparison) -> Element:
         el("dt", "Pairs"),
         el(
             "dd",
-            "Wilcoxon's signed-rank test, two-sided; a patient is one observation, the mean of their targets. "
+            "Wilcoxon's signed-rank test, two-sided; a patient is one observation, the mean of the targets. "
             "Holm's correction over the pairs of one metric and prompt; bold: p below 0.05 after it.",
         ),
     ]
@@ -145,8 +147,8 @@ def _rules(found: Comparison) -> Element:
 
 def _sources(found: Comparison, command: Sequence[str]) -> Element:
     body = [
-        [el("th", swatch(at), system), el("td", found.sources[system], class_="text")]
-        for at, system in enumerate(found.systems)
+        [el("th", name_of(system, found.systems)), el("td", found.sources[system], class_="text")]
+        for system in found.systems
     ]
     said = [el("p", "Command: ", el("code", " ".join(command)))] if command else []
     version = el("p", f"sam-moe {__version__}", class_="faint")
@@ -156,7 +158,7 @@ def _sources(found: Comparison, command: Sequence[str]) -> Element:
 def blobs(ranking: Ranking, systems: Sequence[str]) -> Element:
     """How often each system had which rank: discs whose areas are shares of the resamples.
 
-    After challengeR (Wiesenfarth et al., Scientific Reports 2021). Systems stand in the order of their ranks.
+    After challengeR (Wiesenfarth et al., Scientific Reports 2021). Systems stand by rank.
     """
     count = len(ranking.systems)
     left = min(width_of(ranking.systems) + 14, 0.42 * _WIDTH)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from sam_moe.evaluation.metrics import Mask, Spacing, around_both
+from sam_moe.evaluation.metrics import Mask, Spacing, around_both, to_nearest
 
 # Mask minus its erosion with ITK's ball of radius 1, which is the 18-connected neighbourhood.
 _BALL = ndimage.generate_binary_structure(3, 2)
@@ -54,12 +54,10 @@ def hd95_mm(truth: Mask, prediction: Mask, spacing_mm: Spacing) -> float | None:
     if not truth.any() or not prediction.any():
         return None
     cut = around_both(truth, prediction)
-    one, other = border(truth[cut]), border(prediction[cut])
-    if not one.any() or not other.any():
+    one, other = (np.argwhere(border(mask[cut])) * np.array(spacing_mm) for mask in (truth, prediction))
+    if not len(one) or not len(other):
         return None
-    there = ndimage.distance_transform_edt(~other, sampling=spacing_mm)[one]
-    back = ndimage.distance_transform_edt(~one, sampling=spacing_mm)[other]
-    return float(max(np.percentile(there, 95), np.percentile(back, 95)))
+    return float(max(np.percentile(to_nearest(*pair), 95) for pair in ((one, other), (other, one))))
 
 
 def border(mask: Mask) -> Mask:

@@ -44,16 +44,16 @@ table{{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nu
 th,td{{text-align:left;padding:.28rem .6rem;border-bottom:1px solid var(--line);vertical-align:top;
 white-space:nowrap}}
 th{{font-weight:600}}tr>:first-child{{padding-left:0}}
-thead th{{vertical-align:bottom;border-bottom:2px solid var(--line)}}
+thead th{{vertical-align:bottom;white-space:normal;border-bottom:2px solid var(--line)}}
 td.n,th.n{{text-align:right}}
 td.text{{min-width:14rem;white-space:normal;overflow-wrap:anywhere}}
 td.best{{font-weight:700}}
 tr.first>*{{border-top:2px solid var(--line)}}
 td small{{display:block;color:var(--faint);font-weight:400}}
 .bad{{color:var(--c1);font-weight:600}}
-.swatch{{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.45em;
-print-color-adjust:exact}}
-.grid{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(27rem,100%),1fr));gap:1.2rem 1.6rem}}
+.name{{display:inline-block;min-width:6.5rem;max-width:15rem;white-space:normal;overflow-wrap:anywhere}}
+th.n .name{{min-width:4rem;max-width:9rem}}.name>span{{print-color-adjust:exact}}
+.grid{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(27rem,100%),1fr));gap:1.2rem 1.6rem}}
 figure{{margin:.4rem 0 1rem;min-width:0}}
 figure>svg,figure>img{{display:block;width:100%;height:auto}}
 figure.narrow{{max-width:40rem}}
@@ -148,9 +148,10 @@ def figure(picture: Element, caption: str | None = None, class_: str | None = No
     return el("figure", picture, el("figcaption", caption) if caption else None, class_=class_)
 
 
-def swatch(number: int) -> Element:
-    """A dot in a system's colour."""
-    return el("span", class_="swatch", style=f"background:{colour(number)}")
+def name_of(system: str, systems: Sequence[str]) -> Element:
+    """A system's name after a dot in its colour."""
+    dot = el("span", "●\u00a0", style=f"color:{colour(systems.index(system))}")
+    return el("span", dot, system, class_="name")
 
 
 def _append(parent: Element, child: Child | Iterable[Child]) -> None:

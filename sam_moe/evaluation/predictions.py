@@ -231,7 +231,7 @@ def _values(path: Path, case: Case) -> Mapping[str, tuple[int, ...]]:
 
 
 def _said(path: Path, error: Exception) -> str:
-    """An error's words with the file's name alone: rows are passed on, a machine's folders mean nothing there."""
+    """An error's words with the file's name alone: rows travel, a machine's folders do not."""
     return str(error).replace(f"{path.parent}/", "")
 
 

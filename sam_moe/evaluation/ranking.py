@@ -167,9 +167,8 @@ def rank(
     resampled = np.empty((0, len(systems)))
     if len(patients.names) >= LEAST_PATIENTS:
         drawn = (patients.resampled(owners, number) for number in range(len(patients.draws)))
-        resampled = np.array(
-            [places(-scheme.score(values[..., own], ranks_within[..., own]), axis=0) for own in drawn]
-        )
+        found = [scheme.score(values[..., own], ranks_within[..., own]) for own in drawn]
+        resampled = places(-np.array(found), axis=1)
     return Ranking(scheme, tuple(systems), scores, ranks, resampled, _taus(ranks, resampled))
 
 

@@ -13,7 +13,7 @@ from sam_moe.evaluation.report_cases import Look, counted, not_there, worst_case
 from sam_moe.evaluation.report_plots import against_volume, box_plots, curves
 from sam_moe.evaluation.report_routing import routing
 from sam_moe.evaluation.report_tables import clicks, official, overview, parts
-from sam_moe.evaluation.results import METRICS, REPORT, Result, ResultFolder, Row, read_result
+from sam_moe.evaluation.results import METRICS, REPORT, Result, ResultFolder, Row, answers_to, read_result
 from sam_moe.evaluation.summary import chains_of, final_prompt, main_prompts, prompts_of, summarise
 
 _DRAWN = ("dice", "nsd", "hd95_mm")
@@ -90,14 +90,14 @@ def _parts(summary: Mapping[str, Any], prompts: Sequence[str], systems: Sequence
     if not tables:
         return None
     final = final_prompt(prompts)
-    note = f"After {final}: mean Dice with its interval, below them mean NSD."
+    note = f"{answers_to(final)}: mean Dice with its interval, below them mean NSD."
     made = section("Structures and groups", "parts", el("p", note, class_="faint"))
     made.extend(parts(group, what, final, systems) for what, group in tables.items())
     others = [prompt for prompt in main_prompts(prompts) if prompt != final]
     for prompt in others:
         own = [system for system in systems if prompt in summary["all"][system]]
         inner = [parts(group, what, prompt, own) for what, group in tables.items()]
-        made.append(el("details", el("summary", f"The same after {prompt}"), inner))
+        made.append(el("details", el("summary", answers_to(prompt)), inner))
     return made
 
 
@@ -124,12 +124,16 @@ def _over_clicks(summary: Mapping[str, Any], prompts: Sequence[str], result: Res
 
 
 def _volume(rows: Sequence[Row], prompts: Sequence[str], systems: Sequence[str]) -> Element | None:
-    final = final_prompt(prompts)
-    drawn = against_volume([row for row in rows if row.prompt == final], systems)
-    if drawn is None:
+    drawn = []
+    for prompt in (chain[-1] for chain in chains_of(prompts)):
+        one = against_volume([row for row in rows if row.prompt == prompt], systems)
+        drawn += [figure(one, f"{answers_to(prompt)}.")] if one is not None else []
+    told = "Each dot is a target, lines are medians of five groups of equally many."
+    if not drawn:
         return None
-    told = f"After {final}; each dot is a target, lines are medians of five groups of equally many."
-    return section("Dice against volume", "volume", figure(drawn, told, "narrow"))
+    return section(
+        "Dice against volume", "volume", el("p", told, class_="faint"), el("div", drawn, class_="grid")
+    )
 
 
 def _routing(rows: Sequence[Row], systems: Sequence[str]) -> Element | None:

@@ -113,8 +113,9 @@ def _pictured(row: Row, look: Look | None) -> Element | None:
     words = f"{row.case}, {row.label}, {row.system} after {row.prompt}: Dice {row.dice:.3f}"
     words += f", HD95 {row.hd95_mm:.1f} mm, {row.predicted_ml:.1f} ml of {row.truth_ml:.1f} ml"
     words += "" if row.status == "ok" else f"; {row.status}: {row.reason}".rstrip(": ")
+    note = "; its mask was not kept" if not scene.masks and row.status == "ok" else ""
     picture = el("img", src=data_uri(drawn([scene], "webp", _PIXELS), "webp"), alt=words)
-    return figure(picture, words + ("" if scene.masks else "; its mask was not kept"), "wide")
+    return figure(picture, words + note, "wide")
 
 
 def _listed(rows: Sequence[Row]) -> Element:

@@ -26,6 +26,7 @@ _WIDTH = 480.0
 _ROW = 26.0
 _MANY = 400  # above so many points of one system they get no names
 _BINS = 5
+_FEW, _BAND = 4, 0.14
 
 
 def box_plots(rows: Sequence[Row], metric: Metric, systems: Sequence[str], prompts: Sequence[str]) -> Element:
@@ -89,7 +90,7 @@ def curves(summary: Mapping[str, Any], metric: Metric, chain: Sequence[str]) -> 
         s: [(at, summary[s][p][metric.name]) for at, p in enumerate(chain) if p in summary[s]]
         for s in summary
     }
-    names, room = legend(systems, 44, 14, _WIDTH - 50)
+    names, room = legend(systems, 44, 14, _WIDTH - 50, {system for system, own in shown.items() if own})
     top = room + 30
     bottom = top + 230
     tops = [cell["ci95"][1] if cell["ci95"] else cell["mean"] for own in shown.values() for _, cell in own]
@@ -106,7 +107,14 @@ def curves(summary: Mapping[str, Any], metric: Metric, chain: Sequence[str]) -> 
         bands = [(x, up(cell["ci95"][0]), up(cell["ci95"][1])) for x, cell in own if cell["ci95"]]
         if len(bands) > 1:
             outline = [(x, y) for x, y, _ in bands] + [(x, y) for x, _, y in reversed(bands)]
-            made.append(el("path", d=_path(outline) + "z", fill=colour(place), fill_opacity=0.14))
+            made.append(
+                el(
+                    "path",
+                    d=_path(outline) + "z",
+                    fill=colour(place),
+                    fill_opacity=_BAND if len(systems) <= _FEW else _BAND / 2,
+                )
+            )
         means = [(x, up(cell["mean"])) for x, cell in own]
         if means:
             made.append(el("path", d=_path(means), fill="none", stroke=colour(place), stroke_width=2.2))
@@ -133,7 +141,7 @@ def against_volume(rows: Sequence[Row], systems: Sequence[str]) -> Element | Non
     if not rows:
         return None
     volumes = [row.truth_ml for row in rows]
-    names, room = legend(systems, 44, 14, _WIDTH - 50)
+    names, room = legend(systems, 44, 14, _WIDTH - 50, {row.system for row in rows})
     top = room + 30
     bottom = top + 230
     low, high = min(volumes) / 1.15, max(volumes) * 1.15

@@ -13,10 +13,10 @@ _CELL, _CELL_HEIGHT = 88.0, 28.0
 def routing(rows: Sequence[Row]) -> Element | None:
     """Of one system: the share of each structure's answers that each expert gave, and how sure the gate was.
 
-    A cell's upper figure is the share, weights of several experts counted as such; the lower one the mean
+    A cell's left figure is the share, weights of several experts counted as such; the right one the mean
     confidence in that expert, whether it answered or not. None of a system that chooses among nobody.
     """
-    rows = [row for row in rows if row.answered]
+    rows = [row for row in rows if sum(row.answered.values()) > 0]
     if not rows:
         return None
     experts = list(dict.fromkeys(name for row in rows for name in (*row.confidence, *row.answered)))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sam_moe.evaluation.page import el, swatch, table
+from sam_moe.evaluation.page import el, name_of, table
 from sam_moe.evaluation.results import METRICS, Metric
 from sam_moe.evaluation.summary import OFFICIAL
 
@@ -25,7 +25,7 @@ def overview(summary: Figures, prompts: Sequence[str]) -> Element:
         for system in asked:
             cells = summary[system][prompt]
             missed = cells["dice"]["n_missed"]
-            row = [el("th", prompt if system == asked[0] else ""), el("td", _system(system, systems))]
+            row = [el("th", prompt if system == asked[0] else ""), el("td", name_of(system, systems))]
             row += [_cell(cells[name], metric, best[name]) for name, metric in METRICS.items()]
             row.append(el("td", str(cells["dice"]["n"]), class_="n"))
             row.append(el("td", el("span", str(missed), class_="bad" if missed else None), class_="n"))
@@ -47,7 +47,7 @@ def official(summary: Figures, prompts: Sequence[str]) -> Element | None:
     rows = []
     for prompt in prompts:
         for system in (s for s in systems if OFFICIAL + names[0] in summary[s].get(prompt, {})):
-            cells, row = summary[system][prompt], [el("th", prompt), el("td", _system(system, systems))]
+            cells, row = summary[system][prompt], [el("th", prompt), el("td", name_of(system, systems))]
             for name in names:
                 found, digits = cells[OFFICIAL + name], METRICS[name].digits
                 row += [
@@ -61,8 +61,8 @@ def official(summary: Figures, prompts: Sequence[str]) -> Element | None:
 
 def parts(groups: Mapping[str, Figures], what: str, prompt: str, systems: Sequence[str]) -> Element:
     """A row for each structure or group, a column for each system: Dice and NSD after one prompt."""
-    head: list[str | list[Element | str]] = [what, "targets"]
-    head += [_system(system, systems) for system in systems]
+    head: list[str | Element] = [what, "targets"]
+    head += [name_of(system, systems) for system in systems]
     rows = []
     for name, summary in groups.items():
         found = {s: summary[s][prompt] for s in systems if prompt in summary.get(s, {})}
@@ -92,7 +92,7 @@ def clicks(interactive: Mapping[str, Any]) -> Element | None:
         for system, own, cells in chains:
             if own == chain:
                 row = [el("th", f"{chain} × {cells.get('clicks', '')}".rstrip(" ×"))]
-                row.append(el("td", _system(system, systems)))
+                row.append(el("td", name_of(system, systems)))
                 rows.append(row + [_figure(cells.get(name), "clicks" in name) for name in names])
     return table(head, rows)
 
@@ -113,13 +113,9 @@ def _words(name: str) -> str:
     return " ".join(known.get(word, word) for word in name.split("_"))
 
 
-def _system(name: str, systems: Sequence[str]) -> list[Element | str]:
-    return [swatch(systems.index(name)), name]
-
-
 def _title(metric: Metric) -> str:
     unit = f" ({metric.unit})" if metric.unit else ""
-    return f"{metric.title}{unit} {'↑' if metric.higher_is_better else '↓'}"
+    return f"{metric.title}{unit}\u00a0{'↑' if metric.higher_is_better else '↓'}"
 
 
 def _best(cells: Sequence[Figures], metric: Metric) -> float | None:

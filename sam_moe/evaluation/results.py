@@ -122,6 +122,11 @@ class Row(Settings):
         return self.status != "extra"
 
 
+def answers_to(prompt: str) -> str:
+    """What a table calls the answers to a prompt: "After click5", "Masks as given"."""
+    return "Masks as given" if prompt == GIVEN else f"After {prompt}"
+
+
 class Result(Record):
     """All but the rows: what was asked of whom, by which definitions, with what, and the summary."""
 
@@ -200,8 +205,7 @@ def write_result(folder: Path | str, rows: Sequence[Row], result: Result) -> Non
     except OSError as error:
         raise FileError(f"{folder}: cannot be made ({error.strerror}).") from error
     write_rows(folder / ROWS, rows)
-    record = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
-    replace_file(folder / RESULT, record + "\n")
+    replace_file(folder / RESULT, _indented(result.model_dump(mode="json")) + "\n")
 
 
 def read_result(folder: Path | str) -> ResultFolder:
@@ -216,6 +220,17 @@ def read_result(folder: Path | str) -> ResultFolder:
             f"{folder}: no result folder: it has no {ROWS}. Give the folder that sam-moe evaluate wrote to."
         )
     return ResultFolder(folder, read_rows(folder / ROWS), read_json(Result, folder / RESULT, FileError))
+
+
+def _indented(value: Any, margin: str = "") -> str:
+    """Strict JSON in which an object of plain values is one line, so that a figure is a line of a diff."""
+    if not isinstance(value, dict) or not any(isinstance(inner, dict) for inner in value.values()):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = f"{margin}  "
+    lines = (
+        f"{inner}{json.dumps(key, ensure_ascii=False)}: {_indented(own, inner)}" for key, own in value.items()
+    )
+    return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
 
 
 def _columns_of(field: str, seen: Iterable[str]) -> list[str]:

@@ -54,14 +54,20 @@ def figures_of(
     """Mean, median, standard deviation (n - 1), quartiles (linear between ranks) and interval of values."""
     interval = patients.interval(values, owners)
     first, third = np.percentile(values, (25, 75)).tolist()
+    spread = values.std(ddof=1) if len(values) > 1 else None
     return {
-        "mean": float(values.mean()),
-        "median": float(np.median(values)),
-        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-        "iqr": [first, third],
+        "mean": _short(values.mean()),
+        "median": _short(np.median(values)),
+        "sd": None if spread is None else _short(spread),
+        "iqr": [_short(first), _short(third)],
         "n": len(values),
-        "ci95": None if interval is None else list(interval),
+        "ci95": None if interval is None else [_short(edge) for edge in interval],
     }
+
+
+def _short(value: float) -> float:
+    """Six decimals: of shares and millimetres more would only make the record long."""
+    return round(float(value), 6)
 
 
 def thirds(volumes_ml: Sequence[float]) -> Callable[[float], str] | None:
@@ -84,20 +90,23 @@ def prompts_of(rows: Iterable[Row]) -> list[str]:
 
 def chains_of(prompts: Sequence[str]) -> list[list[str]]:
     """Prompts that continue each other: click1 to click5, or box and then box+click1 to box+click5."""
-    chains: dict[str, list[str]] = {}
+    chains: list[list[str]] = []
+    by_stem: dict[str, list[str]] = {}
     for prompt in prompts:
         stem = prompt.rstrip("0123456789")
         start = stem.rpartition("+")[0]
-        if stem not in chains and chains.get(start) == [start]:
-            chains[stem] = chains.pop(start)
-        chains.setdefault(stem, []).append(prompt)
-    return list(chains.values())
+        if stem not in by_stem:
+            if by_stem.get(start) == [start]:
+                by_stem[stem] = by_stem.pop(start)
+            else:
+                chains.append(by_stem.setdefault(stem, []))
+        by_stem[stem].append(prompt)
+    return chains
 
 
 def main_prompts(prompts: Sequence[str]) -> list[str]:
     """The first and the last of prompts that continue each other, which is what a table has room for."""
-    ends = {end for chain in chains_of(prompts) for end in (chain[0], chain[-1])}
-    return [prompt for prompt in prompts if prompt in ends]
+    return [end for chain in chains_of(prompts) for end in dict.fromkeys((chain[0], chain[-1]))]
 
 
 def final_prompt(prompts: Sequence[str]) -> str:

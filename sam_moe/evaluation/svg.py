@@ -1,7 +1,7 @@
 """Axes for pictures in pages: scales, ticks and frames as SVG, in the page's own colours, light and dark."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -11,8 +11,8 @@ from sam_moe.evaluation.page import colour, el
 
 _TICKS = 5
 _LINE = 15  # height of a line of text
-_LETTER = 6.6  # mean width of a letter
-_CUT = 30
+_LETTER = 7.2  # mean width of a letter
+_CUT = 26
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,14 @@ def upright(scale: Scale, left: float, right: float, title: str) -> list[Element
     return [*made, text(0, min(scale.start, scale.stop) - 10, title, "start", "faint")]
 
 
-def legend(names: Sequence[str], x: float, y: float, width: float) -> tuple[list[Element], float]:
-    """Names in their colours, in as many lines as they need, and the height of it all."""
+def legend(
+    systems: Sequence[str], x: float, y: float, width: float, shown: Container[str] | None = None
+) -> tuple[list[Element], float]:
+    """The systems that are shown in their colours, in as many lines as they need, and the height of it."""
     made, left, top = [], x, y
-    for place, name in enumerate(names):
+    for place, name in enumerate(systems):
+        if shown is not None and name not in shown:
+            continue
         room = 24 + _LETTER * len(cut(name))
         if left > x and left + room > x + width:
             left, top = x, top + _LINE + 3

@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from sam_moe.errors import ConfigError
@@ -61,6 +62,9 @@ class ExpertBank(Generic[D]):
 
         `call(decoder, rows)` answers these rows, one answer each, in their order.
         """
+        if experts.numel() == 1:  # a click's usual case, spared the bookkeeping
+            self.calls[self.ids[int(experts)]] += 1
+            return call(self.decoder(int(experts)), torch.zeros(1, dtype=torch.long))[:, None]
         answers: Tensor | None = None
         for index in experts.unique().tolist():
             rows, slots = (experts == index).nonzero(as_tuple=True)

@@ -38,28 +38,25 @@ def gate_input(
     """
     embedding, sparse = embedding.float(), sparse.float()
     pooled = embedding.mean(dim=(2, 3, 4))
-    known = places.isfinite().all(dim=-1)
-    at = 2 * places.where(known[..., None], 0.5).to(embedding) - 1
+    # Few operations, because each costs a click what its call costs
+    known = places.sum(dim=-1).isfinite()
+    at = places.nan_to_num(0.5).to(embedding).mul(2).sub(1)
     at = at.flip(-1)[:, :, None, None]  # grid_sample wants the last axis of the tensor first
     there = F.grid_sample(embedding, at, padding_mode="border", align_corners=False)[..., 0, 0]
     share = known[:, None].to(embedding)
     count = share.sum(dim=-1)
-    sampled = (there * share).sum(dim=-1) / count.clamp(min=1)
+    sampled = (there * share).sum(dim=-1) / count
     prompt = sparse.mean(dim=1) if sparse.shape[1] else torch.zeros_like(pooled)
     return GateInput(pooled, sampled.where(count > 0, pooled), prompt)
 
 
 class GateColumn(nn.Module):
-    """One expert's share of the gate; starts at zero, undecided."""
+    """One expert's weights in the gate; they start at zero, undecided."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(width))
         self.bias = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Float[Tensor, "b h"]) -> Float[Tensor, " b"]:
-        """The logit of one expert."""
-        return x @ self.weight + self.bias
 
 
 class GatingNetwork(nn.Module):
@@ -67,9 +64,10 @@ class GatingNetwork(nn.Module):
 
     Column 0 is the general expert's. Columns see the trunk's output and its normalised input: the trunk keeps
     only what told apart the experts it was trained for, and a column that comes later needs the rest. Each is
-    computed by itself, so that its logits keep every bit when columns come or go, where one matrix product
-    for all would not promise that (ours, as are layers and sizes: the paper names none). `mode` narrows what
-    is seen, as a control: "image" is the pooled embedding alone, "prompt" the prompt's tokens alone.
+    multiplied and summed by itself, so that its logits keep every bit when columns come or go, where one
+    matrix product for all would not promise that (ours, as are layers and sizes: the paper names none).
+    `mode` narrows what is seen, as a control: "image" is the pooled embedding alone, "prompt" the prompt's
+    tokens alone.
     """
 
     def __init__(self, features: int, experts: int, hidden: int, mode: GateMode = "both") -> None:
@@ -93,8 +91,9 @@ class GatingNetwork(nn.Module):
     def forward(self, seen: GateInput) -> Float[Tensor, "b e"]:
         """A logit for each expert, in float32 also under autocast."""
         x = self.hidden(seen)
-        with torch.autocast(x.device.type, enabled=False):
-            return torch.stack([column(x) for column in self.columns], dim=-1)
+        weight = torch.stack([column.get_parameter("weight") for column in self.columns])
+        bias = torch.stack([column.get_parameter("bias") for column in self.columns])
+        return (x[:, None] * weight).sum(dim=-1) + bias
 
     def hidden(self, seen: GateInput) -> Float[Tensor, "b h"]:
         """What the columns see of a prompt, in float32 also under autocast."""

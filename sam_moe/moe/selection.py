@@ -70,7 +70,7 @@ class Threshold:
         )
 
     def _best(self, confidence: Tensor) -> tuple[Tensor, Tensor]:
-        specialists = confidence.detach().nan_to_num(nan=-1.0).clone()
+        specialists = confidence.detach().nan_to_num(nan=-1.0)
         specialists[:, self.general] = -1
         best, index = specialists.max(dim=-1)
         return best, index

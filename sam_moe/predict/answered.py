@@ -12,18 +12,15 @@ class Answered:
 
     `experts` has the weight of each that answered, heaviest first; `confidence` the gate's in every expert;
     `why` says why these; `regions` counts, over all regions that were asked for this prediction, whom each
-    region's answer came from where a target was followed or refined.
+    region's answer came from where a target was followed or refined. `fell_back` is true where the general
+    model answered for want of a sure expert.
     """
 
     experts: Mapping[str, float]
     confidence: Mapping[str, float]
     why: str
     regions: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def fell_back(self) -> bool:
-        """Whether the general model answered for want of a sure expert."""
-        return self.why.startswith("fell back")
+    fell_back: bool = False
 
     def explain(self) -> str:
         """Several lines for a person."""
@@ -49,4 +46,5 @@ def answered_by(routing: Routing | None) -> Answered | None:
     if routing is None:
         return None
     confidence = dict(zip(routing.ids, routing.confidence[0].tolist(), strict=True))
-    return Answered(routing.answered[0], confidence, routing.why[0])
+    fell_back = bool(routing.selection.fell_back[0])
+    return Answered(routing.answered[0], confidence, routing.why[0], fell_back=fell_back)

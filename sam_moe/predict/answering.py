@@ -1,6 +1,7 @@
 """One question to a promptable model on one region: embed, place the prompt, decode; nothing about scans."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import PromptError
+from sam_moe.moe.routing import Routing
 from sam_moe.predict.answered import Answered, answered_by
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.sam3d.lowering import BoxStrategy, draw_box, lower_box
@@ -21,10 +23,7 @@ from sam_moe.space.volume import Volume, resample
 
 @runtime_checkable
 class Promptable(Protocol):
-    """What prediction asks of a model: SAM-Med3D alone, or a mixture of experts on it.
-
-    A model that chooses among experts has `routing` too, which says whom it chose for the last `decode`.
-    """
+    """What prediction asks of a model: SAM-Med3D alone, or a mixture of experts on it (`Choosing`)."""
 
     @property
     def sizes(self) -> Sizes:
@@ -44,13 +43,33 @@ class Promptable(Protocol):
         """Answer with low-resolution logits."""
 
 
+@runtime_checkable
+class Choosing(Protocol):
+    """What a model has besides that chooses among experts; `routing` says whom it asked last."""
+
+    routing: Routing | None
+
+    def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> Routing:
+        """Who is to answer."""
+
+    def decode(
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens, routing: Routing | None = None
+    ) -> Float[Tensor, "b 1 l l l"]:
+        """Answer with low-resolution logits; by those experts, if they were chosen before."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """Low-resolution logits on a region; what the next click is fed with."""
 
     logits: Float[Tensor, "l l l"]
     region: Grid
-    answered: Answered | None = None
+    routing: Routing | None = None
+
+    @cached_property
+    def answered(self) -> Answered | None:
+        """Who answered; None of a model that has nobody to choose."""
+        return answered_by(self.routing)
 
     def probability(self) -> Volume:
         """Brought up to the region's own voxels."""
@@ -82,8 +101,43 @@ def ask(
     prompt: Prompt,
     box_strategy: BoxStrategy,
     previous: Float[Tensor, "l l l"] | None = None,
+    routing: Routing | None = None,
 ) -> Answer:
-    """Answer a prompt in millimetres on an encoded region.
+    """Answer a prompt in millimetres on an encoded region; by the experts of `routing`, if it is given.
+
+    Raises:
+        PromptError: where nothing of the prompt lies in the region.
+    """
+    tokens = place(model, region, prompt, box_strategy, previous, embedding.device)
+    if isinstance(model, Choosing):
+        logits = model.decode(embedding, tokens, routing)
+        return Answer(logits[0, 0].float().cpu(), region, model.routing)
+    return Answer(model.decode(embedding, tokens)[0, 0].float().cpu(), region)
+
+
+@torch.no_grad()
+def choose(
+    model: Choosing,
+    embedding: Float[Tensor, "1 c g g g"],
+    region: Grid,
+    prompt: Prompt,
+    box_strategy: BoxStrategy,
+) -> Routing:
+    """Who is to answer a prompt in millimetres, by what an encoded region shows where it points."""
+    assert isinstance(model, Promptable)
+    return model.choose(embedding, place(model, region, prompt, box_strategy, None, embedding.device))
+
+
+@torch.no_grad()
+def place(
+    model: Promptable,
+    region: Grid,
+    prompt: Prompt,
+    box_strategy: BoxStrategy,
+    previous: Float[Tensor, "l l l"] | None,
+    device: torch.device,
+) -> PromptTokens:
+    """Embed a prompt in millimetres as it lies in a region.
 
     All clicks accumulate, but for those outside the region: no model learnt to hear them, and the negative
     one far away says nothing new (ours). `previous` logits are fed back; at first there are none, which is
@@ -93,7 +147,7 @@ def ask(
     Raises:
         PromptError: where nothing of the prompt lies in the region.
     """
-    sizes, device = model.sizes, embedding.device
+    sizes = model.sizes
     local = prompt.map(np.linalg.inv(region.affine), "voxel")
     clicks = [p for p in local.points if region.inside(p.at)]
     if not (clicks or local.boxes):
@@ -117,11 +171,9 @@ def ask(
             mask = draw_box(boxes, sizes.image_size, sizes.low_res).amax(0)[0]
     if mask is None:
         mask = torch.zeros((sizes.low_res,) * 3)
-    tokens = model.encode_prompt(
+    return model.encode_prompt(
         torch.tensor([points], dtype=torch.float32, device=device) if points else None,
         torch.tensor([labels], device=device) if points else None,
         corners.to(device) if corners is not None else None,
         mask[None, None].to(device),
     )
-    logits = model.decode(embedding, tokens)[0, 0].float().cpu()
-    return Answer(logits, region, answered_by(getattr(model, "routing", None)))

@@ -79,8 +79,11 @@ class AnsweredRecord(Record):
 
     experts: dict[str, float] = Field(description="Their weights in the mask.")
     confidence: dict[str, float] = Field(description="The gate's in every expert.")
-    why: str = Field(description="In words; 'fell back' where no expert was sure.")
+    why: str = Field(description="In words.")
     regions: dict[str, int] = Field(description="How many regions were asked, by who answered there.")
+    fell_back: bool = Field(
+        False, description="Whether the general model answered for want of a sure expert."
+    )
 
 
 class TargetRecord(Record):

@@ -25,6 +25,7 @@ _OUTLINES = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#d55e00", "#009e73")
 _TRUTH, _POSITIVE, _NEGATIVE, _BOX = "#ffffff", "#33ff66", "#ff4040", "#ffe119"
 _EDGED: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="black")]
 _WIDTH_IN, _ROW_IN = 13.5, 5.4
+_FAINT = 0.4
 _QUALITY = 72
 
 
@@ -97,7 +98,7 @@ def _draw_row(row: SubFigure, shown: Shown) -> None:
     note += f" · window {window[0]:.4g} to {window[1]:.4g}"
     row.text(0.994, 0.955, note, color="0.7", fontsize=9, va="center", ha="right")
     row.legend(
-        handles=list(_legend(shown)),
+        handles=list(_legend(shown, middle)),
         loc="lower left",
         bbox_to_anchor=(0.0, 0.0),
         ncols=8,
@@ -153,8 +154,8 @@ def _outline(
 
 def _draw_item(axes: Axes, item: Item, plane: _Plane, index: int, step: tuple[float, float]) -> None:
     """A prompt; faint where it lies in other slices than this one."""
+    here = _lies_in(item, plane.cut, index)
     if isinstance(item, Point):
-        here = abs(item.at[plane.cut] - index) <= 0.5
         marker, colour = ("+", _POSITIVE) if item.positive else ("x", _NEGATIVE)
         axes.plot(
             item.at[plane.across] * step[0],
@@ -163,17 +164,23 @@ def _draw_item(axes: Axes, item: Item, plane: _Plane, index: int, step: tuple[fl
             color=colour,
             markersize=13,
             markeredgewidth=2.4,
-            alpha=1.0 if here else 0.4,
+            alpha=1.0 if here else _FAINT,
             path_effects=_EDGED if here else None,
         )
         return
     low, high = np.subtract(item.start, 0.5), np.subtract(item.stop, 0.5)
-    here = low[plane.cut] <= index <= high[plane.cut]
     corner = (low[plane.across] * step[0], low[plane.up] * step[1])
     width = (high[plane.across] - low[plane.across]) * step[0]
     height = (high[plane.up] - low[plane.up]) * step[1]
-    alpha = 1.0 if here else 0.4
+    alpha = 1.0 if here else _FAINT
     axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=_BOX, linewidth=1.4, alpha=alpha))
+
+
+def _lies_in(item: Item, axis: int, index: int) -> bool:
+    """Whether a prompt lies in the slice with this index along an axis."""
+    if isinstance(item, Point):
+        return abs(item.at[axis] - index) <= 0.5
+    return item.start[axis] - 0.5 <= index <= item.stop[axis] - 0.5
 
 
 def _name_edges(axes: Axes, plane: _Plane) -> None:
@@ -197,7 +204,7 @@ def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
     axes.text(x, y, text, transform=axes.transAxes, color="white", path_effects=_EDGED, **style)
 
 
-def _legend(shown: Shown) -> Iterator[Line2D | Patch]:
+def _legend(shown: Shown, middle: tuple[int, ...]) -> Iterator[Line2D | Patch]:
     for colour, name in zip(_colours(), shown.masks, strict=False):
         yield Line2D([], [], color=colour, label=name.replace("$", r"\$"))  # no formula
     if shown.truth is not None:
@@ -210,6 +217,9 @@ def _legend(shown: Shown) -> Iterator[Line2D | Patch]:
             yield Line2D([], [], ls="none", marker=marker, color=colour, markersize=9, mew=2.4, label=name)
     if shown.prompt.boxes:
         yield Patch(fill=False, edgecolor=_BOX, label="box")
+    if not all(_lies_in(item, plane.cut, middle[plane.cut]) for item in shown.prompt for plane in _PLANES):
+        told = "faint: in other slices than the one shown"
+        yield Line2D([], [], ls="none", marker="s", color="white", alpha=_FAINT, label=told)
 
 
 def _colours() -> Iterator[str]:

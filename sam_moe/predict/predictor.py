@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import PromptError
+from sam_moe.moe.routing import Routing
 from sam_moe.predict.answered import Answered
-from sam_moe.predict.answering import Answer, Promptable, ask
+from sam_moe.predict.answering import Answer, Choosing, Promptable, ask, choose
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import LabelMap, Prediction
@@ -43,9 +44,10 @@ _NOTHING = "nothing was said: give at least one Point or Box."
 
 @dataclass(frozen=True)
 class _Turn:
-    """One click's answer, kept for undo and for feeding back."""
+    """One click's answer, kept for undo and for feeding back; `home` is where one looked first."""
 
     prompt: Prompt
+    home: Grid
     answer: Answer
     result: Volume
     answered: Answered | None
@@ -189,7 +191,7 @@ class Predictor:
         """Find the region, answer on it, follow the target beyond it, refine what had to be coarse."""
         world = prompt.in_mm(self.scan.grid.affine)
         self._by = Counter()
-        answer, cached = self._look(world, last, timings)
+        home, answer, cached = self._look(world, last, timings)
         if not holds_boxes(answer.region, world):
             log.warning(
                 "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
@@ -205,15 +207,29 @@ class Predictor:
             regions = plan(result, self.preprocessing.region_voxels, finest, self.refine_regions)
             if regions:  # of an empty mask there is nothing to refine
                 tell = partial(self._tell, "refining")
-                result = refine(answer, world, regions, self._asked(timings), tell)
+                result = refine(answer, world, regions, self._asked(timings, answer.routing), tell)
         by = answer.answered and replace(answer.answered, regions=dict(self._by.most_common()))
-        return _Turn(prompt, answer, result, by), cached
+        return _Turn(prompt, home, answer, result, by), cached
 
-    def _look(self, world: Prompt, last: _Turn | None, timings: dict[str, float]) -> tuple[Answer, bool]:
-        """Answer where the last answer was, or where the prompt asks for."""
-        kept = last is not None and covers(last.answer.region, world)
-        region = last.answer.region if last and kept else region_for(world, self.preprocessing)
-        return self._ask(region, world, last.answer.fed_to(region) if last else None, timings)
+    def _look(
+        self, world: Prompt, last: _Turn | None, timings: dict[str, float]
+    ) -> tuple[Grid, Answer, bool]:
+        """Answer where the last answer was, or where the prompt asks for.
+
+        Experts are chosen where the target was looked at first, whatever wider region followed it since:
+        that is the view which a gate learns from, and it is encoded already.
+        """
+        if last is None or not covers(last.answer.region, world):
+            home = region = region_for(world, self.preprocessing)
+        else:
+            home, region = last.home, last.answer.region
+        routing = None
+        if region is not home and isinstance(self.model, Choosing):
+            embedding, _ = self._embed(home, timings)
+            with _timed(timings, "decode"):
+                routing = choose(self.model, embedding, home, world, self.box_strategy)
+        previous = last.answer.fed_to(region) if last else None
+        return home, *self._ask(region, world, previous, timings, routing)
 
     def _follow(
         self, answer: Answer, world: Prompt, cached: bool, timings: dict[str, float]
@@ -226,16 +242,32 @@ class Predictor:
             centre = answer.region.world_of([n // 2 for n in answer.region.shape])
             region = region_at(centre, self.preprocessing, zoom * 1.6)
             log.info("the mask reaches its region's border; zooming out to %.2f mm", region.spacing_mm[0])
-            answer, cached = self._ask(region, world, None, timings)
+            answer, cached = self._ask(region, world, None, timings, answer.routing)
         return answer, cached
 
-    def _asked(self, timings: dict[str, float]) -> Callable[[Grid, Prompt, Tensor], Answer]:
-        return lambda region, prompt, previous: self._ask(region, prompt, previous, timings)[0]
+    def _asked(
+        self, timings: dict[str, float], routing: Routing | None
+    ) -> Callable[[Grid, Prompt, Tensor], Answer]:
+        return lambda region, prompt, previous: self._ask(region, prompt, previous, timings, routing)[0]
 
     def _ask(
-        self, region: Grid, world: Prompt, previous: Tensor | None, timings: dict[str, float]
+        self,
+        region: Grid,
+        world: Prompt,
+        previous: Tensor | None,
+        timings: dict[str, float],
+        routing: Routing | None,
     ) -> tuple[Answer, bool]:
-        """One region: cut and encode it unless that was done before, then decode."""
+        """One region: embedded, then decoded, by experts chosen before if there are any."""
+        embedding, cached = self._embed(region, timings)
+        with _timed(timings, "decode"):
+            answer = ask(self.model, embedding, region, world, self.box_strategy, previous, routing)
+        if answer.answered is not None:
+            self._by[" + ".join(answer.answered.experts)] += 1
+        return answer, cached
+
+    def _embed(self, region: Grid, timings: dict[str, float]) -> tuple[Tensor, bool]:
+        """Cut and encode a region unless that was done before."""
 
         def encode() -> Tensor:
             self._tell("encoding", 0.0)
@@ -245,12 +277,7 @@ class Predictor:
             with _timed(timings, "encode"), torch.no_grad():
                 return self.model.encode(image[None, None].to(self.device))
 
-        embedding, cached = self.cache.get(self._scan_key, region, self._encoder, encode)
-        with _timed(timings, "decode"):
-            answer = ask(self.model, embedding, region, world, self.box_strategy, previous)
-        if answer.answered is not None:
-            self._by[" + ".join(answer.answered.experts)] += 1
-        return answer, cached
+        return self.cache.get(self._scan_key, region, self._encoder, encode)
 
     def _tell(self, stage: str, share: float) -> None:
         if self.progress:

@@ -15,7 +15,8 @@ class PromptTokens(NamedTuple):
     """What the decoder hears of a prompt, and where its clicks and corners lie, which only a gate asks.
 
     `places` are shares of the region's edge, (x, y, z) as the axes of the region's tensor, in the order of
-    `sparse`; NaN where a token has no place: an ignored click, the appended token.
+    `sparse`; NaN where a token has no place: a negative click, which says where the target is not, an
+    ignored one, the appended token.
     """
 
     sparse: Float[Tensor, "b n c"]
@@ -109,7 +110,7 @@ class PromptEncoder(nn.Module):
         if points is not None:
             assert labels is not None
             tokens.append(self._embed_points(points, labels))
-            places.append(self._shares(points).where((labels >= 0)[..., None], nan))
+            places.append(self._shares(points).where((labels > 0)[..., None], nan))
             if boxes is None:
                 tokens.append(self.not_a_point_embed.weight.expand(batch, 1, dim))
                 places.append(points.new_full((batch, 1, 3), nan))

@@ -1,5 +1,6 @@
 """SAM-Med3D-MoE: one frozen SAM-Med3D, finetuned mask decoders, and a gate that chooses among them."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -134,13 +135,23 @@ class SamMed3DMoE(nn.Module):
             self._said[tokens.sparse] = Said(points, labels, boxes, mask)
         return tokens
 
-    def decode(
-        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
-    ) -> Float[Tensor, "b 1 l l l"]:
-        """Choose experts for each prompt, run these alone, fuse; leaves `routing` behind."""
+    def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> Routing:
+        """Who is to answer each prompt, by what the gate sees where the prompt points."""
         gate_logits = self.gate(gate_input(embedding, tokens.sparse, tokens.places))
         confidence = confidence_of(gate_logits)
         chosen = self.selection.select(confidence)
+        return Routing(self.bank.ids, gate_logits, chosen, self.selection.explain(confidence, chosen))
+
+    def decode(
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens, routing: Routing | None = None
+    ) -> Float[Tensor, "b 1 l l l"]:
+        """Run the chosen experts alone and fuse; who they were is left in `routing`.
+
+        They are chosen here, unless `routing` says who: so that one target keeps its experts on every region
+        that shows a part of it.
+        """
+        routing = self.choose(embedding, tokens) if routing is None else routing
+        chosen = routing.selection
         dense_map = self.backbone.prompt_encoder.dense_map()
 
         def call(decoder: Expert, rows: Int[Tensor, " r"]) -> Tensor:
@@ -154,9 +165,8 @@ class SamMed3DMoE(nn.Module):
             return logits
 
         fused = fuse(self.bank.decode(chosen.experts, call), chosen.weights, self.fusion)
-        why = self.selection.explain(confidence, chosen)
         kept = Selection(chosen.experts, chosen.weights.detach(), chosen.fell_back)
-        self.routing = Routing(self.bank.ids, gate_logits.detach(), kept, why)
+        self.routing = replace(routing, logits=routing.logits.detach(), selection=kept)
         return fused[:, None]
 
     def _ask_whole(

@@ -82,6 +82,16 @@ def cached_sets(path: Path) -> tuple[str, ...]:
     return tuple(sorted({str(entry["set"]) for entry in _about(path).get("cases", ())}))
 
 
+def cached_labels(path: Path) -> set[str]:
+    """What the structures in a cache are called, each by its name and as 'set/name'."""
+    named = [
+        (str(entry["set"]), str(n))
+        for entry in _about(path).get("cases", ())
+        for n in entry["structures"].values()
+    ]
+    return {called for group, name in named for called in (name, f"{group}/{name}")}
+
+
 def read_cache(path: Path) -> list[Scan]:
     """Read a cache file into memory, with its halved copies.
 

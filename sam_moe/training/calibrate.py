@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from sam_moe.moe.selection import Threshold
@@ -15,9 +14,11 @@ from sam_moe.training.gate_table import GateTable
 
 # Thresholds that are tried.
 TAUS = tuple(round(n / 50, 2) for n in range(51))
-# Structures with fewer validation prompts, 30 regions asked in three ways and corrected twice, are taken
-# together: where each of ten has ten regions, some structure loses 0.02 by a single one, whatever the gate.
-LEAST_PROMPTS = 270
+# Structures with fewer validation prompts, 30 regions asked once and corrected twice, or of fewer scans, are
+# taken together, all alike: where each of ten has ten regions, some structure loses 0.02 by one, whatever the
+# gate, and one patient says nothing of a class.
+LEAST_PROMPTS = 90
+LEAST_SCANS = 2
 # Gains this close are the same gain.
 _SLACK = 0.001
 
@@ -37,7 +38,8 @@ def curve(
     """For each threshold the largest loss of a general structure and the mean gain of the experts' ones.
 
     Both in mean Dice against the general expert alone, over the rows of each structure; prompts where nobody
-    labelled anything count for neither. Structures with fewer than `LEAST_PROMPTS` rows are one.
+    labelled anything count for neither. Structures with fewer than `LEAST_PROMPTS` rows or `LEAST_SCANS`
+    scans are one.
     """
     return tuple(_point(tau, *_changes(confidence, table, tau)) for tau in taus)
 
@@ -71,23 +73,6 @@ def choose(points: Sequence[CurvePoint], most_drop: float = 0.005) -> Choice:
         f"gains {middle.specialised_gain:.4f} and loses at most {middle.general_drop:.4f} Dice; as good from "
         f"{points[low].threshold:g} to {points[high].threshold:g}",
     )
-
-
-def by_structure(
-    confidence: Float[Tensor, "n e"], table: GateTable, tau: float
-) -> dict[str, tuple[float, float, float]]:
-    """For each structure: the general expert's mean Dice, the mixture's, the share its owner answered."""
-    chosen = Threshold(tau).select(confidence).experts
-    mixed = table.scores.gather(1, chosen)[:, 0]
-    right = (chosen[:, 0] == table.owner).float()
-    rows = {}
-    for number, name in enumerate(table.names):
-        here = table.structure == number
-        if here.any():
-            parts = (table.scores[here, 0], mixed[here], right[here])
-            general, mixture, share = (float(part.mean()) for part in parts)
-            rows[name] = (general, mixture, share)
-    return rows
 
 
 def write_curve(points: Sequence[CurvePoint], choice: Choice, most_drop: float, folder: Path) -> None:
@@ -134,12 +119,12 @@ def _changes(
             rows = change[here & ((table.owner > 0) == own)]
             if own and len(rows):
                 special.append(float(rows.mean()))
-            elif len(rows) >= LEAST_PROMPTS:
+            elif len(rows) >= LEAST_PROMPTS and len(table.scan[here].unique()) >= LEAST_SCANS:
                 general.append(float(rows.mean()))
             elif len(rows):
-                rare.append(rows)
+                rare.append(float(rows.mean()))
     if rare:
-        general.append(float(torch.cat(rare).mean()))
+        general.append(sum(rare) / len(rare))
     return general, special
 
 

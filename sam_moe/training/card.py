@@ -1,5 +1,6 @@
 """What a training made becomes a model that `sam_moe.load` takes: weights and a card in the run's folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,18 +27,27 @@ WEIGHTS = "model.safetensors"
 
 Store = Literal["float32", "float16"]
 
+# Whose figures they are, where they are not the trained one's.
+ITSELF = "the general model {} itself"
+_DECIDED = "; decided the step"
+_OVERALL = "mean over all ways to ask and all rounds"
 _ASKED = {"click": "a click", "corners": "a box by its corners", "mask": "a box drawn as a mask"}
 
 
-class Words(Record):
-    """What a card says that no training can know, whatever it is the card of."""
+class Naming(Record):
+    """What any card says that no training can know."""
 
     id: str = Field(
         pattern="^[a-z0-9][a-z0-9._-]*$", description="Name of the card; of its folder too, once it ships."
     )
     title: str = Field(min_length=1, description="One line for a list.")
-    description: str = Field("", description="What it is good at.")
-    licence: str = Field(min_length=1, description="SPDX identifier of the weights' licence.")
+    description: str = Field("", description="What it is good at; a gate, what it chooses between.")
+    licence: str = Field(min_length=1, description="SPDX identifier of the weights' own licence.")
+
+
+class Words(Naming):
+    """What the card of a model says beside that, a general one's or an expert's."""
+
     attribution: tuple[Attribution, ...] = Field((), description="Whom to credit: the sets learnt from.")
     not_for: str = Field(min_length=1, description="What it must not be used for.")
 
@@ -109,8 +119,25 @@ def measurements(kept: Kept, data: str, whose: str = "") -> tuple[Measurement, .
             more = f", then {int(turn) - 1} correcting clicks" if turn != "1" else ""
             protocol = f"{who}; asked by {_ASKED[way]}{more}; mean over regions"
         else:
-            protocol = f"{who}; mean over all ways to ask and all rounds" + (
-                "" if whose else "; decided the step"
-            )
+            protocol = f"{who}; {_OVERALL}" + ("" if whose else _DECIDED)
         rows.append(Measurement(metric="Dice", value=value, data=data, protocol=protocol))
     return tuple(rows)
+
+
+def held_against(measured: Sequence[Measurement], base: str) -> dict[str, tuple[float, float]]:
+    """By how was asked, an expert's Dice and that of its general model, out of its card's `measurements`.
+
+    The mean over all ways, which is under "mean", comes last. Empty where nothing was held against it.
+    """
+    own: dict[str, float] = {}
+    general: dict[str, float] = {}
+    for row in measured:
+        who, _, how = row.protocol.removesuffix(_DECIDED).partition("; ")
+        if row.metric == "Dice" and how:
+            name = (
+                "mean"
+                if how == _OVERALL
+                else how.removeprefix("asked by ").removesuffix("; mean over regions")
+            )
+            (general if who == ITSELF.format(base) else own)[name] = row.value
+    return {how: (own[how], general[how]) for how in own if how in general}

@@ -72,8 +72,9 @@ def talk_through(
 class Conversation:
     """Every target asked by a click and by boxes, then corrected, in one decoder call a round.
 
-    Rows are clicks on all targets, then boxes lowered to corners for the targets numbered in `corners`, then
-    boxes drawn into the mask prompt for those in `drawn`; token counts of the three agree.
+    Rows are clicks on all targets, or those numbered in `clicked`, then boxes lowered to corners for the
+    targets numbered in `corners`, then boxes drawn into the mask prompt for those in `drawn`; token counts of
+    the three agree. First clicks are drawn, unless `at` says where they are.
     """
 
     def __init__(
@@ -85,25 +86,28 @@ class Conversation:
         corners: Int[Tensor, " n"],
         drawn: Int[Tensor, " m"],
         box_jitter: float,
+        clicked: Int[Tensor, " k"] | None = None,
+        at: Float[Tensor, "k 3"] | None = None,
     ) -> None:
         self.model, self.rng, sizes = model, rng, model.sizes
         wanted, per_region = target.flatten(0, 1), target.shape[1]
-        every = torch.arange(len(wanted))
-        rows = torch.cat([every, corners, drawn]).to(embedding.device)
+        first = torch.arange(len(wanted)) if clicked is None else clicked
+        rows = torch.cat([first, corners, drawn]).to(embedding.device)
         self.wanted = wanted[rows]
         # Not `[rows // …]`: its gradient is summed in no fixed order where torch has several threads.
         self.embedding = embedding.index_select(0, rows // per_region)
         self.step = sizes.image_size // sizes.low_res
         self.soft = F.avg_pool3d(self.wanted[:, None].float(), self.step)
-        self.ends = (len(every), len(every) + len(corners))
-        boxes = boxes_around(self.wanted[len(every) :], box_jitter, rng)
+        self.ends = (len(first), len(first) + len(corners))
+        boxes = boxes_around(self.wanted[len(first) :], box_jitter, rng)
         low = sizes.image_size, sizes.low_res
         self.corners = lower_box(boxes[: len(corners)], "corners", *low).boxes
         mask = lower_box(boxes[len(corners) :], "mask", *low).mask
         middle = lower_box(boxes, "center", *low).points  # a placeholder where there are corners
         assert mask is not None and middle is not None
         self.mask = torch.cat([mask.new_zeros(self.ends[1], *mask.shape[1:]), mask])
-        self.clicks = torch.cat([click_inside(wanted, 2, rng, 0.9)[:, None], middle])
+        at = click_inside(self.wanted[: len(first)], 2, rng, 0.9) if at is None else at.to(middle)
+        self.clicks = torch.cat([at[:, None], middle])
         self.labels = torch.ones(self.clicks.shape[:2], dtype=torch.long, device=embedding.device)
 
     def ask(self) -> Float[Tensor, "r 1 l l l"]:

@@ -25,6 +25,7 @@ class Crop:
     image: Float[Tensor, "s s s"]
     targets: Bool[Tensor, "t s s s"]
     structure: str = "phantom"
+    case: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class CropRanges:
     """How regions are drawn: ours, chosen to cover what prediction asks for (`predict/regions.py`).
 
     Half of the regions follow a box around the target, which then fills `box_fill` of the edge; the others
-    are centred near a click at a spacing around `click_spacing_mm`. Bodies are mirrored left to right; seldom
+    are centred near a click at a spacing around `click_spacing_mm`: on the deepest of `candidates` voxels of
+    the target, moved by up to `jitter_voxels` for half of them. Bodies are mirrored left to right; seldom
     along the other axes, as regions always follow the world's.
     """
 
@@ -43,6 +45,7 @@ class CropRanges:
     rotation_deg: float = 20.0
     rotated_share: float = 0.4
     jitter_voxels: float = 8.0
+    candidates: int = 1
 
 
 def draw_crop(
@@ -66,7 +69,10 @@ def draw_crop(
         step = extent_mm / (fill * size)
         centre = centre + (torch.rand(3, generator=rng) - 0.5) * 0.1 * (high - low)
     else:
-        centre = index[_integer(rng, len(index))].float()
+        tried = [index[_integer(rng, len(index))] for _ in range(ranges.candidates)]
+        reach = ((high - low) // 4).clamp(min=1)
+        deepest = max(tried, key=lambda at: _share(scan, label, at, reach)) if tried[1:] else tried[0]
+        centre = deepest.float()
         step = 2 ** _uniform(rng, *(log2(s) for s in ranges.click_spacing_mm))
         if _uniform(rng) < 0.5:
             centre = centre + (torch.rand(3, generator=rng) * 2 - 1) * ranges.jitter_voxels * step / spacing
@@ -83,7 +89,15 @@ def draw_crop(
         return None
     rows = [n for n, fine in enumerate(enough.tolist()) if fine]
     rows = (rows * targets)[:targets] if len(rows) < targets else rows
-    return Crop(_image(scan, centre_mm, axes, size, rng), seen[rows], scan.structures[label])
+    image = _image(scan, centre_mm, axes, size, rng)
+    return Crop(image, seen[rows], scan.structures[label], f"{scan.group}/{scan.name}")
+
+
+def _share(scan: Scan, label: int, at: Tensor, reach: Tensor) -> float:
+    """How much of the block around a voxel is the structure; what lies beyond the scan is not."""
+    around = zip((at - reach).clamp(min=0).tolist(), (at + reach + 1).tolist(), strict=True)
+    block = scan.labels[tuple(slice(a, b) for a, b in around)]
+    return float((block == label).sum())
 
 
 def _others(scan: Scan, label: int, centre_mm: Tensor, axes: Tensor, size: int) -> list[int]:

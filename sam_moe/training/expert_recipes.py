@@ -10,15 +10,15 @@ from pydantic import Field, model_validator
 from sam_moe.assemble.backbone import find_entry, load_backbone
 from sam_moe.assemble.experts import find_expert, load_decoder
 from sam_moe.assemble.load import DEFAULT_MODEL
-from sam_moe.config import Settings, load_settings
+from sam_moe.config import Settings, load_settings, replace_file
 from sam_moe.errors import ConfigError
-from sam_moe.registry import CARD, BackboneCard, Base, Cover, ExpertCard, Lora, write_card
+from sam_moe.registry import CARD, BackboneCard, Base, Cover, Entry, ExpertCard, Lora, write_card
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.weights import fingerprint, read_state
 from sam_moe.training.bare import cache_path
-from sam_moe.training.cache import read_cache
-from sam_moe.training.card import WEIGHTS, Store, Words, measurements, store_weights
+from sam_moe.training.cache import cached_labels, cached_sets, read_cache
+from sam_moe.training.card import ITSELF, WEIGHTS, Store, Words, measurements, store_weights
 from sam_moe.training.conversation import DEPTHS
 from sam_moe.training.embedded import Embedded, Tell, embedding_hours, keep_embedded, origin_of
 from sam_moe.training.expert import (
@@ -36,6 +36,9 @@ from sam_moe.training.machines import note_machine, processes
 from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe, keep_scans, told, write_recipe
 
 log = logging.getLogger(__name__)
+
+# What a run grew from.
+BEGUN = "begun.json"
 
 
 class ExpertWords(Words):
@@ -104,16 +107,20 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
         raise ConfigError(f"card.id: {entry.card.id!r} is the base's; give the expert one of its own.")
     base = load_backbone(entry)
     frozen = fingerprint(base)
-    learner = _learner(recipe, base, frozen)
-    _check_begun(recipe.run, frozen)
+    start = None if recipe.start is None else find_expert(recipe.start)
+    learner = _learner(recipe, base, frozen, start)
     together = processes()
     base.to(together.device)
+    parts = ("train", "validation") if recipe.validation_regions else ("train",)
     with together.main_process_first():
         recipe.run.mkdir(parents=True, exist_ok=True)
+        _begin(recipe.run, frozen, start)
         if together.is_main_process:
             write_recipe(recipe, recipe.run)
-        for part in ("train", "validation") if recipe.validation_regions else ("train",):
-            _embed(recipe, part, entry.card, base, frozen, tell)
+        # All scans first: what is wrong with the validation part shall not be told after hours of embedding.
+        origins = {part: _scans(recipe, part, tell) for part in parts}
+        for part in parts:
+            _embed(recipe, part, origins[part], entry.card, base, frozen, tell)
     note_machine(recipe.run, recipe.schedule.steps)
     validation = None
     if recipe.validation_regions:
@@ -140,14 +147,14 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
             recipe.seed,
             recipe.schedule.batch_size,
             together.num_processes,
+            embedding_hours(_embedded(recipe.run, "train")),
         )
-        hours = round((made.hours or 0) + embedding_hours(_embedded(recipe.run, "train")), 3)
         log.info("shipping the weights of step %d of %d", kept.step, recipe.schedule.steps)
         data = f"{recipe.validation_regions} regions of the validation part of {recipe.data.splits.name}"
         measured = measurements(kept, data)
         if validation is not None:
             general = Kept({}, 0, validation.of_the_base())
-            measured += measurements(general, data, f"the general model {entry.card.id} itself")
+            measured += measurements(general, data, ITSELF.format(entry.card.id))
         weights = {name: tensor.cpu() for name, tensor in stored(learner, kept.weights, recipe.kind).items()}
         card = ExpertCard(
             **dict(recipe.card),
@@ -155,7 +162,7 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
             base=Base(id=entry.card.id, sha256=frozen),
             lora=recipe.lora,
             weights=store_weights(Kept(weights, kept.step, kept.figures), recipe.run, recipe.store),
-            made_by=made.model_copy(update={"hours": hours}),
+            made_by=made,
             measured=measured,
         )
         write_card(card, recipe.run / CARD)
@@ -163,14 +170,15 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     return recipe.run / WEIGHTS
 
 
-def _learner(recipe: FinetuneRecipe, base: SamMed3D, sha256: str) -> MaskDecoder:
+def _learner(
+    recipe: FinetuneRecipe, base: SamMed3D, sha256: str, start: Entry[ExpertCard] | None
+) -> MaskDecoder:
     """What learns: a copy of the base's decoder or of that of `start`."""
-    if recipe.start is None:
+    if start is None:
         if recipe.kind == "decoder":
             return whole_learner(base.mask_decoder)
         assert recipe.lora is not None  # the recipe was checked
         return lora_learner(base.mask_decoder, recipe.lora, recipe.seed)
-    start = find_expert(recipe.start)
     if start.card.base.sha256 != sha256:
         raise ConfigError(
             f"start: {start.card.id} grew on another {start.card.base.id} than {recipe.base}: base.sha256 is "
@@ -189,29 +197,70 @@ def _learner(recipe: FinetuneRecipe, base: SamMed3D, sha256: str) -> MaskDecoder
     return lora_learner(base.mask_decoder, recipe.lora, recipe.seed, state)
 
 
-def _check_begun(run: Path, sha256: str) -> None:
-    """See that a run to go on with is of this base: its checkpoints and figures are no other's."""
-    found = origin_of(_embedded(run, "train"))
-    begun = any((run / name).exists() for name in ("checkpoint", "checkpoint.old", BEST))
-    if begun and found is not None and (before := json.loads(found[0])["base"]) != sha256:
-        raise ConfigError(
-            f"{run}: was begun on a general model with the fingerprint {before}, and it now has {sha256}. "
-            "Name another folder, or delete this one to begin anew."
-        )
+def _begin(run: Path, sha256: str, start: Entry[ExpertCard] | None) -> None:
+    """Note what a run grows from; one to go on with must have grown from the same base and expert.
+
+    Its checkpoints and figures are no others'.
+    """
+    from_ = None if start is None else start.card.weights.sha256
+    note, found = run / BEGUN, origin_of(_embedded(run, "train"))
+    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    if not known and found is not None:
+        known = {"base": json.loads(found[0])["base"]}
+    if any((run / name).exists() for name in ("checkpoint", "checkpoint.old", BEST)):
+        again = "Name another folder, or delete this one to begin anew."
+        if (before := known.get("base", sha256)) != sha256:
+            raise ConfigError(
+                f"{run}: was begun on a general model with the fingerprint {before}, and it now has "
+                f"{sha256}. {again}"
+            )
+        if (earlier := known.get("start", from_)) != from_:
+            raise ConfigError(
+                f"{run}: was begun from an expert with the SHA-256 {earlier or '(none)'}, and `start` now "
+                f"gives {from_ or '(none)'}: it was trained again, or is another. {again}"
+            )
+    replace_file(note, json.dumps({"base": sha256, "start": from_}) + "\n")
 
 
 def _embedded(run: Path, part: str) -> Path:
     return run / f"{part}.embedded.safetensors"
 
 
-def _embed(
-    recipe: FinetuneRecipe, part: str, card: BackboneCard, base: SamMed3D, sha256: str, tell: Tell | None
-) -> None:
-    """Keep scans and embedded regions of one part; the validation's are never spoiled, nor phantoms."""
+def _scans(recipe: FinetuneRecipe, part: str, tell: Tell | None) -> str:
+    """Keep the scans of one part, and see that all that is to be learnt is in them; what they came from."""
     data, learning = recipe.data, part == "train"
     if tell is not None:
         tell(f"reading the {part} part", 0.0)
-    scans_origin = keep_scans(data, part, recipe.run, learn=data.structures)
+    origin = keep_scans(data, part, recipe.run, learn=data.structures)
+    met = cached_labels(cache_path(recipe.run, part))
+    missing = [name for name in data.structures if name not in met]
+    if not met or (learning and missing):
+        raise ConfigError(
+            f"the {part} part of {data.splits} holds no voxel of {', '.join(missing)}. Look at the names "
+            f"in data.structures and at the labels in the dataset.json of the sets in {data.folder}"
+            + ("." if learning else ", or set validation_regions to 0.")
+        )
+    if unknown := sorted(set(data.weights) - set(cached_sets(cache_path(recipe.run, part)))):
+        log.log(
+            logging.WARNING if learning else logging.INFO,
+            "data.weights names sets without a case in the %s part: %s",
+            part,
+            ", ".join(unknown),
+        )
+    return origin
+
+
+def _embed(
+    recipe: FinetuneRecipe,
+    part: str,
+    scans_origin: str,
+    card: BackboneCard,
+    base: SamMed3D,
+    sha256: str,
+    tell: Tell | None,
+) -> None:
+    """Keep embedded regions of one part; the validation's are never spoiled, nor phantoms."""
+    data, learning = recipe.data, part == "train"
     size, normalisation = base.sizes.image_size, card.preprocessing.normalisation
     seed = recipe.seed + 1 if learning else 7
     phantoms, spoiled = (data.phantom_share, data.spoil_share) if learning else (0.0, 0.0)
@@ -228,24 +277,8 @@ def _embed(
     )
 
     def regions() -> Regions:
-        scans = read_cache(cache_path(recipe.run, part))
-        met = {name for scan in scans for name in scan.structures.values()}
-        missing = [name for name in data.structures if name not in met]
-        if not scans or (learning and missing):
-            raise ConfigError(
-                f"the {part} part of {data.splits} holds no voxel of {', '.join(missing)}. Look at the names "
-                f"in data.structures and at the labels in the dataset.json of the sets in {data.folder}"
-                + ("." if learning else ", or set validation_regions to 0.")
-            )
-        if unknown := sorted(set(data.weights) - {scan.group for scan in scans}):
-            log.log(
-                logging.WARNING if learning else logging.INFO,
-                "data.weights names sets without a case in the %s part: %s",
-                part,
-                ", ".join(unknown),
-            )
         return Regions(
-            scans,
+            read_cache(cache_path(recipe.run, part)),
             size,
             seed,
             10**9,

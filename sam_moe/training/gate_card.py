@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sam_moe.config import Record
+from sam_moe.assemble.mixture import selection_of
 from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateInput, GatingNetwork
 from sam_moe.moe.selection import confidence_of
@@ -25,9 +25,10 @@ from sam_moe.registry import (
     write_card,
 )
 from sam_moe.sam3d.weights import read_state, save_weights, sha256_of
-from sam_moe.training.calibrate import by_structure, choose, curve, write_curve
-from sam_moe.training.card import WEIGHTS
+from sam_moe.training.calibrate import choose, curve, write_curve
+from sam_moe.training.card import WEIGHTS, Naming
 from sam_moe.training.gate import logits_of
+from sam_moe.training.gate_figures import figures
 from sam_moe.training.gate_table import GateTable
 
 log = logging.getLogger(__name__)
@@ -39,14 +40,18 @@ GENERAL_ROWS = 256
 
 Selected = Literal["threshold", "top_k", "argmax", "dense"]
 
+_ASKED = "clicks, boxes and two corrections; own expert's answer corrected"
+_HOW: dict[Selected, str] = {
+    "threshold": "threshold {0.threshold:g}",
+    "top_k": "the {0.k} surest",
+    "argmax": "the surest",
+    "dense": "all by confidence",
+}
 
-class GateWords(Record):
-    """What a gate's card says that no training can know."""
 
-    id: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$", description="Name of the card and of its folder.")
-    title: str = Field(min_length=1, description="One line for a list.")
-    description: str = Field("", description="What it chooses between.")
-    licence: str = Field(min_length=1, description="SPDX identifier of the gate's own licence.")
+class GateWords(Naming):
+    """What a gate's card says that no training can know; whom to credit, its experts' cards say."""
+
     not_for: str = Field("", description="What it must not be used for, beyond what its experts say.")
 
 
@@ -94,9 +99,15 @@ def ship_gate(
         weights=weights_of(path),
         feature_bank=weights_of(folder / BANK, "float16"),
         made_by=made_by,
-        measured=_measured(confidence, validation, choice.threshold, step, measured_on, choice.why),
         curve=points,
     )
+    asked = f"step {step}; {_HOW[selection].format(card)}; {_ASKED}"
+    found = figures(confidence, validation, selection_of(card), fusion).measurements(measured_on, asked)
+    if card.threshold is not None:
+        why = f"step {step}; {choice.why}"
+        chosen = Measurement(metric="threshold", value=card.threshold, data=measured_on, protocol=why)
+        found = (*found, chosen)
+    card = card.model_copy(update={"measured": found})
     write_card(card, folder / CARD)
     return card
 
@@ -127,19 +138,3 @@ def load_banks(path: Path) -> dict[str, GateInput]:
         id, _, part = name.rpartition("/")
         found.setdefault(id, {})[part] = tensor.float()
     return {id: GateInput(**parts) for id, parts in found.items()}
-
-
-def _measured(
-    confidence: Tensor, table: GateTable, tau: float, step: int, data: str, why: str
-) -> tuple[Measurement, ...]:
-    rows = []
-    asked = (
-        f"step {step}; threshold {tau:g}; clicks, boxes and two corrections; own expert's answer corrected"
-    )
-    for name, (general, mixture, share) in by_structure(confidence, table, tau).items():
-        here = f"{name}, {data}"
-        for metric, value in (("routed to its owner", share), ("Dice", mixture), ("Dice, general", general)):
-            rows.append(Measurement(metric=metric, value=round(value, 4), data=here, protocol=asked))
-    chosen = f"step {step}; {why}"
-    rows.append(Measurement(metric="threshold", value=tau, data=data, protocol=chosen))
-    return tuple(rows)

@@ -2,24 +2,21 @@
 
 import hashlib
 import json
-import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sam_moe.config import dump_settings, load_settings, replace_file
 from sam_moe.moe.gate import check_lightweight
-from sam_moe.registry import MadeBy
-from sam_moe.training.cache import cached_sets
 from sam_moe.training.gate import fit_gate, fresh_gate, unchanged
 from sam_moe.training.gate_card import ship_gate
-from sam_moe.training.gate_data import make_table, read_table, scans_path
+from sam_moe.training.gate_data import PARTS, make_table, read_scans, read_table, table_hours
 from sam_moe.training.gate_settings import GateRecipe
 from sam_moe.training.gate_team import assemble_team
 from sam_moe.training.loop import BEST, Schedule
-from sam_moe.training.machines import hardware, machines, note_machine, processes
-from sam_moe.training.recipe_parts import RECIPE
-from sam_moe.training.runlog import LOG, hours_of, read_rows
+from sam_moe.training.machines import note_machine, processes
+from sam_moe.training.recipe_parts import RECIPE, told
+from sam_moe.training.runlog import LOG
 
 # Names what the training in the folder was begun with.
 BEGUN = "begun.sha256"
@@ -53,10 +50,11 @@ def train_gate(
     check_lightweight(gate, team.model)
     if together.is_main_process:
         dump_settings(recipe, recipe.run / RECIPE)
-        origins = [make_table(recipe, team, part, tell) for part in ("train", "validation")]
+        read_scans(recipe, tell)
+        origins = [make_table(recipe, team, part, tell) for part in PARTS]
         _begin(recipe, origins)
     together.wait_for_everyone()
-    train, validation = (read_table(recipe, part) for part in ("train", "validation"))
+    train, validation = (read_table(recipe, part) for part in PARTS)
     note_machine(recipe.run, recipe.schedule.steps)
     names = [ref.id for ref in team.refs[1:]]
     frozen = {team.base.id: team.model, **dict(zip(names, team.decoders[1:], strict=True))}
@@ -77,14 +75,15 @@ def train_gate(
             lambda row: tell("training the gate", row["step"] / row["steps"]),
         )
     if together.is_main_process:
-        rows, per_step = read_rows(recipe.run), recipe.schedule.batch_size * together.num_processes
-        changes = [part for change in overrides for part in ("--set", change)]
-        made_by = MadeBy(
-            command=shlex.join(["sam-moe", "train-gate", str(recipe_path), *changes]),
-            seeds=(recipe.seed,),
-            hours=round(hours_of(rows, per_step), 4),
-            hardware="; ".join(machines(recipe.run)) or hardware(together.num_processes),
-            data=cached_sets(scans_path(recipe, "train")),
+        made_by = told(
+            "train-gate",
+            recipe_path,
+            overrides,
+            recipe.run,
+            recipe.seed,
+            recipe.schedule.batch_size,
+            together.num_processes,
+            table_hours(recipe),
         )
         gate.load_state_dict(kept.weights)
         ship_gate(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from sam_moe.training.cache import Scan
 from sam_moe.training.crops import CropRanges, draw_crop
 from sam_moe.training.general import Regions
 from sam_moe.training.phantoms import spoil
+from sam_moe.training.unions import united
 
 # The name under which a place that nobody labelled stands among the structures.
 UNLABELLED = "unlabelled place"
@@ -22,15 +23,26 @@ UNLABELLED = "unlabelled place"
 _PATIENCE = 400
 _RADII_MM = (4.0, 30.0)
 _LEAST_VOXELS = 30
+# A person clicks well inside: on the deepest of so many random voxels of the target (ours).
+_CANDIDATES = 6
+
+
+Way = Literal["click", "box"]
+WAYS: tuple[Way, ...] = ("click", "box")
 
 
 class Drawn(NamedTuple):
-    """A region with its one target, the column that owns it, and the name of the structure."""
+    """A region with its one target, the column that owns it, names of structure and scan, the way to ask.
+
+    It is cut as prediction cuts for that way: around a box, or around a click, which is its middle voxel.
+    """
 
     image: Float[Tensor, "1 s s s"]
     target: Bool[Tensor, "1 s s s"]
     owner: int
     structure: str
+    case: str
+    way: Way
 
 
 @dataclass(frozen=True)
@@ -39,21 +51,29 @@ class Stream:
 
     Of those, `unlabelled_share` are places that nobody labelled, in any scan: an expert's scans must not
     tell the gate by themselves whose they are (ours). `weights` say for each column how often its sets are
-    drawn.
+    drawn. `varied` regions are mirrored, turned and zoomed a little besides.
     """
 
     regions: int
     seed: int
     spoil_share: float = 0.0
-    phantom_share: float = 0.0
     unlabelled_share: float = 0.3
     weights: tuple[Mapping[str, float], ...] = ()
+    varied: bool = True
 
 
-def click_ranges(preprocessing: Preprocessing) -> CropRanges:
-    """Regions as prediction cuts them: around a click, and coarser where it zooms out to follow a target."""
-    usual = preprocessing.click_zoom * preprocessing.spacing_mm
-    return CropRanges(click_spacing_mm=(0.8 * usual, 1.6**2 * usual))
+def asked_ranges(preprocessing: Preprocessing, way: Way, varied: bool) -> CropRanges:
+    """Regions as prediction first looks at a click or a box (`predict/regions.py`)."""
+    least, most = (0.85, 1.15) if varied else (1.0, 1.0)
+    spacing, fill = preprocessing.click_zoom * preprocessing.spacing_mm, preprocessing.box_fill
+    plain = CropRanges(
+        box_share=float(way == "box"),
+        box_fill=(least * fill, min(most * fill, 1.0)),
+        click_spacing_mm=(least * spacing, most * spacing),
+        jitter_voxels=0.0,
+        candidates=_CANDIDATES,
+    )
+    return plain if varied else replace(plain, mirrored_share=(0.0, 0.0, 0.0), rotated_share=0.0)
 
 
 def draw_regions(
@@ -69,7 +89,8 @@ def draw_regions(
     own: a name, and the labels (by name or 'set/name') whose union it is. The general expert owns all other
     structures that `leave_out` does not name.
     """
-    size, ranges = preprocessing.region_voxels, click_ranges(preprocessing)
+    size = preprocessing.region_voxels
+    ranges = {way: asked_ranges(preprocessing, way, stream.varied) for way in WAYS}
     taken = {label for own in specialities for labels in own.values() for label in labels}
     plain = [kept for scan in scans if (kept := without(scan, taken | leave_out)).structures]
     places = round(2 * stream.regions * stream.unlabelled_share)
@@ -78,34 +99,33 @@ def draw_regions(
         mine = [united for scan in scans if (united := unite(scan, own)).structures]
         tasks.append((owner, mine, stream.regions))
     for owner, known, count in tasks:
-        share = stream.phantom_share if owner == 0 else 0.0
-        if not known and not share:
-            continue
-        regions = Regions(
-            known,
-            size,
-            stream.seed * 1009 + owner,
-            count,
-            dict(stream.weights[owner]) if stream.weights else {},
-            share,
-            ranges=ranges,
-            spoil_share=stream.spoil_share,
-            normalisation=preprocessing.normalisation,
-        )
-        for number in range(count):
-            sample, structure = regions.named(number)
-            yield Drawn(sample["image"], sample["target"], owner, structure)
+        for way in WAYS if known else ():
+            regions = Regions(
+                known,
+                size,
+                stream.seed * 1009 + owner,
+                count,
+                dict(stream.weights[owner]) if stream.weights else {},
+                0.0,
+                ranges=ranges[way],
+                spoil_share=stream.spoil_share,
+                normalisation=preprocessing.normalisation,
+            )
+            for number in range(WAYS.index(way), count, len(WAYS)):
+                sample, structure, case = regions.named(number)
+                yield Drawn(sample["image"], sample["target"], owner, structure, case, way)
     shown = [scan for scan in scans if scan.levels]
     for number in range(places if shown else 0):
+        way = WAYS[number * len(WAYS) // places]  # one after the other, so that they make batches
         rng = torch.Generator().manual_seed((stream.seed * 1009 + 997) * 1_000_003 + number)
         for _ in range(_PATIENCE):
             scan = blank_place(shown[int(torch.randint(len(shown), (), generator=rng))], rng)
-            crop = None if scan is None else draw_crop(scan, 1, size, ranges, rng)
+            crop = None if scan is None else draw_crop(scan, 1, size, ranges[way], rng)
             if crop is not None:
                 spoiled = torch.rand((), generator=rng) < stream.spoil_share
                 image = spoil(crop.image, rng) if spoiled else crop.image
                 image = normalise(image, preprocessing.normalisation)[None]
-                yield Drawn(image, crop.targets, 0, UNLABELLED)
+                yield Drawn(image, crop.targets, 0, UNLABELLED, crop.case, way)
                 break
 
 
@@ -117,15 +137,7 @@ def without(scan: Scan, names: frozenset[str] | set[str]) -> Scan:
 
 def unite(scan: Scan, own: Mapping[str, Sequence[str]]) -> Scan:
     """The scan with these structures alone, each the union of its labels."""
-    labels, structures = scan.labels, {}
-    for name, parts in own.items():
-        values = [v for v, n in scan.structures.items() if {n, f"{scan.group}/{n}"} & set(parts)]
-        if not values:
-            continue
-        if len(values) > 1:
-            found = torch.isin(labels, torch.tensor(values, dtype=labels.dtype))
-            labels = labels.masked_fill(found, values[0])
-        structures[values[0]] = name
+    labels, structures = united(scan.labels, scan.structures, scan.group, own)
     return replace(scan, labels=labels, structures=structures)
 
 

@@ -9,6 +9,7 @@ from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateMode
 from sam_moe.training.gate import Target
 from sam_moe.training.gate_card import GateWords, Selected
+from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe
 
 
 class GateExpert(Record):
@@ -21,14 +22,11 @@ class GateExpert(Record):
     weights: dict[str, float] = Field({}, description="How often each of its sets is drawn.")
 
 
-class GateData(Record):
+class GateData(LabelledScans):
     """Labelled scans; the general expert owns every structure that no expert has and none leaves out."""
 
-    folder: Path = Field(description="Folder of data sets, each with a dataset.json; from where you stand.")
-    splits: Path = Field(description="Splits file naming the cases of each part; from where you stand.")
     leave_out: tuple[str, ...] = Field((), description="Structures that are nobody's, by name or 'set/name'.")
     weights: dict[str, float] = Field({}, description="How often the general expert's sets are drawn.")
-    phantom_share: float = Field(0.05, ge=0, lt=1, description="Share of phantoms in the general structures.")
     unlabelled_share: float = Field(
         0.3, ge=0, lt=1, description="Share of the general expert's regions about places without any label."
     )
@@ -39,8 +37,8 @@ class GateData(Record):
     validation: int = Field(100, gt=0, description="Validation regions an expert, twice for the general one.")
 
 
-class GateSchedule(Record):
-    """How long and how fast; see `training.loop.Schedule`."""
+class GateSchedule(ScheduleRecipe):
+    """As any schedule, of prompts instead of regions; defaults are a gate's."""
 
     steps: int = Field(800, gt=0, description="Optimiser steps.")
     batch_size: int = Field(256, gt=0, description="Prompts per step and process.")

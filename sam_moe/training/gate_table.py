@@ -15,17 +15,19 @@ from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import GateInput, gate_input
+from sam_moe.sam3d.lowering import BoxStrategy, lower_box
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float, Int
 from sam_moe.training.conversation import Conversation
-from sam_moe.training.gate_regions import UNLABELLED, Drawn
-from sam_moe.training.validation import ROUNDS, WAYS
+from sam_moe.training.gate_regions import UNLABELLED, WAYS, Drawn, Way
+from sam_moe.training.prompting import boxes_around
+from sam_moe.training.validation import ROUNDS
 
 # Counts up when the same regions would give another table.
-FORMAT = 1
+FORMAT = 2
 _BATCH = 8
 _JITTER = 0.06
 
@@ -34,6 +36,7 @@ _JITTER = 0.06
 class GateTable:
     """A row a prompt. `owner` is the column whose expert it is for, `structure` a number into `names`.
 
+    `scan` numbers the scans in the order in which they were met.
     `scores` are the Dice of every expert's answer, against the general expert's answer where nothing is
     labelled: there the mixture is meant to answer as that does. They are NaN for experts that were not asked.
     Answers and targets, averaged to few voxels, are kept where `build_table` was told to.
@@ -46,6 +49,7 @@ class GateTable:
     turn: Int[Tensor, " n"]
     region: Int[Tensor, " n"]
     structure: Int[Tensor, " n"]
+    scan: Int[Tensor, " n"]
     names: tuple[str, ...]
     answers: Float[Tensor, "n e k k k"] | None = None
     targets: Float[Tensor, "n k k k"] | None = None
@@ -65,7 +69,7 @@ class GateTable:
         return _table(parts, self.names)
 
     def _tensors(self) -> dict[str, Tensor | None]:
-        own = ("owner", "scores", "way", "turn", "region", "structure", "answers", "targets")
+        own = ("owner", "scores", "way", "turn", "region", "structure", "scan", "answers", "targets")
         return {**self.seen._asdict(), **{name: getattr(self, name) for name in own}}
 
 
@@ -104,6 +108,7 @@ class Panel:
 def build_table(
     model: SamMed3D,
     experts: Sequence[MaskDecoder],
+    box_strategy: BoxStrategy,
     drawn: Iterable[Drawn],
     seed: int,
     scored: bool = True,
@@ -111,38 +116,41 @@ def build_table(
     turns: int = ROUNDS,
     report: Callable[[int], None] | None = None,
 ) -> GateTable:
-    """Ask each region by a click and by a box in two ways, then correct, and write down what was seen.
+    """Ask each region the way that it was drawn for, then correct, and write down what was seen.
 
-    `experts` in the order of the gate's columns, the general one first. Corrections answer the owner's
-    errors. Without `scored` the owner alone is asked; `keep` is the edge in voxels to which answers and
-    targets are averaged and kept. `report` hears how many regions are done.
+    `experts` in the order of the gate's columns, the general one first. Boxes are lowered by `box_strategy`,
+    as prediction lowers them. Corrections answer the owner's errors. Without `scored` the owner alone is
+    asked; `keep` is the edge in voxels to which answers and targets are averaged and kept. `report` hears how
+    many regions are done.
     """
     rng = torch.Generator().manual_seed(seed)
     names: dict[str, int] = {}
+    cases: dict[str, int] = {}
     found: list[dict[str, Tensor]] = []
     done = 0
     for batch in _batches(drawn):
-        owner, blank = batch[0].owner, batch[0].structure == UNLABELLED
+        owner, blank, way = batch[0].owner, batch[0].structure == UNLABELLED, batch[0].way
         asked = sorted({0, owner}) if blank else [owner]
         panel = Panel(model, experts, owner, range(len(experts)) if scored or keep else asked)
-        every = torch.arange(len(batch))
         image, target = torch.stack([d.image for d in batch]), torch.stack([d.target for d in batch])
-        talk = Conversation(panel, model.encode(image), target, rng, every, every, _JITTER)
+        talk = _begun(panel, model.encode(image), target, rng, way, box_strategy)
         for turn in range(turns):
             answer = talk.ask()
             if turn + 1 < turns:
                 talk.correct(answer)
         numbers = torch.tensor([names.setdefault(d.structure, len(names)) for d in batch])
+        scans = torch.tensor([cases.setdefault(d.case, len(cases)) for d in batch])
         for turn, (seen, answers) in enumerate(panel.heard):
             soft = (answers[:, 0] > 0).float() if blank else talk.soft[:, 0]
             rows = {
                 **{part: values.half() for part, values in seen._asdict().items()},
                 "owner": torch.full((len(soft),), owner),
                 "scores": low_dice(answers, soft),
-                "way": torch.arange(len(WAYS)).repeat_interleave(len(batch)),
+                "way": torch.full((len(soft),), WAYS.index(way)),
                 "turn": torch.full((len(soft),), turn),
-                "region": (every + done).repeat(len(WAYS)),
-                "structure": numbers.repeat(len(WAYS)),
+                "region": torch.arange(len(soft)) + done,
+                "structure": numbers,
+                "scan": scans,
             }
             if keep is not None:
                 step = soft.shape[-1] // keep
@@ -155,6 +163,28 @@ def build_table(
     if not found:
         raise ConfigError("no region could be drawn for the gate's table. Name cases in the splits file.")
     return _table({key: torch.cat([rows[key] for rows in found]) for key in found[0]}, tuple(names))
+
+
+def _begun(
+    panel: Panel,
+    embedding: Float[Tensor, "b c g g g"],
+    target: Bool[Tensor, "b 1 s s s"],
+    rng: torch.Generator,
+    way: Way,
+    box_strategy: BoxStrategy,
+) -> Conversation:
+    """A conversation that begins with a click on the middle voxel, or with a jittered box."""
+    every, none, size = torch.arange(len(target)), torch.arange(0), target.shape[-1]
+    if way == "click":
+        middle = torch.full((len(target), 3), float(size // 2))
+        return Conversation(panel, embedding, target, rng, none, none, _JITTER, every, middle)
+    if box_strategy == "center":
+        boxes = boxes_around(target[:, 0], _JITTER, rng)
+        points = lower_box(boxes, box_strategy, size, panel.sizes.low_res).points
+        assert points is not None
+        return Conversation(panel, embedding, target, rng, none, none, _JITTER, every, points[:, 0])
+    lowered = (every, none) if box_strategy == "corners" else (none, every)
+    return Conversation(panel, embedding, target, rng, *lowered, _JITTER, none)
 
 
 def low_dice(answers: Float[Tensor, "b e l l l"], soft: Float[Tensor, "b l l l"]) -> Float[Tensor, "b e"]:
@@ -210,8 +240,8 @@ def _table(parts: dict[str, Tensor] | dict[str, Tensor | None], names: tuple[str
 
 
 def _batches(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
-    """At most `_BATCH` in a row of one owner, places that nobody labelled by themselves."""
-    for _, group in groupby(drawn, key=lambda d: (d.owner, d.structure == UNLABELLED)):
+    """At most `_BATCH` in a row of one owner and way, places that nobody labelled by themselves."""
+    for _, group in groupby(drawn, key=lambda d: (d.owner, d.structure == UNLABELLED, d.way)):
         batch: list[Drawn] = []
         for one in group:
             batch.append(one)

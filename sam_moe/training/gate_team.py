@@ -8,6 +8,7 @@ from sam_moe.assemble.backbone import find_entry, load_backbone
 from sam_moe.assemble.experts import find_expert, load_decoder
 from sam_moe.errors import CardError
 from sam_moe.registry import Base, Entry, ExpertCard, ExpertRef, Preprocessing
+from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.weights import fingerprint
@@ -20,6 +21,7 @@ class Team:
     model: SamMed3D
     base: Base
     preprocessing: Preprocessing
+    box_strategy: BoxStrategy
     experts: tuple[Entry[ExpertCard], ...]
     decoders: tuple[MaskDecoder, ...]
 
@@ -56,4 +58,5 @@ def assemble_team(base: str | Path, experts: Sequence[str | Path]) -> Team:
                 "decoders and deltas. Finetune the decoder alone, or leave the expert out."
             )
     decoders = (model.mask_decoder, *(load_decoder(expert, model) for expert in found))
-    return Team(model, own, entry.card.preprocessing, found, decoders)
+    card = entry.card
+    return Team(model, own, card.preprocessing, card.default_box_strategy, found, decoders)

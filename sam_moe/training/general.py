@@ -59,8 +59,8 @@ class Regions(Dataset[dict[str, Tensor]]):
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         return self.named(number)[0]
 
-    def named(self, number: int) -> tuple[dict[str, Tensor], str]:
-        """A sample, and the name of the structure that its region was cut for."""
+    def named(self, number: int) -> tuple[dict[str, Tensor], str, str]:
+        """A sample, the name of the structure that its region was cut for, and the scan's."""
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         share = 0.5 if number < self.curriculum else self.phantom_share
         for _ in range(_PATIENCE):
@@ -74,7 +74,7 @@ class Regions(Dataset[dict[str, Tensor]]):
         spoiled = torch.rand((), generator=rng) < self.spoil_share
         image = spoil(crop.image, rng) if spoiled else crop.image
         sample = {"image": normalise(image, self.normalisation)[None], "target": crop.targets}
-        return sample, crop.structure
+        return sample, crop.structure, crop.case
 
     def _draw(self, share: float, rng: torch.Generator) -> Crop | None:
         if not self.names or torch.rand((), generator=rng) < share:

@@ -16,7 +16,8 @@ from sam_moe.training.bare import cache_path
 from sam_moe.training.cache import cache_origin, cached_sets, write_cache
 from sam_moe.training.machines import hardware, machines
 from sam_moe.training.runlog import hours_of, read_rows
-from sam_moe.training.sources import read_folder
+from sam_moe.training.scan_files import content_of
+from sam_moe.training.sources import listed_cases, read_folder
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def keep_scans(
 ) -> str:
     """Read the cases of one part into a cache file in the run's folder, unless they are there; its origin.
 
+    They are read again where other structures are asked for, or the splits or the scans' files have changed.
     Where neither data folder nor splits file are, a cache that was taken along serves as it is.
 
     Raises:
@@ -80,11 +82,9 @@ def keep_scans(
     """
     path = cache_path(run, part)
     found = cache_origin(path)
-    splits = data.splits.read_bytes() if data.splits.is_file() else b""
     structures = {"leave_out": sorted(leave_out)}
     if learn is not None:
         structures["learn"] = sorted(f"{name}: {label}" for name, labels in learn.items() for label in labels)
-    origin = json.dumps({**structures, "splits": hashlib.sha256(splits).hexdigest()})
     if path.is_file() and not data.folder.is_dir() and not data.splits.is_file():
         known = json.loads(found or "{}")
         if found is None or any(known.get(key) != structures.get(key) for key in ("leave_out", "learn")):
@@ -93,6 +93,11 @@ def keep_scans(
                 f"{data.folder} to read them again from. Bring the data, or a cache made by this recipe."
             )
         return found
+    run.mkdir(parents=True, exist_ok=True)
+    cases = listed_cases(data.folder, data.splits, part)
+    content = content_of(cases, data.folder, path.with_suffix(".files.json"))
+    splits = hashlib.sha256(data.splits.read_bytes()).hexdigest()
+    origin = json.dumps({**structures, "splits": splits, "files": content})
     if found != origin:
         log.info("reading the %s part of %s", part, data.folder)
         write_cache(read_folder(data.folder, data.splits, part, frozenset(leave_out), learn), path, origin)
@@ -107,13 +112,14 @@ def told(
     seed: int,
     batch_size: int,
     processes: int,
+    before: float = 0.0,
 ) -> MadeBy:
-    """How a run was made, as its card tells it."""
+    """How a run was made, as its card tells it; `before` are the hours that came before the training."""
     changes = [part for change in overrides for part in ("--set", change)]
     return MadeBy(
         command=shlex.join(["sam-moe", verb, str(recipe_path), *changes]),
         seeds=(seed,),
-        hours=round(hours_of(read_rows(run), batch_size * processes), 3),
+        hours=round(hours_of(read_rows(run), batch_size * processes) + before, 4),
         hardware="; ".join(machines(run)) or hardware(processes),
         data=cached_sets(cache_path(run, "train")),
     )

@@ -1,13 +1,13 @@
 """Labelled scans of a data folder, cut and coarsened to what is trained on; `cache.py` keeps them.
 
-A data folder holds sets; a set is `images/`, `labels/` and a `dataset.json` with `labels` (name: id; or per
-case `label_names`, id: name) and `cases` (`id`, `image`, `label`). A splits file says which cases may be
-trained on.
+A data folder holds sets, each with a `dataset.json` (`space.dataset`). A splits file says which of their
+cases may be trained on.
 """
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from sam_moe.errors import ConfigError
 from sam_moe.shapes import Float
+from sam_moe.space.dataset import DATASET, LabelledCase, read_dataset
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
+from sam_moe.training.unions import united
 
 Spacing = tuple[float, float, float]
 
@@ -51,87 +53,98 @@ def read_folder(
         ConfigError: for a splits file or data folder that do not belong together, or a label that `learn`
             gives to two structures.
     """
-    from sam_moe.space.files import read  # only here: a cache needs no image libraries
-
-    chosen = _entry(_json(splits), "sets", splits)
     cases: list[dict[str, Any]] = []
-    unseen = {
-        "left out": set(leave_out),
-        "to be learnt": {n for names in (learn or {}).values() for n in names},
-    }
-    for name in sorted(chosen):
-        description = folder / name / "dataset.json"
-        if not description.is_file():
-            raise ConfigError(
-                f"{splits} names the set {name}, but there is no {description}. Mend one of the two."
-            )
-        dataset = _json(description)
+    unseen = {"left out": set(leave_out)}
+    if learn is not None:
+        unseen["to be learnt"] = {label for labels in learn.values() for label in labels}
+    for name, group in groupby(listed_cases(folder, splits, part), key=lambda listed: listed[0]):
         empty: list[str] = []
-        by_id = {c["id"]: c for c in _entry(dataset, "cases", description)}
-        for case_id in _entry(chosen[name], part, splits):
-            if case_id not in by_id:
-                raise ConfigError(
-                    f"{splits} names the case {case_id} of the set {name}, but {description} has none with "
-                    "this id. Mend one of the two."
-                )
-            case = by_id[case_id]
-            label = read(folder / name / case["label"])
-            labels = canonical(label)
-            names = _label_names(dataset, case)
-            present = [int(v) for v in torch.unique(labels.array) if v > 0]
-            structures = {v: names.get(v, f"label {v}") for v in present}
-            for missed in unseen.values():
-                missed -= {called for n in structures.values() for called in (n, f"{name}/{n}")}
-            structures = {v: n for v, n in structures.items() if not {n, f"{name}/{n}"} & leave_out}
-            numbers = labels.array.to(torch.int16)
-            if learn is not None:
-                numbers, structures = _united(numbers, structures, name, learn)
-            if not structures:
-                empty.append(case_id)
-                continue
-            image = None
-            if "image" in case:
-                scan = read(folder / name / case["image"])
-                same_grid(scan.grid, label.grid)
-                image = _whole_numbers(canonical(scan).array)
-            image, numbers, spacing = learnt_from(image, numbers, labels.grid.spacing_mm, structures)
-            cases.append(
-                {
-                    "name": case_id,
-                    "set": name,
-                    "image": image,
-                    "label": numbers,
-                    "spacing_mm": spacing,
-                    "structures": structures,
-                }
-            )
+        for _, case in group:
+            found = read_case(case, name, leave_out, learn, unseen.values())
+            if found is None:
+                empty.append(case.id)
+            else:
+                cases.append(found)
         log.info("read %s: %d cases so far", name, len(cases))
         if empty:
             more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
             log.info("nothing to learn from in %s%s of %s", ", ".join(empty[:5]), more, name)
     level = logging.WARNING if part == "train" else logging.INFO
+    for labels in (learn or {}).values():
+        if (
+            set(labels) <= unseen["to be learnt"]
+        ):  # nothing at all of a structure: an error, of who asks for it
+            unseen["to be learnt"] -= set(labels)
     for what, missed in unseen.items():
         if missed:  # perhaps misspelt; the smaller parts need not hold every structure
             log.log(level, "%s, but not met in the %s part: %s", what, part, ", ".join(sorted(missed)))
     return cases
 
 
-def _united(
-    numbers: Tensor, structures: Mapping[int, str], group: str, learn: Mapping[str, Sequence[str]]
-) -> tuple[Tensor, dict[int, str]]:
-    """Labels in which each structure of `learn` has one value, the least of its own; others stay unnamed."""
-    united: dict[str, int] = {}
-    numbers = numbers.clone()
-    for value, label in sorted(structures.items()):
-        takers = [taker for taker, names in learn.items() if {label, f"{group}/{label}"} & set(names)]
-        if len(takers) > 1:
+def listed_cases(folder: Path, splits: Path, part: str) -> list[tuple[str, LabelledCase]]:
+    """The cases of one part of a split with their sets, set by set; their files are not opened.
+
+    Raises:
+        ConfigError: for a splits file or data folder that do not belong together.
+    """
+    chosen = _entry(_json(splits), "sets", splits)
+    found: list[tuple[str, LabelledCase]] = []
+    for name in sorted(chosen):
+        description = folder / name / DATASET
+        if not description.is_file():
             raise ConfigError(
-                f"the label {label} of the set {group} is given to {' and to '.join(takers)}. A voxel has "
-                "one label: leave it with one of them."
+                f"{splits} names the set {name}, but there is no {description}. Mend one of the two."
             )
-        for taker in takers:
-            numbers[numbers == value] = united.setdefault(taker, value)
-    return numbers, {value: taker for taker, value in united.items()}
+        by_id = {case.id: case for case in read_dataset(folder / name, ConfigError)}
+        for case_id in _entry(chosen[name], part, splits):
+            if case_id not in by_id:
+                raise ConfigError(
+                    f"{splits} names the case {case_id} of the set {name}, but {description} has none with "
+                    "this id. Mend one of the two."
+                )
+            found.append((name, by_id[case_id]))
+    return found
+
+
+def read_case(
+    case: LabelledCase,
+    group: str,
+    leave_out: frozenset[str] = frozenset(),
+    learn: Mapping[str, Sequence[str]] | None = None,
+    unseen: Iterable[set[str]] = (),
+) -> dict[str, Any] | None:
+    """Read one case of the set `group` as `read_folder` does; None where nothing of it is to be learnt.
+
+    The names that it meets are taken out of the sets of `unseen`.
+    """
+    from sam_moe.space.files import read  # only here: a cache needs no image libraries
+
+    label = read(case.label)
+    labels = canonical(label)
+    structures = {v: case.name_of(v) for v in map(int, torch.unique(labels.array)) if v > 0}
+    for missed in unseen:
+        missed -= {called for n in structures.values() for called in (n, f"{group}/{n}")}
+    structures = {v: n for v, n in structures.items() if not {n, f"{group}/{n}"} & leave_out}
+    numbers = labels.array.to(torch.int16)
+    if learn is not None:
+        numbers, structures = united(numbers, structures, group, learn)
+        structures = dict(sorted(structures.items()))
+    if not structures:
+        return None
+    image = None
+    if case.image is not None:
+        scan = read(case.image)
+        same_grid(scan.grid, label.grid)
+        image = _whole_numbers(canonical(scan).array)
+    image, numbers, spacing = learnt_from(image, numbers, labels.grid.spacing_mm, structures)
+    return {
+        "name": case.id,
+        "set": group,
+        "image": image,
+        "label": numbers,
+        "spacing_mm": spacing,
+        "structures": structures,
+    }
 
 
 def canonical(volume: Volume) -> Volume:
@@ -230,11 +243,3 @@ def _entry(table: Any, key: str, path: Path) -> Any:
         known = ", ".join(map(str, table)) if isinstance(table, dict) else type(table).__name__
         raise ConfigError(f"{path}: expected an entry {key!r}, found: {known}. Add it.")
     return table[key]
-
-
-def _label_names(dataset: dict[str, Any], case: dict[str, Any]) -> dict[int, str]:
-    """Label names by id; a case's own table goes before the set's; a description in words names nothing."""
-    if isinstance(case.get("label_names"), dict):
-        return {int(v): str(name) for v, name in case["label_names"].items()}
-    labels = dataset.get("labels")
-    return {int(v): str(name) for name, v in labels.items()} if isinstance(labels, dict) else {}

@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 
-from sam_moe.assemble import find_entry
+from sam_moe.assemble import backbone, experts, find_entry
 from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.experts import (
     add_expert,
     check_expert,
     find_expert,
+    keep_expert,
     list_experts,
     load_decoder,
     remove_expert,
@@ -135,6 +136,40 @@ def test_an_id_is_given_once_and_the_first_expert_stays(source, draft, tiny):
         add_expert(source, draft(title="Another"), base=tiny)
     assert first.path.read_bytes() == before
     assert sorted(path.name for path in user_folder().iterdir()) == ["cord"]
+
+
+def test_a_taken_id_says_whether_it_is_the_same_expert(source, draft, tiny, finetuned):
+    add_expert(source, draft(), base=tiny)
+    with pytest.raises(CardError, match=r"with the same weights\. For a gate that uses it add --gate"):
+        add_expert(source, draft(title="Another"), base=tiny)
+    finetuned["mask_decoder.iou_token.weight"] += 1
+    torch.save(finetuned, source)
+    with pytest.raises(CardError, match=r"with other weights\. First sam-moe experts remove cord, or choose"):
+        add_expert(source, draft(), base=tiny)
+
+
+def test_an_expert_that_is_here_is_kept_again_with_the_same_weights_only(source, draft, tiny, finetuned):
+    first = keep_expert(source, draft())
+    before = first.checked.entry.path.read_bytes()
+    assert first.new and first.base.sha256 == fingerprint(tiny)
+    for words in ((source, draft(title="Another")), ("cord", None), (first.checked.entry.folder, None)):
+        again = keep_expert(*words, again=True)
+        assert not again.new and again.checked.entry == first.checked.entry
+    assert first.checked.entry.path.read_bytes() == before
+    finetuned["mask_decoder.iou_token.weight"] += 1
+    torch.save(finetuned, source)
+    with pytest.raises(CardError, match=r"with other weights\. First sam-moe experts remove cord"):
+        keep_expert(source, draft(), again=True)
+
+
+def test_the_base_is_loaded_once_and_fingerprinted_once(source, draft, monkeypatch):
+    calls = []
+    for module, name in ((backbone, "load_model"), (backbone, "fingerprint"), (experts, "fingerprint")):
+        real = getattr(module, name)
+        spy = lambda *words, real=real, name=name: calls.append(name) or real(*words)  # noqa: E731
+        monkeypatch.setattr(module, name, spy)
+    keep_expert(source, draft())
+    assert sorted(calls) == ["fingerprint", "load_model"]
 
 
 def test_a_removed_expert_lies_aside_and_comes_back_as_it_was(source, draft, tiny):

@@ -73,8 +73,11 @@ def test_it_is_a_model_like_its_backbone_by_id_path_and_folder(mixed):
         assert (mixture.model_id, mixture.preprocessing) == ("gate", plain.preprocessing)
         assert mixture.box_strategy == plain.box_strategy
         assert mixture.model.bank.ids == ("small", "first", "second", "third")
-    with pytest.raises(CardError, match=r"no model with id 'gates'.*nearest first: gate, small"):
+    with pytest.raises(
+        CardError, match=r"no model with id 'gates'.*nearest first: gate \(a gate\), "
+    ) as told:
         sam_moe.load("gates")
+    assert "small (a general model)" in str(told.value) and "first (an expert)" in str(told.value)
 
 
 @pytest.mark.slow

@@ -87,4 +87,4 @@ def test_show_for_machines_is_the_card(sam_moe, cards, tmp_path):
 def test_an_unknown_id_is_answered_with_the_known_ones(sam_moe, cards):
     ran = sam_moe("checkpoints", "show", DEFAULT_MODEL + "x")
     assert ran.code == 1
-    assert f"Known, nearest first: {DEFAULT_MODEL}." in ran.err
+    assert f"Known, nearest first: {DEFAULT_MODEL} (a general model)." in ran.err

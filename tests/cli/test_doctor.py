@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.assemble import DEFAULT_MODEL
+from sam_moe.assemble import DEFAULT_MODEL, find_entry
+from sam_moe.assemble.convert import user_folder
+from sam_moe.assemble.keeping import take_out
 from sam_moe.cli.doctor import examine
+from tests.assemble.mixtures import write_expert, write_gate
 
 
 def test_a_machine_with_a_whole_model_is_ready(sam_moe, cards):
@@ -54,6 +57,25 @@ def test_a_bad_card_is_a_warning_not_a_crash(cards):
     found = examine()
     assert not found.usable
     assert any("card.json: " in warning for warning in found.warnings)
+
+
+def test_experts_and_gates_are_listed_and_what_is_wrong_with_them_named(sam_moe, cards):
+    base = find_entry(DEFAULT_MODEL)
+    user_folder().mkdir(parents=True)
+    expert = write_expert(user_folder(), "cord", base)
+    write_gate(user_folder(), "moe", base, [expert])
+    told = json.loads(sam_moe("doctor", "--json").out)
+    assert told["experts"] == {"cord": f"decoder on {DEFAULT_MODEL}, SHA-256 as on the card"}
+    assert told["gates"] == {"moe": f"1 expert on {DEFAULT_MODEL}, SHA-256 as on the card"}
+    assert list(told["models"]) == [DEFAULT_MODEL] and told["warnings"] == []
+    expert.weights_path.write_bytes(b"damaged")
+    found = examine()
+    assert found.facts["experts"]["cord"].endswith("not usable, see below") and found.usable
+    assert any("expert.safetensors: has 7 bytes" in warning for warning in found.warnings)
+    take_out("cord")
+    found = examine()
+    assert found.facts["gates"]["moe"].endswith("not usable, see below")
+    assert any("experts: cord: no expert with id 'cord'" in warning for warning in found.warnings)
 
 
 @pytest.mark.slow

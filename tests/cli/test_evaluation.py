@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from sam_moe.evaluation.fake_sppin import make_fake_sppin
 from sam_moe.evaluation.results import read_result
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
@@ -111,3 +112,22 @@ def test_what_is_missing_or_too_much_is_asked_for(sam_moe, words, said):
 def test_an_unknown_protocol_names_the_known_ones(sam_moe, challenge, tmp_path):
     done = sam_moe("evaluate", challenge, "--protocol", "cvpr", "--out", tmp_path / "o")
     assert done.code == 1 and "Known: cvpr2025" in done.err
+
+
+@pytest.mark.slow
+def test_what_one_container_hands_in_the_other_judges(sam_moe, cards, tmp_path, monkeypatch):
+    monkeypatch.delenv("SAM_MOE_DATA", raising=False)
+    challenge = make_fake_sppin(tmp_path / "sppin", patients=1)
+    words = ("--grand-challenge", "--protocol", "box", "--out", tmp_path / "o")
+    done = sam_moe("evaluate", challenge, "--system", "small", *words)
+    assert done.code == 0, done.err
+    assert done.out.startswith("2 targets of 2 cases, 1 patients")
+    inside, again = tmp_path / "o" / "grand-challenge", tmp_path / "again"
+    words = ("--grand-challenge", "--predictions", inside / "input", "--out", again)
+    judged = sam_moe("evaluate", inside / "ground-truth", *words)
+    assert judged.code == 0, judged.err
+    assert judged.out.startswith("2 cases, ")
+    one, other = (json.loads((place / "metrics.json").read_text()) for place in (inside / "output", again))
+    assert one == other and one["recommended"]["n"] == 2
+    several = sam_moe("evaluate", challenge, "--grand-challenge", "--out", tmp_path / "p")
+    assert several.code == 2 and "one system's masks" in several.err

@@ -1,6 +1,7 @@
 """Rows for tests: an answer of a given Dice, everything else plain unless it is said."""
 
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from sam_moe.evaluation.results import Row
 
@@ -50,3 +51,13 @@ def study(systems: dict[str, float], patients: int = 6, clicks: int = 3) -> list
         for size, label in ((1, "kidney"), (5, "liver"))
         for click in range(clicks)
     ]
+
+
+def words_of(element: Element) -> list[str]:
+    """All pieces of text in a part of a page, in order."""
+    return [piece for piece in element.itertext() if piece.strip()]
+
+
+def cells_of(element: Element) -> list[list[str]]:
+    """The texts of the cells of all table rows in a part of a page, the heads too."""
+    return [["".join(cell.itertext()) for cell in row] for row in element.iter("tr")]

@@ -50,6 +50,23 @@ def test_what_was_embedded_is_forgotten_with_the_scan(opened, predictor, generat
     assert not predictor.predict(HERE).cached
 
 
+def test_shared_embeddings_change_nothing_but_time(generator):
+    scan = ball(generator)[0]
+    alone = [*ask_models(["small", "esophagus"], "cpu")]
+    shared = [*ask_models(["small", "esophagus"], "cpu", share_embeddings=True)]
+    for one, other in zip(alone, shared, strict=True):
+        one.open(scan)
+        other.open(scan)
+        assert np.array_equal(one.answer((HERE,)).mask, other.answer((HERE,)).mask)
+    assert (
+        not alone[1].predictor.predict(THERE).cached
+        and shared[1].predictor.cache is shared[0].predictor.cache
+    )
+    shared[0].open(scan)
+    assert shared[0].predictor.predict(HERE).cached
+    assert shared[0].describe()["embeddings"].startswith("shared")
+
+
 def test_a_mixture_says_who_answered_and_its_licence_is_its_parts(generator):
     (system,) = ask_models(["small-moe"], "cpu")
     assert isinstance(system, SystemUnderTest)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import settings as sized
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from monai.metrics import compute_dice, compute_hausdorff_distance
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
 
 from sam_moe.errors import GeometryError
 from sam_moe.evaluation.metrics import (
@@ -57,12 +57,25 @@ def test_dice_is_monais():
 
 @given(masks, masks, spacings)
 @sized(max_examples=10)
-def test_hd95_is_monais(one, other, spacing_mm):
-    batch = (torch.from_numpy(mask)[None, None] for mask in (other, one))
-    theirs = compute_hausdorff_distance(
-        *batch, include_background=True, percentile=95, spacing=list(spacing_mm)
+def test_distances_are_monais(one, other, spacing_mm):
+    batch = [torch.from_numpy(mask)[None, None] for mask in (other, one)]
+    keys = {"include_background": True, "spacing": list(spacing_mm)}
+    farthest = compute_hausdorff_distance(*batch, percentile=95, **keys)
+    assert hd95_mm(one, other, spacing_mm) == pytest.approx(farthest.item(), abs=1e-4)
+    share = compute_surface_dice(*batch, class_thresholds=[2.0], use_subvoxels=True, **keys)
+    assert nsd(one, other, spacing_mm) == pytest.approx(share.item(), abs=1e-5)
+
+
+def test_a_long_image_is_worked_through_in_pieces_without_seams():
+    one, other = (np.zeros((70, 6, 5), dtype=bool) for _ in range(2))
+    one[3:35, 2:4, 1:4], one[68:] = True, True  # nothing in between, for longer than a piece
+    other[5:33, 2:5, 1:3], other[69:] = True, True
+    batch = [torch.from_numpy(mask)[None, None] for mask in (other, one)]
+    share = compute_surface_dice(
+        *batch, class_thresholds=[0.8], use_subvoxels=True, include_background=True, spacing=[0.7, 1.0, 2.0]
     )
-    assert hd95_mm(one, other, spacing_mm) == pytest.approx(theirs.item(), abs=1e-4)
+    assert 0.1 < share.item() < 0.9
+    assert nsd(one, other, (0.7, 1.0, 2.0), 0.8) == pytest.approx(share.item(), abs=1e-5)
 
 
 def test_volumetric_similarity_does_not_care_where_the_volumes_are():

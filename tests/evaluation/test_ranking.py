@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -74,6 +74,7 @@ def test_a_system_that_is_always_ahead_is_first_in_every_resample(name):
 
 
 @pytest.mark.parametrize("name", SCHEMES)
+@settings(max_examples=20)
 @given(values=arrays(float, (2, 3, 4), elements=st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])))
 def test_the_order_in_which_systems_are_given_changes_nothing(name, values):
     found, turned = (ranked(array, name, resamples=3) for array in (values, values[:, ::-1]))
@@ -116,9 +117,9 @@ def test_two_patients_are_ranked_but_not_resampled():
 def test_how_often_a_system_has_a_rank_is_what_drawing_four_out_of_four_gives():
     # a is first where its bad target is not drawn, (3/4)^4 = 81/256, and third where it is drawn three or
     # four times, (4 * 3 + 1) / 256.
-    found = ranked(ONE, "aggregate-then-rank", resamples=4000).frequencies("a")
+    found = ranked(ONE, "aggregate-then-rank", resamples=1000).frequencies("a")
     assert list(found) == [1, 2, 3]
-    np.testing.assert_allclose(list(found.values()), [81 / 256, 162 / 256, 13 / 256], atol=0.025)
+    np.testing.assert_allclose(list(found.values()), [81 / 256, 162 / 256, 13 / 256], atol=0.05)
 
 
 def test_wilcoxon_by_hand():

@@ -137,6 +137,13 @@ def test_a_result_folder_comes_back_whole(tmp_path):
     assert json.loads((found.path / "result.json").read_text("utf-8"))["challenge"]["name"] == "organs"
 
 
+def test_a_figure_is_a_line_of_the_record(tmp_path):
+    figures = {"mean": 0.5, "ci95": [0.25, 0.75], "sd": None}
+    write_result(tmp_path, [], Result(summary={"all": {"small": {"dice": figures, "nsd": figures}}}))
+    lines = (tmp_path / "result.json").read_text("utf-8").splitlines()
+    assert '        "dice": {"mean": 0.5, "ci95": [0.25, 0.75], "sd": null},' in lines
+
+
 def test_a_folder_that_holds_no_result_is_refused(tmp_path):
     with pytest.raises(FileError, match=r"it has no rows\.csv"):
         read_result(tmp_path)

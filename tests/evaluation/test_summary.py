@@ -99,6 +99,12 @@ def test_prompts_stand_in_the_order_of_the_protocol():
     [
         (CLICKS, [CLICKS], ["click1", "click3"], "click3"),
         (BOXED, [BOXED], ["box", "box+click2"], "box+click2"),
+        (
+            ["box", "click1", "box+click1", "click2"],
+            [["box", "box+click1"], ["click1", "click2"]],
+            ["box", "box+click1", "click1", "click2"],
+            "click2",
+        ),
         (["box", *CLICKS], [["box"], CLICKS], ["box", "click1", "click3"], "click3"),
         (["given"], [["given"]], ["given"], "given"),
         (["click1", "box"], [["click1"], ["box"]], ["click1", "box"], "box"),

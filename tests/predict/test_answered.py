@@ -35,6 +35,16 @@ def test_the_general_expert_answers_where_none_is_sure():
     assert found.explain().startswith("general answered: fell back: best 0.8 < 0.9\n")
 
 
+def test_falling_back_is_what_the_selection_says_and_not_a_word():
+    class Cautious(Threshold):
+        def explain(self, confidence, chosen):
+            return ("in other words",) * len(confidence)
+
+    assert routed(Cautious(0.9), 0.15, 0.8, 0.05).fell_back
+    assert not routed(Cautious(0.5), 0.15, 0.8, 0.05).fell_back
+    assert not Answered({"cord": 1.0}, {"cord": 1.0}, "fell back on its feet").fell_back
+
+
 def test_several_experts_are_told_with_their_weights():
     found = routed(TopK(2), 0.3, 0.6, 0.1)
     assert str(found) == "cord 0.60 + general 0.30"

@@ -92,7 +92,9 @@ def test_recorded_prompts_are_asked_as_they_are(folder):
 
 def test_what_is_no_data_folder_is_told(folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileError, match=r"empty: has no dataset\.json"):
+    with pytest.raises(
+        FileError, match=r"empty: holds no labelled scans\. Expected a folder with a dataset\.json, or"
+    ):
         cases_of(tmp_path / "empty")
     describe(folder, labels={}, cases=[{"image": "scan.nii.gz"}])
     with pytest.raises(FileError, match=r"cases\[0\]: expected 'id', 'image' and 'label'"):
@@ -104,6 +106,14 @@ def test_what_is_no_data_folder_is_told(folder, tmp_path):
     describe(folder, cases=[])
     with pytest.raises(PromptError, match="has no case with an image"):
         cases_of(folder)
+
+
+def test_plain_folders_of_images_and_labels_will_do(folder, tmp_path):
+    for kind, file in (("images", "scan"), ("labels", "label")):
+        (tmp_path / "plain" / kind).mkdir(parents=True)
+        (folder / f"{file}.nii.gz").rename(tmp_path / "plain" / kind / "a.nii.gz")
+    (case,) = cases_of(tmp_path / "plain")
+    assert case.name == "a" and {q.structure for q in asked(case)} == {"label 1", "label 4"}
 
 
 def test_labels_on_another_grid_are_refused(folder):

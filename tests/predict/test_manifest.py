@@ -1,6 +1,7 @@
 """Manifests: where they lie, what they hold, and that their prompts can be replayed."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import torch
 
 from sam_moe.config import read_json, write_json
 from sam_moe.errors import PromptError
+from sam_moe.predict.answered import Answered
 from sam_moe.predict.manifest import (
+    AnsweredRecord,
     GridRecord,
     Manifest,
     ModelRecord,
@@ -122,3 +125,11 @@ def test_the_machine_tells_device_threads_and_versions():
 
 def test_a_package_that_is_not_there_is_missing():
     assert versions(["no-such-package-anywhere"])["no-such-package-anywhere"] == "missing"
+
+
+def test_that_the_general_model_answered_for_want_of_a_sure_expert_is_kept():
+    who = Answered({"general": 1.0}, {"general": 0.6, "cord": 0.4}, "in words", {"general": 1}, True)
+    kept = AnsweredRecord.model_validate(asdict(who))
+    assert kept.fell_back and kept.regions == {"general": 1}
+    older = {name: value for name, value in asdict(who).items() if name != "fell_back"}
+    assert not AnsweredRecord.model_validate(older).fell_back  # written before it was kept

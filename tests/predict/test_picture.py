@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError
-from sam_moe.predict.picture import overlay
-from sam_moe.predict.scene import Scene
+from sam_moe.predict.picture import _legend, drawn, overlay
+from sam_moe.predict.scene import Scene, middle_of, turned
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
@@ -101,6 +101,21 @@ def test_a_prompt_in_other_slices_is_faint(volume, mask, tmp_path):
     assert len(axial[1]) == 0
 
 
+def test_the_legend_says_what_faint_means_where_something_is(volume, mask):
+    """The target's middle is the voxel (70, 80, 16): a click there lies in all three planes."""
+
+    def legend(*items):
+        shown = turned(Scene(volume, {"answer": mask}, Prompt(items), "title"))
+        return [handle.get_label() for handle in _legend(shown, middle_of(shown))]
+
+    faint = "faint: in other slices than the one shown"
+    middle = middle_of(turned(Scene(volume, {"answer": mask}, Prompt(), "title")))
+    inside, beside = Point(tuple(map(float, middle))), Point((*map(float, middle[:2]), middle[2] + 3.0))
+    assert faint not in legend(inside) and faint not in legend() and faint in legend(inside, beside)
+    assert faint not in legend(Box((58, 68, 13), (82, 92, 19)))
+    assert faint in legend(Box((58, 68, middle[2] + 2), (82, 92, middle[2] + 4)))
+
+
 def test_an_empty_answer_without_a_prompt_is_drawn_too(volume, mask, tmp_path):
     overlay(tmp_path / "p.png", [Scene(volume, {"answer": torch.zeros_like(mask)}, Prompt(), "nothing")])
     assert len(pixels_of(tmp_path / "p.png", "outline")) == 0
@@ -123,3 +138,22 @@ def test_scenes_are_drawn_below_each_other(volume, mask, tmp_path):
 def test_a_folder_that_is_not_there_is_named(volume, mask, tmp_path):
     with pytest.raises(FileError, match="none/p.png: cannot be written"):
         overlay(tmp_path / "none" / "p.png", [Scene(volume, {"answer": mask}, Prompt(), "title")])
+
+
+def test_a_webp_shows_the_same_at_a_fraction_of_the_size(volume, mask, tmp_path):
+    scene = Scene(volume, {"answer": mask}, Prompt(), "title")
+    small = drawn([scene], "webp", width=675)
+    assert (small[:4], small[8:12]) == (b"RIFF", b"WEBP")
+    plain = drawn([scene])
+    assert len(small) < len(plain) / 3
+    (tmp_path / "p.webp").write_bytes(small)
+    (tmp_path / "p.png").write_bytes(plain)
+    half = matplotlib.image.imread(tmp_path / "p.webp")[:, :, :3] / 255
+    full = matplotlib.image.imread(tmp_path / "p.png")[:540, :1350, :3]
+    assert half.shape[:2] == (270, 675)
+    means = full.reshape(270, 2, 675, 2, 3).mean(axis=(1, 3))
+    assert np.abs(half - means).mean() < 0.02
+
+
+def test_dollars_in_names_are_no_formulas(volume, mask):
+    assert drawn([Scene(volume, {r"a $\nosuch$ b": mask}, Prompt(), r"$\nosuch$")])[:4] == b"\x89PNG"

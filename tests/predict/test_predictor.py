@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
-from sam_moe.moe.selection import Forced
+from sam_moe.moe.selection import Argmax, Forced
+from sam_moe.predict.answered import answered_by
+from sam_moe.predict.answering import choose
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.regions import region_for
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.model import SamMed3D
@@ -285,3 +288,22 @@ def test_what_is_undone_takes_its_record_with_it(mixture, scan):
     assert mixture.undo().answered == first.answered
     assert mixture.redo().answered == second.answered
     assert list(second.answered.experts) == ["liver"]
+
+
+def test_a_target_keeps_its_expert_and_the_gate_looks_where_one_looked_first(mixture, scan, encodings):
+    mixture.model.selection = Argmax()
+    asked = []
+    mixture.model.gate.register_forward_hook(lambda gate, seen, logits: asked.append(logits.argmax().item()))
+    first = mixture.open(scan).predict(CLICK)
+    assert len(asked) == 1 and len(encodings) > 1  # it was followed, and the gate asked once
+    assert set(first.answered.regions) == {mixture.model.bank.ids[asked[0]]}
+    home = region_for(Prompt((CLICK,)).in_mm(scan.grid.affine), mixture.preprocessing)
+    assert not home.same_as(first.region)
+    more = Point((20, 20, 20))
+    second = mixture.refine(more)
+    assert len(asked) == 2
+    embedding, known = mixture._embed(home, {})
+    assert known
+    there = choose(mixture.model, embedding, home, Prompt((CLICK, more)).in_mm(scan.grid.affine), "mask")
+    assert second.answered.confidence == answered_by(there).confidence
+    assert second.answered.confidence != first.answered.confidence

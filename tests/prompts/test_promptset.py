@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sam_moe.errors import FileError, PromptError
 from sam_moe.prompts import Box, Point, Prompt, promptset
 from sam_moe.prompts.promptset import PromptCase, PromptSet
+from sam_moe.space import files
 
 PROMPTS = Path(__file__).resolve().parents[2] / "prompts"
 
@@ -94,6 +95,14 @@ def test_the_example_replays_in_the_order_it_was_recorded():
         for target in case.targets:
             counts = [len(prompt) for prompt in case.replay(target)]
             assert counts == list(range(1, len(target.items) + 1))
+
+
+def test_the_example_is_about_the_demonstrations_scans():
+    for case in promptset.read(PROMPTS / "example.json").cases:
+        scan = files.read(PROMPTS / case.image)
+        assert files.fingerprint(scan) == case.fingerprint
+        for target in case.targets:
+            case.prompt(target).check_inside(scan.grid.affine, scan.grid.shape)
 
 
 def test_labels_count_from_one_unless_given():

@@ -93,7 +93,8 @@ def test_a_mask_of_four_voxels_a_token_becomes_one_dense_vector_a_token(encoder)
 def test_each_token_of_a_click_or_corner_has_its_place_and_others_have_none(encoder):
     """A click in voxel 3 of 32 lies at 3.5 / 32 of the edge."""
     clicks = points((3, 4, 5), (30, 0, 9))
-    places = encoder(clicks, labels(0, -1)).places
+    assert encoder(clicks, labels(0, -1)).places.isnan().all()  # a negative click is not on the target
+    places = encoder(clicks, labels(1, -1)).places
     assert places[0, 0].tolist() == [3.5 / 32, 4.5 / 32, 5.5 / 32]
     assert places.shape == (1, 3, 3) and places[0, 1:].isnan().all()
 

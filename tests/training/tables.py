@@ -18,8 +18,8 @@ from sam_moe.training.loop import Schedule
 FEATURES = 6
 
 
-def by_hand(owner, scores, structure=None, names=None):
-    """A table with these owners and scores, and noise for what the gate sees."""
+def by_hand(owner, scores, structure=None, names=None, scan=None):
+    """A table with these owners and scores, of two scans in turn, and noise for what the gate sees."""
     rows = len(owner)
     rng = torch.Generator().manual_seed(0)
     structure = owner if structure is None else structure
@@ -28,7 +28,8 @@ def by_hand(owner, scores, structure=None, names=None):
     seen = GateInput(*(torch.randn(rows, FEATURES, generator=rng).half() for _ in range(3)))
     numbers = (torch.tensor(x) for x in (owner, scores, structure))
     owned, scored, structures = numbers
-    return GateTable(seen, owned, scored, plain, plain, torch.arange(rows), structures, names)
+    scans = torch.arange(rows) % 2 if scan is None else torch.tensor(scan)
+    return GateTable(seen, owned, scored, plain, plain, torch.arange(rows), structures, scans, names)
 
 
 def crossed(rows=240, seed=0):
@@ -42,7 +43,7 @@ def crossed(rows=240, seed=0):
     plain = torch.zeros(rows, dtype=torch.long)
     scores = torch.nn.functional.one_hot(owner, 2).float()
     seen = GateInput(*(part.half() for part in parts))
-    return GateTable(seen, owner, scores, plain, plain, torch.arange(rows), owner, ("organ", "cord"))
+    return GateTable(seen, owner, scores, plain, plain, torch.arange(rows), owner, plain, ("organ", "cord"))
 
 
 def learn(folder, steps=8, mode="both", batch_size=8, report=None, **more):

@@ -83,6 +83,7 @@ def test_what_a_bare_machine_learns_is_what_is_learnt_at_home(recipe, folder, sp
     run = pretrain(recipe(), few, prepare=True)
     assert {p.name for p in run.iterdir()} == {
         "recipe.yaml", PLAN, "train.safetensors", "validation.safetensors",
+        "train.files.json", "validation.files.json",
     }  # fmt: skip
     away = tmp_path / "away"
     shutil.move(run, away)

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sam_moe.errors import ConfigError
-from sam_moe.training.cache import Scan, cache_origin, eight_bits, read_cache, write_cache
+from sam_moe.training.cache import Scan, cache_origin, cached_labels, eight_bits, read_cache, write_cache
 from sam_moe.training.sources import read_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,3 +203,11 @@ def test_what_the_shipped_weights_learn_from_fits_into_35_megabytes_and_keeps_it
             assert mean < max(2.5, 0.03 * spread), (case["name"], name, mean, spread)
     print(f"{megabytes:.1f} MB, read in {seconds:.1f} s, largest mean error of a structure {worst:.2f}")
     assert megabytes <= 35 and seconds < 6
+
+
+def test_what_a_cache_shows_is_told_by_name_and_by_set_and_name(folder, splits, tmp_path):
+    write_cache(read_folder(folder, splits), tmp_path / "c.safetensors")
+    assert cached_labels(tmp_path / "c.safetensors") == {
+        *("ball", "balls/ball", "box", "balls/box"),
+        *("label 1", "maps/label 1", "label 2", "maps/label 2"),
+    }

@@ -1,21 +1,13 @@
 """A gate learns a further expert from a few prompts; old columns and old routing stay."""
 
-import shutil
-
 import pytest
 import torch
 
-from sam_moe.assemble.convert import user_folder
-from sam_moe.assemble.experts import add_expert
-from sam_moe.assemble.mixture import load_gate
-from sam_moe.errors import CardError, ConfigError
+from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import GateInput
 from sam_moe.moe.selection import Argmax, Threshold
-from sam_moe.registry import read_entry
-from sam_moe.space.files import read, write_mask
-from sam_moe.training.column import find_gate, fit_column, grow_gate
+from sam_moe.training.column import fit_column
 from sam_moe.training.gate import fresh_gate, logits_of
-from sam_moe.training.gate_card import load_banks
 from tests.training.tables import FEATURES, crossed, learn
 
 
@@ -78,55 +70,3 @@ def test_examples_that_are_another_experts_are_refused_and_nothing_is_changed(ga
 def test_a_bank_a_column_is_asked_for(gate, banks):
     with pytest.raises(ConfigError, match="1 banks for 2 columns"):
         fit_column(gate, banks[:1], banks[1], Argmax())
-
-
-@pytest.fixture
-def cases(folder, tmp_path):
-    """Plain folders of images and labels, with the ball alone."""
-    for kind, end in (("images", ""), ("labels", "_label")):
-        (tmp_path / "cases" / kind).mkdir(parents=True)
-        for case in "abc":
-            source = folder / "balls" / f"{case}{end}.nii.gz"
-            shutil.copy(source, tmp_path / "cases" / kind / f"{case}.nii.gz")
-    for path in (tmp_path / "cases" / "labels").iterdir():
-        mask = read(path)
-        write_mask(path, (mask.array == 1).to(torch.uint8), mask.grid)
-    return tmp_path / "cases"
-
-
-@pytest.mark.slow
-def test_a_gate_grows_into_a_new_one_that_knows_the_new_expert_and_stays_itself(team, cases, trained_gate):
-    gate = read_entry(trained_gate / "card.json")
-    before = load_gate(gate, team.model).state_dict()
-    kept = {path.name: path.read_bytes() for path in trained_gate.iterdir() if path.is_file()}
-    expert = add_expert(team.expert("new", seed=7))
-    grown, where = grow_gate(gate, expert, cases)
-    after = read_entry(where / "card.json")
-    assert after.card.id == f"{gate.card.id}-new" and where == user_folder() / after.card.id
-    assert {path.name: path.read_bytes() for path in trained_gate.iterdir() if path.is_file()} == kept
-    assert [ref.id for ref in after.card.experts] == ["tiny-base", "old", "new"]
-    assert after.card.architecture.columns == 3 and after.card.selection == "argmax"
-    state = load_gate(after, team.model).state_dict()
-    assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
-    assert grown.kept >= 0.99
-    bank = read_entry(expert.path).card.feature_bank
-    assert list(load_banks(expert.folder / bank.file)) == ["new"]
-    banks = load_banks(where / after.card.feature_bank.file)
-    assert set(banks) == {"tiny-base", "old", "new"} and len(banks["new"].pooled) == 64
-    with pytest.raises(CardError, match="'new' has a column already"):
-        grow_gate(after, expert, cases)
-
-
-@pytest.mark.slow
-def test_a_new_gate_needs_an_id_that_is_one_and_is_free(team, cases, trained_gate):
-    gate, expert = find_gate(str(trained_gate)), add_expert(team.expert("new", seed=7))
-    with pytest.raises(ConfigError, match=r"the new gate: id: .*'My Gate'"):
-        grow_gate(gate, expert, cases, "My Gate")
-    with pytest.raises(CardError, match=r"tiny-base: a card is there already"):
-        grow_gate(gate, expert, cases, "tiny-base")
-    _, where = grow_gate(gate, expert, cases, "mine")
-    assert find_gate("mine").folder == where
-    with pytest.raises(CardError, match=r"mine: a card is there already"):
-        grow_gate(gate, expert, cases, "mine")
-    with pytest.raises(CardError, match=r"is the card of an? expert, not of a gate"):
-        find_gate(str(expert.folder))

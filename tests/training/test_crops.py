@@ -213,3 +213,18 @@ def test_a_label_map_is_asked_for_the_same_targets_as_a_scan():
     bare = Scan("x", "g", (), (SPACING,), scan.labels, scan.structures)
     a, b = (draw_crop(s, 1, 32, NARROW, torch.Generator().manual_seed(1), 3) for s in (scan, bare))
     assert torch.equal(a.targets, b.targets) and b.image.shape == (32, 32, 32)
+
+
+def test_of_more_candidates_the_deepest_is_the_middle(tmp_path):
+    """A random voxel of a ball lies at 3/4 of its radius on the mean; the deepest of 40 far inside."""
+    scan = scan_of(LABELS * 100, LABELS, SPACING, tmp_path)
+    still = {"rotated_share": 0.0, "mirrored_share": (0.0,) * 3, "click_spacing_mm": (1.0, 1.0)}
+
+    def away(candidates, seed):
+        ranges = CropRanges(0.0, jitter_voxels=0.0, candidates=candidates, **still)
+        crop = draw_crop(scan, 1, 48, ranges, torch.Generator().manual_seed(seed))
+        inside = crop.targets[0].nonzero().float()
+        return float((inside.mean(0) - 24).norm())  # of the target's middle from the region's
+
+    one, many = ([away(n, seed) for seed in range(12)] for n in (1, 40))
+    assert np.mean(many) < 0.6 * np.mean(one)

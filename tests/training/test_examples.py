@@ -49,13 +49,11 @@ def test_a_case_without_its_label_is_named(plain):
         read_examples(plain, ["ball"])
 
 
-@pytest.mark.parametrize("broken", ["nothing", "[1]", '{"cases": [{"id": "a"}]}'])
-def test_a_dataset_that_is_none_is_refused(plain, broken):
-    (plain / "dataset.json").write_text(broken)
-    with pytest.raises(ConfigError, match="not readable as a set of cases"):
-        read_examples(plain, ["ball"])
+def test_a_set_of_label_maps_alone_is_refused(folder):
+    with pytest.raises(ConfigError, match="has no case with an image"):
+        read_examples(folder / "maps", ["ball"])
 
 
 def test_a_folder_of_nothing_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="Expected examples as a folder"):
+    with pytest.raises(ConfigError, match="holds no labelled scans"):
         read_examples(tmp_path / "nowhere", ["ball"])

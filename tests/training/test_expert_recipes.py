@@ -177,6 +177,53 @@ def test_a_run_begun_on_another_base_is_not_gone_on_with(task, backbone, change,
     assert finetune(task(**few)).read_bytes() != before
 
 
+@pytest.mark.slow
+def test_a_run_begun_from_an_expert_that_was_trained_again_is_not_gone_on_with(task, tmp_path):
+    few = {"validation_regions": 0, "regions": 4, "schedule": {"steps": 1}}
+    first = finetune(task(**few))
+    onward = {**few, "run": str(tmp_path / "second"), "start": str(first.parent)}
+    before = finetune(task(**onward)).read_bytes()
+    assert finetune(task(**onward)).read_bytes() == before
+    shutil.rmtree(first.parent)
+    finetune(task(**{**few, "seed": 5}))
+    with pytest.raises(
+        ConfigError, match=r"second: was begun from an expert with .*was trained again, or is"
+    ):
+        finetune(task(**onward))
+    with pytest.raises(ConfigError, match=r"`start` now gives \(none\)"):
+        finetune(task(**{**onward, "start": None}))
+    shutil.rmtree(tmp_path / "second" / "checkpoint")
+    assert finetune(task(**onward)).read_bytes() != before
+
+
+@pytest.mark.slow
+def test_scans_that_changed_are_embedded_again_and_those_that_were_touched_are_not(task, folder, tmp_path):
+    few = {"validation_regions": 0, "regions": 4, "schedule": {"steps": 1}}
+    file = tmp_path / "expert" / "train.embedded.safetensors"
+    finetune(task(**few))
+    first = file.stat().st_mtime_ns
+    os.utime(folder / "balls" / "a.nii.gz", ns=(0, 0))
+    finetune(task(**few))
+    assert file.stat().st_mtime_ns == first
+    shutil.copy(folder / "balls" / "b.nii.gz", folder / "balls" / "a.nii.gz")
+    finetune(task(**few))
+    assert file.stat().st_mtime_ns != first
+
+
+def test_what_a_part_lacks_is_told_once_and_before_anything_is_embedded(task, tmp_path, caplog):
+    stages = []
+    structures = {"ball": ["maps/label 1"]}
+    with pytest.raises(ConfigError, match=r"the validation part of .* holds no voxel of ball"):
+        finetune(
+            task(data={"structures": structures, "weights": {}}),
+            tell=lambda stage, share: stages.append(stage),
+        )
+    assert stages == ["reading the train part", "reading the validation part"]
+    with pytest.raises(ConfigError, match=r"the train part of .* holds no voxel of moon"):
+        finetune(task(data={"structures": {"ball": ["ball"], "moon": ["moon"]}}))
+    assert [r for r in caplog.records if r.levelname == "WARNING" and "moon" in r.getMessage()] == []
+
+
 SHARE = """
 import logging
 import sys

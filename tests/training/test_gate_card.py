@@ -6,6 +6,7 @@ import torch
 from sam_moe.registry import Base, ExpertRef, MadeBy, read_entry
 from sam_moe.training.gate import fresh_gate
 from sam_moe.training.gate_card import GateWords, bank_of, load_banks, save_banks, ship_gate
+from sam_moe.training.gate_figures import GAINED, LEFT, LOST
 from tests.training.tables import FEATURES, by_hand
 
 OWNERS = [0] * 40 + [1] * 200
@@ -45,10 +46,31 @@ def test_the_card_agrees_with_what_lies_beside_it(tmp_path, selection, k):
     assert (card.architecture.features, card.architecture.hidden, card.architecture.mode) == (6, 16, "image")
     assert (card.threshold is not None) == (selection == "threshold")
     chosen = [m for m in card.measured if m.metric == "threshold"]
-    assert chosen[0].value > 0.88 and "step 7" in chosen[0].protocol  # softmax of 0 and 2 is 0.881
     found = {(m.metric, m.data): m.value for m in card.measured}
-    assert found["Dice, general", "liver, here"] == found["Dice", "liver, here"] == 0.5
+    assert found["Dice, general", "liver, here"] == 0.5
+    if selection != "threshold":  # softmax of 0 and 2 is 0.119 and 0.881, the weights of its two experts
+        assert chosen == [] and ("Dice", "liver, here") not in found  # the table keeps no answers to fuse
+        assert found["routed to its owner", "cord, here"] == pytest.approx(0.8808)
+        return
+    assert chosen[0].value == card.threshold > 0.88 and "step 7" in chosen[0].protocol
+    assert found["Dice", "liver, here"] == 0.5
     assert found["routed to its owner", "cord, here"] == 0.0
+
+
+def test_figures_are_those_of_the_selection_that_the_card_names(tmp_path):
+    """The surest is column 1 for all, which no threshold would let pass: liver loses 0.3, cord gains 0.4."""
+    gate = fresh_gate(FEATURES, 2, 16, "image", 0)
+    gate.columns[1].bias.data.fill_(2.0)
+    base = Base(id="base", sha256="0" * 64)
+    refs = (ExpertRef(**base.model_dump()), ExpertRef(id="cord", sha256="1" * 64))
+    words, made_by = GateWords(id="moe", title="Two", licence="Apache-2.0"), MadeBy(command="x")
+    more = ("argmax", None, "logits", 0.005, "here")
+    card = ship_gate(gate, 7, tmp_path, words, base, refs, TABLE, TABLE, made_by, *more)
+    found = {(m.metric, m.data): m.value for m in card.measured}
+    assert found["Dice", "liver, here"] == 0.2 and found["Dice", "cord, here"] == 0.6
+    assert found[GAINED, "here"] == pytest.approx(0.4) and found[LOST, "here"] == pytest.approx(0.3)
+    assert found[LEFT, "here"] == 0.0
+    assert all("the surest" in m.protocol for m in card.measured)
 
 
 def test_a_gate_that_no_threshold_makes_safe_is_told_of(tmp_path, caplog):

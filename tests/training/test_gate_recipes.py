@@ -1,5 +1,7 @@
 """One command leads from data, a backbone and experts to a gate with its card."""
 
+import json
+
 import pytest
 
 from sam_moe.assemble.mixture import load_gate
@@ -8,6 +10,7 @@ from sam_moe.registry import GateCard, read_card, read_entry
 from sam_moe.sam3d.weights import fingerprint, sha256_of
 from sam_moe.training.gate_recipes import train_gate
 from sam_moe.training.gate_settings import GateRecipe
+from sam_moe.training.runlog import hours_of, read_rows
 
 
 @pytest.mark.slow
@@ -27,10 +30,13 @@ def test_a_recipe_becomes_a_gate_with_its_card(team, gate_recipe):
     assert load_gate(read_entry(run / "card.json"), team.model).experts == 2
     assert {"curve.csv", "curve.png", "recipe.yaml", "log.jsonl"} < {p.name for p in run.iterdir()}
     assert load_settings(GateRecipe, run / "recipe.yaml").seed == 3
+    asked = sum(json.loads((run / "tables.json").read_text()).values()) / 3600
+    learnt = hours_of(read_rows(run), 8)
+    assert card.made_by.hours == pytest.approx(asked + learnt, abs=1e-4) and asked > 0
     assert list(dict.fromkeys(stages)) == [
         "reading scans (train)",
-        "asking the experts (train)",
         "reading scans (validation)",
+        "asking the experts (train)",
         "asking the experts (validation)",
         "training the gate",
     ]

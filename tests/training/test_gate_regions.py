@@ -1,14 +1,18 @@
 """Regions for a gate: each of its owner, none of what is nobody's, and places that nobody labelled."""
 
+import numpy as np
 import pytest
 import torch
 
+from sam_moe.predict.regions import region_for
+from sam_moe.prompts import Box, Prompt
 from sam_moe.registry import Preprocessing
+from sam_moe.space.grid import Grid
 from sam_moe.training.gate_regions import (
     UNLABELLED,
     Stream,
+    asked_ranges,
     blank_place,
-    click_ranges,
     draw_regions,
     unite,
     without,
@@ -66,6 +70,34 @@ def test_a_blank_place_touches_no_label(scans, generator):
         assert not (scans[0].labels[place.labels == 1] != 0).any()
 
 
-def test_clicks_are_shown_as_prediction_looks_at_them_and_as_it_zooms_out():
-    preprocessing = PREPROCESSING.model_copy(update={"click_zoom": 2.0, "spacing_mm": 1.5})
-    assert click_ranges(preprocessing).click_spacing_mm == pytest.approx((2.4, 7.68))
+@pytest.mark.parametrize("way", ["click", "box"])
+def test_regions_are_cut_as_prediction_first_looks_at_clicks_and_boxes(way, scans):
+    """The middle voxel is where the click was; a box lies in the middle and fills its part of the edge."""
+    for one in drawn(scans[:1], [{"a ball": ["ball"]}], varied=False):
+        if one.owner == 1 and one.way == way:
+            target, prompt = one.target[0], None
+            if way == "click":
+                assert target[8, 8, 8]
+                continue
+            inside = target.nonzero()
+            low, high = inside.amin(0).tolist(), (inside.amax(0) + 1).tolist()
+            prompt = Prompt((Box(tuple(map(float, low)), tuple(map(float, high))),))
+            region = Grid.around((0, 0, 0), (16,) * 3, (1.0,) * 3)
+            asked = region_for(
+                prompt.in_mm(region.affine), PREPROCESSING.model_copy(update={"spacing_mm": 1.0})
+            )
+            assert asked.spacing_mm[0] == pytest.approx(1.0, abs=0.15)  # a voxel of 10 more or less
+            assert np.abs(region.index_of(asked.world_of((8, 8, 8))) - 8).max() < 1.5
+
+
+def test_both_ways_are_drawn_alike_and_varied_regions_only_in_training(scans):
+    found = drawn(scans, [{"a box": ["box"]}], unlabelled_share=0.25)
+    for owner, unlabelled in ((0, False), (0, True), (1, False)):
+        ways = [d.way for d in found if d.owner == owner and (d.structure == UNLABELLED) == unlabelled]
+        assert abs(ways.count("click") - ways.count("box")) <= 1
+    ranges = asked_ranges(
+        PREPROCESSING.model_copy(update={"click_zoom": 2.0, "spacing_mm": 1.5}), "click", False
+    )
+    assert ranges.click_spacing_mm == (3.0, 3.0)
+    assert ranges.rotated_share == 0 and not any(ranges.mirrored_share)
+    assert asked_ranges(PREPROCESSING, "box", True).box_fill == pytest.approx((0.765, 1.0))

@@ -4,6 +4,7 @@ import logging
 import shutil
 
 import pytest
+import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.training.cache import cached_sets, read_cache
@@ -25,6 +26,15 @@ def test_scans_are_read_again_only_where_others_are_asked_for(data, tmp_path):
     assert keep_scans(data, "train", tmp_path, learn={"sphere": ["box"]}) != first
     assert read_cache(path)[0].structures == {2: "sphere"}
     assert keep_scans(data, "train", tmp_path) != first and cached_sets(path) == ("balls", "maps")
+
+
+def test_scans_whose_files_changed_are_read_again(data, tmp_path):
+    first = keep_scans(data, "train", tmp_path)
+    shutil.copy(data.folder / "balls" / "b.nii.gz", data.folder / "balls" / "a.nii.gz")
+    again = keep_scans(data, "train", tmp_path)
+    assert again != first
+    a, b, _ = read_cache(tmp_path / "train.safetensors")
+    assert torch.equal(a.levels[0], b.levels[0])
 
 
 def test_without_the_data_a_cache_of_the_same_structures_serves_and_no_other(data, tmp_path):

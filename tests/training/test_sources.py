@@ -118,6 +118,11 @@ def test_a_label_to_learn_that_is_never_met_is_warned_of(folder, splits, caplog)
     assert warning == "to be learnt, but not met in the train part: bal, maps/box"
 
 
+def test_a_structure_of_which_nothing_is_met_is_left_to_who_asked_for_it(folder, splits, caplog):
+    read_folder(folder, splits, learn={"sphere": ["ball"], "moon": ["moon", "maps/moon"]})
+    assert [r for r in caplog.records if r.levelname == "WARNING"] == []
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [

@@ -1,0 +1,77 @@
+"""The baselines are systems under test, asked as far as they understand; challenges can be read."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sam_moe.evaluation.asked import SystemUnderTest
+from sam_moe.evaluation.challenge import cases_of, load_challenge
+from sam_moe.evaluation.protocols import scripts_for
+from sam_moe.evaluation.results import read_result
+from sam_moe.evaluation.runner import heard
+from sam_moe.prompts import Box, Point
+from sam_moe.space.phantom import ball
+
+challenges = import_module("challenges")
+classical, EXPERTS = challenges.classical, challenges.EXPERTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def phantom(generator):
+    return ball(generator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", classical(), ids=lambda system: system.id)
+def test_a_tool_answers_what_it_understands(system, phantom):
+    assert isinstance(system, SystemUnderTest)
+    scan, truth = phantom
+    inside = np.argwhere(truth.array.numpy() > 0)
+    said = {
+        "point": Point(tuple(map(int, inside.mean(axis=0).round()))),
+        "box": Box(tuple(map(int, inside.min(axis=0))), tuple(map(int, inside.max(axis=0) + 1))),
+    }
+    system.open(scan)
+    (kind,) = system.hears
+    mask = system.answer((said[kind],)).mask
+    assert mask.shape == scan.grid.shape and mask[tuple(map(int, said["point"].at))]
+    if kind == "box":
+        both = np.count_nonzero(mask & (truth.array.numpy() > 0))
+        assert 2 * both / (np.count_nonzero(mask) + len(inside)) > 0.5
+    json.dumps(system.describe(), allow_nan=False)
+
+
+def test_what_each_tool_is_asked_in_the_challenges():
+    steps = {
+        system.id: [step for script in heard(system, scripts_for("clicks,cvpr2025")) for step in script.steps]
+        for system in classical()
+    }
+    assert steps["random walker"] == ["click1", "click2", "click3", "click4", "click5"]
+    assert steps["ellipsoid"] == ["box"]
+
+
+def test_an_unknown_challenge_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["challenges.py", "sarkoma"])
+    with pytest.raises(SystemExit):
+        challenges.main()
+    assert "known: sarcoma, multiorgan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_a_challenge_has_its_test_patients_and_committed_rows_are_of_these(name, data_dir):
+    challenge = load_challenge(ROOT / "benchmarks" / name / "challenge.yaml", data_dir)
+    cases = {case.id: case.patient for case in cases_of(challenge)}
+    assert (len(cases), len(set(cases.values()))) == {"sarcoma": (12, 6), "multiorgan": (42, 36)}[name]
+    assert name in challenges.PEER_PATIENTS
+    folder = ROOT / "benchmarks" / name / "result"
+    if not folder.is_dir():
+        pytest.skip(f"no results of {name} are committed")
+    kept = read_result(folder)
+    assert {(row.case, row.patient) for row in kept.rows} == set(cases.items())
+    systems = {row.system for row in kept.rows}
+    assert {"small", "small-moe", *EXPERTS[name], *(tool.id for tool in classical())} <= systems
