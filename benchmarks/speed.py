@@ -13,6 +13,8 @@ import argparse
 import json
 import os
 import platform
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -60,7 +62,7 @@ def main() -> None:
         help="seconds of the processor, all threads summed, instead of the wall's: for a busy machine, with "
         "--threads 1; not of the section about many cases",
     )
-    parser.add_argument("--cases", type=int, default=36, help="of the section about many cases")
+    parser.add_argument("--cases", type=int, default=20, help="of the section about many cases")
     parser.add_argument("--only", nargs="+", choices=[*SECTIONS, "many", "growth"], help="leave out the rest")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     asked = parser.parse_args()
@@ -107,11 +109,12 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
         "rows": as_json(rows),
         "growth": [vars(one) for one in grown],
     }
+    asked = [option for option in sys.argv[1:] if option not in ("--out", str(out))]
     out.mkdir(parents=True, exist_ok=True)
     (out / "speed.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     text = "\n".join(
         [
-            f"command: python benchmarks/speed.py --rounds {rounds}   ({date.today()}, {seconds:.0f} s)",
+            f"command: python {shlex.join(['benchmarks/speed.py', *asked])}   ({date.today()}, {seconds:.0f} s)",
             f"{hardware()}; {measured['clock']}",
             f"floors: {measured['matmul_gflop_s']} GFLOP/s at 4096^3, {measured['copy_mb_s']} MB/s copied",
             f"load of the machine at the end: {', '.join(f'{x:.1f}' for x in os.getloadavg())}",
