@@ -110,11 +110,12 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
         "growth": [vars(one) for one in grown],
     }
     asked = [option for option in sys.argv[1:] if option not in ("--out", str(out))]
+    command = shlex.join(["python", "benchmarks/speed.py", *asked])
     out.mkdir(parents=True, exist_ok=True)
     (out / "speed.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     text = "\n".join(
         [
-            f"command: python {shlex.join(['benchmarks/speed.py', *asked])}   ({date.today()}, {seconds:.0f} s)",
+            f"command: {command}   ({date.today()}, {seconds:.0f} s)",
             f"{hardware()}; {measured['clock']}",
             f"floors: {measured['matmul_gflop_s']} GFLOP/s at 4096^3, {measured['copy_mb_s']} MB/s copied",
             f"load of the machine at the end: {', '.join(f'{x:.1f}' for x in os.getloadavg())}",
