@@ -207,7 +207,7 @@ def table(rows: Sequence[Row]) -> str:
         mark = f" [{','.join(marks)}]" if marks else ""
         share = "" if row.share is None else f"{row.share:.0%} {row.floor}"
         plain = "" if row.plain_seconds is None else duration(row.plain_seconds)
-        ratio = "" if row.ratio is None else f"{row.ratio:.3g}x"
+        ratio = "" if row.ratio is None else f"{row.ratio:,.0f}x" if row.ratio >= 100 else f"{row.ratio:.3g}x"
         peak = "" if math.isnan(row.peak_mb) else f"{row.peak_mb:.0f}"
         spread = f"{duration(row.low)}–{duration(row.high)}"
         told = "".join(
@@ -228,9 +228,9 @@ def _verdict(row: Row) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds from 1 on, milliseconds from 1 on, else microseconds; three digits."""
-    for unit, least in (("s", 1.0), ("ms", 1e-3)):
+    for unit, least in (("s", 0.9995), ("ms", 0.9995e-3)):
         if seconds >= least:
-            return f"{seconds / least:.3g} {unit}"
+            return f"{seconds / round(least, 3):.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
 
 

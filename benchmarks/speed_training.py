@@ -52,8 +52,9 @@ def expert_step() -> Task:
         step(embedding)
 
     return Task(
-        f"expert: {REGIONS} regions, asked in three ways, corrected once", lambda: step(kept), encoding_too,
+        f"expert: {REGIONS} regions", lambda: step(kept), encoding_too,
         "the regions encoded in every step", repeats=1,
+        note="each region asked for by a click and by a box, and corrected once",
     )  # fmt: skip
 
 

@@ -62,7 +62,8 @@ def test_the_plain_way_is_measured_after_each_of_ours_and_in_no_more_rounds_than
 
 
 @pytest.mark.parametrize(
-    "seconds, told", [(12.345, "12.3 s"), (0.01234, "12.3 ms"), (1.5e-5, "15 µs"), (1.0, "1 s")]
+    "seconds, told",
+    [(12.345, "12.3 s"), (0.01234, "12.3 ms"), (1.5e-5, "15 µs"), (1.0, "1 s"), (0.9996, "1 s")],
 )
 def test_durations_have_three_digits(seconds, told):
     assert rows.duration(seconds) == told
