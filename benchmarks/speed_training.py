@@ -54,7 +54,7 @@ def expert_step() -> Task:
     return Task(
         f"expert: {REGIONS} regions", lambda: step(kept), encoding_too,
         "the regions encoded in every step", repeats=1,
-        note="each region asked for by a click and by a box, and corrected once",
+        note="each asked by a click and by a box in two ways, and corrected once",
     )  # fmt: skip
 
 
