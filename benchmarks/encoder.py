@@ -8,8 +8,6 @@ object.
 """
 
 import argparse
-import ctypes
-import gc
 import json
 import platform
 import statistics
@@ -21,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from memory import rise_of_resident_mb
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
@@ -102,23 +101,11 @@ def peak_resident_mb(plain: bool) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def rise_of_resident_mb(plain: bool) -> float:
-    """What `peak_resident_mb` asks of the fresh process; nan without a /proc to reset."""
-    proc = Path("/proc/self")
+def rise_of_one_encoding_mb(plain: bool) -> float:
+    """What `peak_resident_mb` asks of the fresh process."""
     encoder, image = full_encoder(), region()
     encoder(image, plain)
-    if not (proc / "clear_refs").exists():
-        return float("nan")
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    (proc / "clear_refs").write_text("5")  # the high-water mark starts anew
-    sizes = {}
-    for key in ("VmRSS", "VmHWM"):
-        line = next(x for x in (proc / "status").read_text().splitlines() if x.startswith(key))
-        sizes[key] = int(line.split()[1]) * 1.024e-3
-        if key == "VmRSS":
-            encoder(image, plain)
-    return sizes["VmHWM"] - sizes["VmRSS"]
+    return rise_of_resident_mb(lambda: encoder(image, plain))
 
 
 def matmul_runs(encoder: ImageEncoder) -> tuple[dict[str, Callable[[], object]], float]:
@@ -284,7 +271,7 @@ def main() -> None:
         torch.set_num_threads(asked.threads)
     if asked.resident:
         with torch.inference_mode():
-            print(rise_of_resident_mb(asked.resident == "plain"))
+            print(rise_of_one_encoding_mb(asked.resident == "plain"))
         return
     print(hardware(), flush=True)
     with torch.inference_mode():
