@@ -179,6 +179,8 @@ def _incoming(source: Path, card: Path | str | None) -> _Incoming:
         check_file(weights, finished.card.weights, finished.path)
         origin = read_metadata(weights).get("source_sha256", finished.card.weights.sha256)
         return _Incoming(source, read_draft(card or source / CARD), weights, origin)
+    if card is None and not source.exists():
+        raise CardError(f"{source}: no such file or folder. Check the path.")
     if card is None:
         raise CardError(f"{source}: has no card. Give one with the expert's id, base, covers and licence.")
     return _Incoming(source, read_draft(card), source, sha256_of(source))

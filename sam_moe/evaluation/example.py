@@ -12,7 +12,8 @@ EXAMPLE = """\
 name: mine
 title: Livers and kidneys of my hospital
 
-# Each set is a folder, relative to --data DIR, else to $SAM_MOE_DATA, else to this file.
+# Each set is a folder, relative to --data DIR, else to $SAM_MOE_DATA, else to this file; one that begins with
+# a dot, always to this file.
 sets:
   - layout: folders       # images/ and labels/ with files of the same names; or nnunet, msd, sppin, npz
     root: .

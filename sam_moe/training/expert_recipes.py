@@ -83,8 +83,11 @@ class FinetuneRecipe(Settings):
     @model_validator(mode="after")
     def _agrees(self) -> "FinetuneRecipe":
         if (self.lora is not None) != (self.kind == "lora"):
-            do = "add it" if self.kind == "lora" else "leave it out"
-            raise ValueError(f"'lora' is for kind 'lora' alone, and this one is '{self.kind}'; {do}")
+            raise ValueError(
+                "kind 'lora' needs its ranks: add for example lora: {rank: 4, alpha: 4}"
+                if self.kind == "lora"
+                else f"'lora' is for kind 'lora' alone, and this one is '{self.kind}'; leave it out"
+            )
         if empty := [name for name, labels in self.data.structures.items() if not labels]:
             raise ValueError(f"data.structures.{empty[0]} has no labels; name those that make it")
         return self

@@ -254,6 +254,11 @@ def test_a_checkpoint_without_a_card_is_told_what_to_give(source):
         add_expert(source)
 
 
+def test_a_checkpoint_that_is_not_there_is_no_missing_card(tmp_path):
+    with pytest.raises(CardError, match=r"cord\.pth: no such file or folder"):
+        add_expert(tmp_path / "cord.pth")
+
+
 def test_a_packages_expert_is_found_by_id(tmp_path, source, draft, tiny, monkeypatch):
     entry = add_expert(source, draft(), tmp_path / "theirs", tiny)
     info = tmp_path / "site" / "cords-1.0.dist-info"

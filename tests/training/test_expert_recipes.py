@@ -282,7 +282,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
         ({}, ["data.structures={}"], r"data\.structures: "),
         ({}, ["data.structures.none=[]"], r"data\.structures\.none has no labels"),
         ({}, ["kind=full"], r"kind: "),
-        ({}, ["kind=lora"], r"'lora' is for kind 'lora' alone, and this one is 'lora'; add it"),
+        ({}, ["kind=lora"], r"kind 'lora' needs its ranks: add for example lora: \{rank: 4, alpha: 4\}"),
         ({"lora": LORA["lora"]}, [], r"this one is 'decoder'; leave it out"),
         ({"card": {"covers": []}}, [], r"card\.covers: "),
         ({"card": {"id": "general"}}, [], r"card\.id: 'general' is the base's"),
