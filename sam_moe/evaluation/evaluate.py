@@ -20,6 +20,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asked import SystemUnderTest
 from sam_moe.evaluation.casefile import Asked, CaseFile, begin, case_path, file_name, read_casefile
 from sam_moe.evaluation.challenge import Case, Challenge, cases_of
+from sam_moe.evaluation.changed import forget_changed
 from sam_moe.evaluation.interactive import DEFINITIONS, interactive
 from sam_moe.evaluation.locks import check_several, clear
 from sam_moe.evaluation.metrics import definitions
@@ -94,8 +95,9 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     notes = _not_asked(request, cases, systems)
     given = _given(request, cases, systems)
     begin(request.out, _asked(request, systems, given))
-    before = [case for case in cases if case_path(request.out, case.id).is_file()]
     work = Work(request.challenge, cases, request.scripts, request.out, given, request.only)
+    forget_changed(request.out, {case.id: work.made_of(case) for case in cases})
+    before = [case for case in cases if case_path(request.out, case.id).is_file()]
     with _others(work, make_systems, 0 if launched > 1 else request.processes - 1):
         work_through(work, systems, tell)
     if rank > 0:

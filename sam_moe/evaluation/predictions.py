@@ -219,9 +219,14 @@ def _label_map(path: Path, grid: Grid, resample: bool) -> tuple[np.ndarray, str]
     return resample_labels(volume, grid).array.numpy(), f"resampled (nearest): {where}"
 
 
+def own_table(path: Path) -> Path:
+    """Where a label map's own names of its values would lie."""
+    return path.with_name(f"{stem_of(path) or path.stem}.labels.json")
+
+
 def _values(path: Path, case: Case) -> Mapping[str, tuple[int, ...]]:
     """What each structure's values are in this file: its own table's, or those of the case."""
-    table = path.with_name(f"{stem_of(path) or path.stem}.labels.json")
+    table = own_table(path)
     if not table.is_file():
         return case.labels
     try:

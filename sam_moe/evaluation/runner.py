@@ -20,6 +20,7 @@ from sam_moe.errors import SamMoeError
 from sam_moe.evaluation.asked import SystemUnderTest
 from sam_moe.evaluation.casefile import CaseFile, case_path, file_name, relative, write_whole
 from sam_moe.evaluation.challenge import Case, Challenge, read_case
+from sam_moe.evaluation.changed import made_of
 from sam_moe.evaluation.conversation import Scorer, Turn, converse
 from sam_moe.evaluation.locks import claimed
 from sam_moe.evaluation.metrics import diagonal_mm
@@ -64,6 +65,11 @@ class Work:
     only: Mapping[str, frozenset[str]] = field(default_factory=dict)
     parent: int | None = None
 
+    def made_of(self, case: Case) -> str:
+        """What the rows of a case come from."""
+        given = self.given
+        return made_of(case) if given is None else made_of(case, given.masks, given.resample)
+
 
 def work_through(work: Work, systems: Sequence[SystemUnderTest], tell: Tell) -> None:
     """Ask about every case that nobody has asked about; return when all are finished, by whomever."""
@@ -81,7 +87,8 @@ def work_through(work: Work, systems: Sequence[SystemUnderTest], tell: Tell) -> 
                 finished, all_ = _finished(work), len(work.cases)
                 left = _left(perf_counter() - start, finished - before, all_ - finished)
                 tell(f"case {finished + 1} of {all_}: {case.id}{left}", finished / all_)
-                write_whole(ask_case(work, case, systems), path)
+                made = work.made_of(case)  # before they are read
+                write_whole(ask_case(work, case, systems).model_copy(update={"made_of": made}), path)
 
 
 def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> CaseFile:
