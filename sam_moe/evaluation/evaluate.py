@@ -23,7 +23,8 @@ from sam_moe.evaluation.challenge import Case, Challenge, cases_of
 from sam_moe.evaluation.interactive import DEFINITIONS, interactive
 from sam_moe.evaluation.locks import check_several, clear
 from sam_moe.evaluation.metrics import definitions
-from sam_moe.evaluation.predictions import extra_rows, match
+from sam_moe.evaluation.official import definitions as official_definitions
+from sam_moe.evaluation.predictions import checksum, extra_rows, match
 from sam_moe.evaluation.protocols import Script
 from sam_moe.evaluation.report import write_report
 from sam_moe.evaluation.report_cases import kept
@@ -93,7 +94,8 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     systems = tuple(make_systems())
     notes = _not_asked(request, cases, systems)
     given = _given(request, cases, systems)
-    begin(request.out, _asked(request, systems, given))
+    described = _described(systems, given)
+    begin(request.out, _asked(request, described))
     before = [case for case in cases if case_path(request.out, case.id).is_file()]
     work = Work(request.challenge, cases, request.scripts, request.out, given, request.only)
     with _others(work, make_systems, 0 if launched > 1 else request.processes - 1):
@@ -112,7 +114,7 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     if done and len(before) == len(cases):
         log.info("%s is finished; remove its %s to have it written again", request.out, REPORT)
         return read_result(request.out)
-    return _finish(request, cases, _described(systems, given), finished, given, notes, seconds, processes)
+    return _finish(request, cases, described, finished, given, notes, seconds, processes)
 
 
 def _finish(
@@ -165,7 +167,7 @@ def result_of(
     found: dict[str, Any] = {
         "challenge": challenge.model_dump(mode="json"),
         "protocol": protocol,
-        "definitions": {**definitions(challenge.nsd_tolerance_mm), **DEFINITIONS},
+        "definitions": definitions(challenge.nsd_tolerance_mm) | official_definitions() | {**DEFINITIONS},
         "systems": systems,
         "versions": versions(PACKAGES),
         "hardware": _hardware(processes),
@@ -192,16 +194,17 @@ def _given(request: Request, cases: Sequence[Case], systems: Sequence[SystemUnde
 def _described(systems: Sequence[SystemUnderTest], given: Folder | None) -> dict[str, dict[str, JsonValue]]:
     described = {system.id: system.describe() for system in systems}
     if given is not None:
-        described[given.id] = {"id": given.id, "title": "masks made elsewhere"}
+        title = "masks made elsewhere" + ", resampled where need be" * given.resample
+        described[given.id] = {"id": given.id, "title": title, "sha256": checksum(given.masks)}
     return described
 
 
-def _asked(request: Request, systems: Sequence[SystemUnderTest], given: Folder | None) -> Asked:
+def _asked(request: Request, systems: dict[str, dict[str, JsonValue]]) -> Asked:
     return Asked(
         challenge=request.challenge.model_dump(mode="json"),
         protocols=tuple(script.name for script in request.scripts),
         prompts=request.prompts,
-        systems=_described(systems, given),
+        systems=systems,
         only={id: tuple(sorted(patients)) for id, patients in request.only.items()},
     )
 
