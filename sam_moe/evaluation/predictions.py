@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sam_moe.config import read_object
 from sam_moe.errors import ConfigError, FileError, GeometryError, SamMoeError, ValuesError, WeightsError
 from sam_moe.evaluation.challenge import Case
 from sam_moe.evaluation.layouts.reading import read_labels
-from sam_moe.evaluation.layouts.source import label_values, read_table, stem_of
+from sam_moe.evaluation.layouts.source import label_values, stem_of
 from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring import score, worst
@@ -221,7 +222,7 @@ def _values(path: Path, case: Case) -> Mapping[str, tuple[int, ...]]:
     if not table.is_file():
         return case.labels
     try:
-        return label_values(table, read_table(table))
+        return label_values(table, read_object(table, ConfigError))
     except SamMoeError as error:
         raise _Refused("unreadable", _said(table, error)) from error
 
