@@ -24,7 +24,8 @@ from sam_moe.evaluation.changed import forget_changed
 from sam_moe.evaluation.interactive import DEFINITIONS, interactive
 from sam_moe.evaluation.locks import check_several, clear
 from sam_moe.evaluation.metrics import definitions
-from sam_moe.evaluation.predictions import extra_rows, match
+from sam_moe.evaluation.official import definitions as official_definitions
+from sam_moe.evaluation.predictions import checksum, extra_rows, match
 from sam_moe.evaluation.protocols import Script
 from sam_moe.evaluation.report import write_report
 from sam_moe.evaluation.report_cases import kept
@@ -94,7 +95,8 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     systems = tuple(make_systems())
     notes = _not_asked(request, cases, systems)
     given = _given(request, cases, systems)
-    begin(request.out, _asked(request, systems, given))
+    described = _described(systems, given)
+    begin(request.out, _asked(request, described, given))
     work = Work(request.challenge, cases, request.scripts, request.out, given, request.only)
     forget_changed(request.out, {case.id: work.made_of(case) for case in cases})
     before = [case for case in cases if case_path(request.out, case.id).is_file()]
@@ -114,7 +116,7 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     if done and len(before) == len(cases):
         log.info("%s is finished; remove its %s to have it written again", request.out, REPORT)
         return read_result(request.out)
-    return _finish(request, cases, _described(systems, given), finished, given, notes, seconds, processes)
+    return _finish(request, cases, described, finished, given, notes, seconds, processes)
 
 
 def _finish(
@@ -167,7 +169,7 @@ def result_of(
     found: dict[str, Any] = {
         "challenge": challenge.model_dump(mode="json"),
         "protocol": protocol,
-        "definitions": {**definitions(challenge.nsd_tolerance_mm), **DEFINITIONS},
+        "definitions": definitions(challenge.nsd_tolerance_mm) | official_definitions() | {**DEFINITIONS},
         "systems": systems,
         "versions": versions(PACKAGES),
         "hardware": _hardware(processes),
@@ -194,16 +196,20 @@ def _given(request: Request, cases: Sequence[Case], systems: Sequence[SystemUnde
 def _described(systems: Sequence[SystemUnderTest], given: Folder | None) -> dict[str, dict[str, JsonValue]]:
     described = {system.id: system.describe() for system in systems}
     if given is not None:
-        described[given.id] = {"id": given.id, "title": "masks made elsewhere"}
+        title = "masks made elsewhere" + ", resampled where need be" * given.resample
+        described[given.id] = {"id": given.id, "title": title, "sha256": checksum(given.masks)}
     return described
 
 
-def _asked(request: Request, systems: Sequence[SystemUnderTest], given: Folder | None) -> Asked:
+def _asked(request: Request, systems: dict[str, dict[str, JsonValue]], given: Folder | None) -> Asked:
+    """What must stay as it is; masks made elsewhere may change, case by case (`changed.made_of`)."""
+    if given is not None:
+        systems = {**systems, given.id: {"id": given.id}}
     return Asked(
         challenge=request.challenge.model_dump(mode="json"),
         protocols=tuple(script.name for script in request.scripts),
         prompts=request.prompts,
-        systems=_described(systems, given),
+        systems=systems,
         only={id: tuple(sorted(patients)) for id, patients in request.only.items()},
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sam_moe.config import replace_file
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.challenge import Case
+from sam_moe.evaluation.challenge import Case, read_case
 from sam_moe.evaluation.container import INPUT, METRICS, OUTPUT, SPPIN, Interfaces, Job, read_jobs
 from sam_moe.evaluation.layouts.source import volumes_in
 from sam_moe.evaluation.metrics import TOLERANCE_MM, definitions
@@ -61,7 +61,7 @@ def judge(
         patient = name.partition("_")[0] if len(interfaces.id_parts) > 1 else name
         case = Case(name, patient, {STRUCTURE: truth}, STRUCTURE, truth, {}, {STRUCTURE: (1,)})
         job = jobs.get(name, Job("", name, None, "no job of this case"))
-        scored = score_given(case, job.mask, system, tolerance_mm)
+        scored = score_given(case, read_case(case)[1], job.mask, system, tolerance_mm)
         if not scored:
             raise ConfigError(f"{truth}: no voxel is 1, so there is no target. Expected a mask of 0 and 1.")
         for row in scored:

@@ -5,28 +5,29 @@ the values that the case's truth has, or with a `CASE.labels.json` beside it tha
 case, `CASE/STRUCTURE.nii.gz`, of masks of 0 and 1.
 """
 
+import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sam_moe.errors import ConfigError, FileError, GeometryError, SamMoeError, ValuesError
-from sam_moe.evaluation.challenge import Case, read_case
+from sam_moe.config import read_object
+from sam_moe.errors import ConfigError, FileError, GeometryError, SamMoeError, ValuesError, WeightsError
+from sam_moe.evaluation.challenge import Case
 from sam_moe.evaluation.layouts.reading import read_labels
-from sam_moe.evaluation.layouts.source import label_values, read_table, stem_of
+from sam_moe.evaluation.layouts.source import label_values, stem_of
 from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
-from sam_moe.evaluation.results import Row, Status
+from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring import score, worst
+from sam_moe.sam3d.weights import sha256_of
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample_labels
 
 log = logging.getLogger(__name__)
 
-# What is said of such rows instead of a prompt.
-GIVEN = "given"
 # Headers of other tools round origins and directions; farther apart is another grid.
 TOLERANCE_VOXELS = 0.01
 
@@ -84,39 +85,35 @@ def match(cases: Sequence[Case], folder: Path) -> Given:
     return Given(folder, files, tuple(extra))
 
 
-def score_predictions(
-    cases: Sequence[Case],
-    folder: Path,
-    system: str,
-    tolerance_mm: float = TOLERANCE_MM,
-    resample: bool = False,
-) -> Iterator[Row]:
-    """Rows of all cases in order, then one for each file that belongs to none.
+def checksum(given: Given) -> str:
+    """The SHA-256 over all that is scored, with its names: other masks are another evaluation."""
+    found = hashlib.sha256()
+    for path in (*given.files.values(), *given.extra):
+        parts = sorted(path.iterdir()) if path.is_dir() else [path, own_table(path)]
+        for part in (part for part in parts if part.is_file()):
+            found.update(f"{path.name}/{part.name}/{_digest(part)}\n".encode())
+    return found.hexdigest()
 
-    Raises:
-        ConfigError: as `match`; what is wrong with a single file is a row.
-    """
-    given = match(cases, folder)
-    for case in cases:
-        yield from score_given(case, given.files.get(case.id), system, tolerance_mm, resample)
-    yield from extra_rows(given, system)
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except WeightsError:  # which its row will say
+        return "unreadable"
 
 
 def score_given(
     case: Case,
+    truths: Mapping[str, Volume],
     path: Path | None,
     system: str,
     tolerance_mm: float = TOLERANCE_MM,
     resample: bool = False,
 ) -> list[Row]:
-    """One row for each structure of a case, whatever its prediction is worth; None where there is none.
+    """One row for each structure in `truths`, whatever the prediction is worth; None where there is none.
 
     With `resample` a mask on another grid is taken to the case's by the nearest voxel, and its rows say so.
-
-    Raises:
-        SamMoeError: where the case itself cannot be read.
     """
-    _, truths = read_case(case)
     rows: list[Row] = []
     if not truths:
         return rows
@@ -230,7 +227,7 @@ def _values(path: Path, case: Case) -> Mapping[str, tuple[int, ...]]:
     if not table.is_file():
         return case.labels
     try:
-        return label_values(table, read_table(table))
+        return label_values(table, read_object(table, ConfigError))
     except SamMoeError as error:
         raise _Refused("unreadable", _said(table, error)) from error
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 
 GROUND_TRUTH = "ground-truth"
 
-# The scan that the container was given and, for a simulated user alone, the truth; out comes a mask.
+# The case with the one structure it has, the scan that the container was given and, for a simulated user
+# alone, the truth; out comes a mask.
 Answer = Callable[[Case, Volume, Volume], Shaped[Tensor, "i j k"]]
 
 
@@ -62,7 +64,8 @@ def rehearse(
         write_inputs(case.images, inside, interfaces)
         given = read(read_inputs(inside, interfaces)[case.reference])
         try:
-            mask = write_output(answer(case, given, truth), given.grid, outside, interfaces)
+            alone = replace(case, labels={structure: case.labels[structure]})
+            mask = write_output(answer(alone, given, truth), given.grid, outside, interfaces)
         except SamMoeError as error:
             log.warning("%s: no answer: %s", case.id, error)
             mask = None

@@ -8,10 +8,11 @@ from xml.etree.ElementTree import Element
 
 import torch
 
-from sam_moe.errors import SamMoeError
+from sam_moe.config import read_object
+from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.evaluation.casefile import case_path, file_name, read_casefile
 from sam_moe.evaluation.challenge import Case, read_case
-from sam_moe.evaluation.layouts.source import label_values, read_table
+from sam_moe.evaluation.layouts.source import label_values
 from sam_moe.evaluation.page import data_uri, el, figure, table
 from sam_moe.evaluation.protocols import BETWEEN
 from sam_moe.evaluation.results import PREDICTIONS, Row
@@ -64,7 +65,7 @@ def _kept_mask(folder: Path, row: Row, scan: Volume) -> dict[str, torch.Tensor]:
     if not path.is_file() or not names.is_file():
         return {}
     found = read(path)
-    values = label_values(names, read_table(names)).get(row.label, ())
+    values = label_values(names, read_object(names, ConfigError)).get(row.label, ())
     if tuple(found.array.shape) != scan.grid.shape or not values:
         return {}
     return {row.system: torch.isin(found.array.long(), torch.tensor(values)).float()}

@@ -24,9 +24,9 @@ from sam_moe.evaluation.changed import made_of
 from sam_moe.evaluation.conversation import Scorer, Turn, converse
 from sam_moe.evaluation.locks import claimed
 from sam_moe.evaluation.metrics import diagonal_mm
-from sam_moe.evaluation.predictions import GIVEN, Given, score_given
+from sam_moe.evaluation.predictions import Given, score_given
 from sam_moe.evaluation.protocols import BETWEEN, Script, Target, understood
-from sam_moe.evaluation.results import PREDICTIONS, Row
+from sam_moe.evaluation.results import GIVEN, PREDICTIONS, Row
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint, read_header, write_mask
@@ -110,18 +110,18 @@ def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> Case
         found.ask(system)
     return CaseFile(
         case=case.id,
-        rows=(*found.rows, *_given(work, case)),
+        rows=(*found.rows, *_given(work, case, truths)),
         prompts=found.prompts,
         notes=notes,
         seconds=perf_counter() - start,
     )
 
 
-def _given(work: Work, case: Case) -> list[Row]:
+def _given(work: Work, case: Case, truths: Mapping[str, Volume]) -> list[Row]:
     if work.given is None:
         return []
     file, tolerance_mm = work.given.masks.files.get(case.id), work.challenge.nsd_tolerance_mm
-    return score_given(case, file, work.given.id, tolerance_mm, work.given.resample)
+    return score_given(case, truths, file, work.given.id, tolerance_mm, work.given.resample)
 
 
 class _Found:

@@ -1,7 +1,7 @@
 """A set of labelled scans: a `dataset.json` that lists its cases, or images/ and labels/ of the same names.
 
-`dataset.json` has `cases` (`id`, `image`, `label`; without `image` a label map alone) and `labels` (name:
-id); a case whose labels have other ids carries its own `label_names` (id: name).
+`dataset.json` has `cases` (`id`, `image`, `label`; without `image` a label map alone; perhaps `patient`) and
+`labels` (name: id); a case whose labels have other ids carries its own `label_names` (id: name).
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,13 @@ _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """A label map, its image if it has one, and the names of its values as far as they are known."""
+    """A label map, its image if it has one, and the names of values and patient as far as they are known."""
 
     id: str
     label: Path
     image: Path | None
     names: Mapping[int, str]
+    patient: str = ""
 
     def name_of(self, value: int) -> str:
         """What a value is called; "label 3" where nobody says."""
@@ -50,7 +51,8 @@ def read_dataset(folder: Path, error_class: type[SamMoeError] = FileError) -> tu
             raise error_class(f"{path}: cases[{number}]: expected 'id', 'image' and 'label'; add them.")
         image = folder / str(case["image"]) if "image" in case else None
         names = _names(path, dataset, case, error_class)
-        found.append(LabelledCase(str(case["id"]), folder / str(case["label"]), image, names))
+        id, label, patient = (str(case.get(key, "")) for key in ("id", "label", "patient"))
+        found.append(LabelledCase(id, folder / label, image, names, patient))
     return tuple(found)
 
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -89,3 +91,17 @@ def test_a_reader_that_goes_away_is_met_with_silence(process, cards, words):
     os.close(writer)
     _, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (1, "")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_of_several_processes_ends_at_once_with_all_it_said(processes, cards):
+    """What Python does at its very end, printing here, is left out; the exit code is kept."""
+    script = (
+        "import atexit, sys; atexit.register(print, 'late'); from sam_moe.cli import main; sys.exit(main())"
+    )
+    env = {**os.environ, "WORLD_SIZE": str(processes)}
+    for words, code in ((("checkpoints", "list"), 0), (("predct",), 2)):
+        ran = subprocess.run([sys.executable, "-c", script, *words], env=env, capture_output=True, text=True)
+        assert ran.returncode == code
+        assert ("late" in ran.stdout) == (processes == 1)
+        assert ("no such command" in ran.stderr) == (code == 2)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_a_run_leaves_rows_record_and_prompts_and_nothing_half_done(tmp_path):
     assert kept.result.protocol["clicks"].startswith("a click on the deepest voxel")
     assert kept.result.systems["growing"]["licence"] == "CC0-1.0"
     assert list(kept.result.interactive["growing"]) == ["box+click", "click"]
-    assert {"dice", "nsd", "hd95_mm", "auc"} <= kept.result.definitions.keys()
+    assert {"dice", "nsd", "hd95_mm", "official.hd95_mm", "auc"} <= kept.result.definitions.keys()
     assert [path.name for path in (tmp_path / "out" / "cases").glob(".*")] == []
     json.loads((tmp_path / "out" / "result.json").read_text(), parse_constant=pytest.fail)
 
@@ -170,6 +171,13 @@ def test_masks_made_elsewhere_are_scored_beside_systems(tmp_path):
     assert given["p1_a"].status == "missing" and given["stranger.nii.gz"].status == "extra"
     assert {row.status for row in done.rows if row.system == "growing"} == {"ok"}
     assert "theirs: masks made elsewhere" in done.result.notes
+    theirs = folder.with_name("theirs")
+    shutil.copyfile(theirs / "p0_a.nii.gz", theirs / "p1_a.nii.gz")
+    again = run(challenge, tmp_path / "out", predictions=theirs)
+    mended = {row.case: row for row in again.rows if row.system == "theirs"}
+    assert mended["p1_a"].status == "ok" and mended["p0_a"] == given["p0_a"]
+    checksums = [found.result.systems["theirs"]["sha256"] for found in (done, again)]
+    assert checksums[0] != checksums[1]
 
 
 @pytest.mark.slow

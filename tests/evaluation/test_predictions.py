@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.challenge import cases_of, load_challenge
-from sam_moe.evaluation.predictions import match, score_given, score_predictions
+from sam_moe.evaluation.challenge import cases_of, load_challenge, read_case
+from sam_moe.evaluation.predictions import checksum, extra_rows, match, score_given
 from sam_moe.evaluation.results import read_rows, write_rows
 from sam_moe.space.files import write_volume
 from sam_moe.space.grid import Grid
@@ -22,7 +22,7 @@ def asked_for():
 
 
 def rows_of(case, path, **keys):
-    return {row.label: row for row in score_given(case, path, "given", **keys)}
+    return {row.label: row for row in score_given(case, read_case(case)[1], path, "given", **keys)}
 
 
 def floats(path, array):
@@ -178,7 +178,13 @@ def test_every_case_has_its_rows_and_a_foreign_file_one_more(challenge, tmp_path
     write_labels(folder / "b.mha", label_map() * 50)
     write_labels(folder / "z.nii.gz")
     (folder / "notes.txt").write_text("not a mask")
-    rows = list(score_predictions(challenge, folder, "theirs"))
+    given = match(challenge, folder)
+    rows = [
+        row
+        for case in challenge
+        for row in score_given(case, read_case(case)[1], given.files.get(case.id), "theirs")
+    ]
+    rows += extra_rows(given, "theirs")
     assert [(row.case, row.label, row.status) for row in rows] == [
         ("a", "one", "ok"),
         ("a", "two", "ok"),
@@ -191,6 +197,23 @@ def test_every_case_has_its_rows_and_a_foreign_file_one_more(challenge, tmp_path
     assert not rows[-1].counts and {row.system for row in rows} == {"theirs"}
     write_rows(tmp_path / "rows.csv", rows)
     assert list(read_rows(tmp_path / "rows.csv")) == rows
+
+
+def test_another_mask_table_or_name_is_another_checksum(challenge, tmp_path):
+    folder = tmp_path / "masks"
+    write_labels(folder / "a.nii.gz", asked_for())
+    (folder / "b").mkdir()
+    write_labels(folder / "b" / "one.nii.gz", asked_for())
+    found = [checksum(match(challenge, folder))]
+    (folder / "notes.txt").write_text("not a mask")
+    assert checksum(match(challenge, folder)) == found[0]
+    (folder / "a.labels.json").write_text('{"1": "one"}')
+    found.append(checksum(match(challenge, folder)))
+    write_labels(folder / "b" / "one.nii.gz", label_map() == 1)
+    found.append(checksum(match(challenge, folder)))
+    (folder / "b").rename(folder / "c")
+    found.append(checksum(match(challenge, folder)))
+    assert len(set(found)) == 4
 
 
 def test_two_files_of_one_case_are_refused(challenge, tmp_path):

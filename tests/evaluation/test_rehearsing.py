@@ -59,6 +59,20 @@ def test_two_structures_have_no_place_in_a_container(tmp_path, no_data_folder):
         rehearse(cases, lambda case, scan, truth: truth.array, tmp_path / "run")
 
 
+def test_of_several_structures_a_case_is_asked_about_the_one_it_has(tmp_path, no_data_folder):
+    pairs(tmp_path / "set", ["a"])
+    text = "name: c\nsets: [{layout: folders, root: set}]\nlabels: {two: [2], nowhere: [7]}"
+    cases = cases_of(load_challenge(yaml_at(tmp_path, text)))
+    asked = []
+
+    def answer(case, scan, truth):
+        asked.append([*case.labels])
+        return truth.array
+
+    (row,) = rehearse(cases, answer, tmp_path / "run")
+    assert asked == [["two"]] and (row.label, row.dice) == ("two", 1)
+
+
 def test_a_folder_that_is_not_empty_is_refused(plain_cases, tmp_path):
     with pytest.raises(ConfigError, match="not empty"):
         rehearse(plain_cases, lambda case, scan, truth: truth.array, tmp_path)

@@ -2,25 +2,21 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, label_values, read_table, volumes_in
+from sam_moe.evaluation.layouts.source import Found, Source, volumes_in
+from sam_moe.space.dataset import DATASET, read_dataset
 
 log = logging.getLogger(__name__)
-
-DATASET = "dataset.json"
 
 
 def find(source: Source, root: Path) -> list[Found]:
     """The cases that `dataset.json` lists, or else every pair of one name; a case without image is left out.
 
-    `dataset.json`, where there is one, has `cases` (`id`, `image`, `label`, perhaps `patient`) and `labels`
-    (name: id), or per case `label_names` (id: name).
+    What a `dataset.json` says is in `space.dataset`.
     """
-    description = root / DATASET
-    if description.is_file():
-        return _listed(description)
+    if (root / DATASET).is_file():
+        return _listed(root)
     images, truths = volumes_in(root / source.images), volumes_in(root / source.truths)
     alone = sorted(images.keys() ^ truths.keys())
     if alone:
@@ -30,33 +26,17 @@ def find(source: Source, root: Path) -> list[Found]:
     return [Found(name, {"image": images[name]}, truths[name]) for name in images if name in truths]
 
 
-def _listed(description: Path) -> list[Found]:
-    table, root = read_table(description), description.parent
-    listed = table.get("cases")
-    if not isinstance(listed, list):
-        raise ConfigError(f"{description}: expected a list 'cases'. Add it, or remove the file.")
+def _listed(root: Path) -> list[Found]:
     found, bare = [], []
-    for number, case in enumerate(listed):
-        try:
-            name, truth = str(case["id"]), root / str(case["label"])
-            if "image" not in case:
-                bare.append(name)
-                continue
-            image = root / str(case["image"])
-            names = _names(description, table, case)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{description}: cases[{number}]: expected 'id', 'image' and 'label'; add what is missing "
-                f"({type(error).__name__}: {error})."
-            ) from error
-        found.append(Found(name, {"image": image}, truth, str(case.get("patient", "")), names=names))
+    for case in read_dataset(root, ConfigError):
+        if case.image is None:
+            bare.append(case.id)
+            continue
+        names: dict[str, tuple[int, ...]] = {}
+        for value, name in case.names.items():
+            if value > 0:  # 0 is background
+                names[name] = (*names.get(name, ()), value)
+        found.append(Found(case.id, {"image": case.image}, case.label, case.patient, names=names))
     if bare:
         log.info("%s: %d cases have no image and are left out: %s", root, len(bare), ", ".join(bare[:5]))
     return found
-
-
-def _names(description: Path, table: dict[str, Any], case: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    if case.get("label_names"):
-        return label_values(description, case["label_names"])
-    labels = table.get("labels")  # sometimes words for a reader
-    return label_values(description, labels) if isinstance(labels, dict) else {}

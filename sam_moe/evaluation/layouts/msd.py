@@ -7,8 +7,9 @@ series, `x.nii.gz#0` and so on (`reading.py`).
 
 from pathlib import Path
 
+from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, label_values, read_table, stem_of
+from sam_moe.evaluation.layouts.source import Found, Source, label_values, stem_of
 
 
 def find(source: Source, root: Path) -> list[Found]:
@@ -18,7 +19,7 @@ def find(source: Source, root: Path) -> list[Found]:
         ConfigError: for a `dataset.json` that lists none, or names files that are not there.
     """
     description = root / "dataset.json"
-    table = read_table(description)
+    table = read_object(description, ConfigError)
     names = label_values(description, table.get("labels"))
     modalities = table.get("modality")
     if not isinstance(modalities, dict) or not modalities:

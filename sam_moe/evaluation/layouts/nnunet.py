@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, label_values, read_table, volumes_in
+from sam_moe.evaluation.layouts.source import Found, Source, label_values, volumes_in
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def find(source: Source, root: Path) -> list[Found]:
             channels.
     """
     description = root / "dataset.json"
-    table = read_table(description)
+    table = read_object(description, ConfigError)
     channels = _channels(description, table)
     names = label_values(description, table.get("labels"))
     found = _part(root, "Tr", "train", channels, names)

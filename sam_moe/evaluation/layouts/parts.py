@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sam_moe.config import nearest_first
+from sam_moe.config import nearest_first, read_object
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.layouts.finders import FINDERS
-from sam_moe.evaluation.layouts.source import DATA, Found, Source, read_table
+from sam_moe.evaluation.layouts.source import DATA, Found, Source
 
 
 def choose(source: Source, root: Path, folder: Path) -> list[Found]:
@@ -46,7 +46,7 @@ def choose(source: Source, root: Path, folder: Path) -> list[Found]:
 def _split(path: Path, source: Source, everything: list[Found]) -> list[Found]:
     """The cases that a splits file names, each in its part."""
     name = Path(source.root).name
-    sets: Any = read_table(path).get("sets")
+    sets: Any = read_object(path, ConfigError).get("sets")
     parts = sets.get(name) if isinstance(sets, dict) else None
     if not isinstance(parts, dict) or not all(isinstance(cases, list) for cases in parts.values()):
         raise ConfigError(

@@ -1,6 +1,5 @@
 """A source of cases: which folder, laid out how, which part of it; and what a layout finds there."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,21 +71,6 @@ class Found:
     part: str = ""
     names: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     strata: Mapping[str, str] = field(default_factory=dict)
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ConfigError: for anything else.
-    """
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: not readable as JSON: {error}. Give the path of a JSON file.") from error
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: expected an object, found a {type(table).__name__}. Mend the file.")
-    return table
 
 
 def label_values(path: Path, labels: Any) -> dict[str, tuple[int, ...]]:

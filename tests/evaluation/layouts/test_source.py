@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import label_values, read_table, stem_of
+from sam_moe.evaluation.layouts.source import label_values, stem_of
 
 WHERE = Path("dataset.json")
 
@@ -33,9 +33,3 @@ def test_what_is_no_table_of_labels_is_refused(labels):
 )
 def test_a_volumes_name_goes_without_its_suffix(name, stem):
     assert stem_of(Path(name)) == stem
-
-
-def test_a_table_that_is_a_list_is_refused(tmp_path):
-    (tmp_path / "t.json").write_text("[]")
-    with pytest.raises(ConfigError, match="expected an object, found a list"):
-        read_table(tmp_path / "t.json")
