@@ -179,7 +179,8 @@ def _answers(
             grid = next(iter(truths.values())).grid
             array, remark = _label_map(path, grid, resample)
             values = _values(path, case)
-            _expected(path, array, {v for group in values.values() for v in group})
+            own = values is not case.labels
+            _expected(path, array, {v for group in values.values() for v in group}, None if own else case)
         except _Refused as refused:
             return dict.fromkeys(truths, refused)
         for name in truths:
@@ -237,10 +238,12 @@ def _said(path: Path, error: Exception) -> str:
     return str(error).replace(f"{path.parent}/", "")
 
 
-def _expected(path: Path, array: np.ndarray, values: set[int]) -> None:
-    """Refuse numbers that stand for nothing here."""
-    numbers: list[int] = torch.unique(torch.from_numpy(array)).tolist()
-    strange = [int(number) for number in numbers if number != 0 and number not in values]
+def _expected(path: Path, array: np.ndarray, values: set[int], case: Case | None = None) -> None:
+    """Refuse numbers that stand for nothing here; in `case`'s map others may stand that are not asked for."""
+    strange = [number for number in _numbers(array) if number != 0 and number not in values]
+    if strange and case is not None:
+        there = set(_numbers(read_labels(case.truth).array.numpy()))
+        strange = [number for number in strange if number not in there]
     if strange:
         shown = ", ".join(map(str, strange[:5])) + (" …" if len(strange) > 5 else "")
         raise _Refused(
@@ -248,3 +251,7 @@ def _expected(path: Path, array: np.ndarray, values: set[int]) -> None:
             f"{path.name}: has values {shown}. Expected 0 and {', '.join(map(str, sorted(values)))}; "
             "renumber them.",
         )
+
+
+def _numbers(array: np.ndarray) -> list[int]:
+    return [int(number) for number in torch.unique(torch.from_numpy(array)).tolist()]

@@ -129,8 +129,14 @@ def test_0_and_255_are_an_unexpected_label(case, tmp_path):
     assert "has values 255. Expected 0 and 1, 2; renumber them" in reason
 
 
-def test_a_label_that_the_case_does_not_have_is_unexpected(case, tmp_path):
-    all_worst(rows_of(case, write_labels(tmp_path / "p.nii.gz")), "unexpected_label")  # it has a 3
+def test_structures_that_nobody_asks_for_may_stay_but_no_others(case, tmp_path):
+    """The case's own map has a 3 that the challenge does not name; a 4 stands nowhere."""
+    rows = rows_of(case, write_labels(tmp_path / "p.nii.gz"))
+    assert {(row.status, row.dice) for row in rows.values()} == {("ok", 1)}
+    labels = label_map()
+    labels[0, 0, 0] = 4
+    reason = all_worst(rows_of(case, write_labels(tmp_path / "q.nii.gz", labels)), "unexpected_label")
+    assert "has values 4. Expected" in reason
 
 
 def test_a_table_beside_the_mask_names_its_own_values(case, tmp_path):
