@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_moe.assemble.backbone import LoadedBase, check_file, find_entry, load_backbone, load_base
+from sam_moe.assemble.backbone import NAMES, LoadedBase, check_file, find_entry, load_backbone, load_base
 from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.expert_weights import Taken, decoder_of, merged_lora, take, take_lora
 from sam_moe.assemble.keeping import (
@@ -90,6 +90,10 @@ def find_expert(expert: str | Path) -> Entry[ExpertCard]:
                     raise CardError(f"{entry.path}: id: {entry.card.id!r} is already taken by {other.path}.")
                 known[entry.card.id] = entry
     if expert not in known:
+        if (holder := holder_of(expert, user_folder())) is not None:
+            raise CardError(
+                f"{expert!r} is {NAMES[holder.card.kind]}, no expert. See: sam-moe checkpoints show {expert}"
+            )
         ids = ", ".join(nearest_first(expert, known)) or "none"
         raise CardError(f"no expert with id {expert!r}. Known, nearest first: {ids}.")
     return known[expert]

@@ -52,13 +52,19 @@ def take_out(id: str, folder: Path | str | None = None, kinds: Sequence[str] = (
     `add_expert` of that, or `restore_gate`, undoes it. Only this card goes; what it names stays.
 
     Raises:
-        CardError: where the folder has no such card.
+        CardError: where the folder has no such card; of a card that ships it says so.
         FileError: where it cannot be moved.
     """
     folder = user_folder() if folder is None else Path(folder)
     cards = Registry(folder).list() if folder.is_dir() else ()
     entries = {entry.card.id: entry for entry in cards if entry.card.kind in kinds}
     if id not in entries:
+        shipped = {entry.card.id: entry.card.kind for entry in Registry(default_folder()).list()}
+        if id in shipped:
+            told = f"{id!r} ships with sam-moe and is never changed; only what lies in {folder} is removed."
+            if shipped[id] == "expert":
+                told += f" For a gate without it: sam-moe experts remove {id} --gate GATE"
+            raise CardError(told)
         known = ", ".join(nearest_first(id, entries)) or "none"
         raise CardError(
             f"{folder}: has no {' or '.join(kinds)} with id {id!r}. Known, nearest first: {known}."

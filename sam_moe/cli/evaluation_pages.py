@@ -23,10 +23,15 @@ def table(done: ResultFolder) -> str:
         for prompt in shown:
             if prompt in prompts:
                 lines.append(f"{system:<{wide}}  {prompt:<11}  {_figures(prompts[prompt])}")
-    statuses = Counter(row.status for row in done.rows if row.status not in ("ok", "empty"))
+    statuses = Counter(row.status for row in done.rows if row.status != "ok")
     if statuses:
-        lines.append("; ".join(f"{status}: {count} answers" for status, count in statuses.items()))
+        lines.append("; ".join(_counted(status, count) for status, count in statuses.items()))
     return "\n".join([*lines, *done.result.notes])
+
+
+def _counted(status: str, count: int) -> str:
+    """`empty: 2 answers`; an extra file is nobody's answer."""
+    return f"{status}: {count} {'file' if status == 'extra' else 'answer'}{'s' * (count != 1)}"
 
 
 def _figures(metrics: dict[str, Any]) -> str:

@@ -105,7 +105,8 @@ def _spread(rows: Sequence[Row], prompts: Sequence[str], systems: Sequence[str])
     main = main_prompts(prompts)
     drawn = [figure(box_plots(rows, METRICS[name], systems, main)) for name in _DRAWN]
     told = "Each dot is a target; the box holds the middle half of them, the thick line is the median, the "
-    told += "diamond the mean, whiskers reach 1.5 box lengths at most. Distances are on a logarithmic scale."
+    told += "diamond the mean, whiskers reach 1.5 box lengths at most. Distances are on a logarithmic scale, "
+    told += "and left of a // on a plain one down to 0."
     return section("Spread", "spread", el("p", told, class_="faint"), el("div", drawn, class_="grid"))
 
 

@@ -27,6 +27,7 @@ _ROW = 26.0
 _MANY = 400  # above so many points of one system they get no names
 _BINS = 5
 _FEW, _BAND = 4, 0.14
+_TO_ZERO = 34.0  # room for 0 at the left of a logarithmic axis
 
 
 def box_plots(rows: Sequence[Row], metric: Metric, systems: Sequence[str], prompts: Sequence[str]) -> Element:
@@ -51,12 +52,16 @@ def box_plots(rows: Sequence[Row], metric: Metric, systems: Sequence[str], promp
 
 
 def _scale(metric: Metric, values: Sequence[float], left: float) -> Scale:
-    """Shares from 0 to 1; distances in decades, for one missed target is hundreds of millimetres off."""
-    if metric.higher_is_better:
+    """Shares from 0 to 1; distances in decades, for one missed target is hundreds of millimetres off.
+
+    Where a distance is 0, or too small for the decades that are shown, the axis goes on down to a marked 0.
+    """
+    high = max(values, default=0.0)
+    if metric.higher_is_better or high <= 0:
         return Scale(0, 1, left, _WIDTH - 12)
-    high = max([*values, 1e-9])
-    low = min([value for value in values if value > high / 1000], default=high / 10)
-    return Scale(0.8 * low, 1.15 * high, left, _WIDTH - 12, log=True)
+    low = min(value for value in values if value > high / 1000)
+    to_zero = _TO_ZERO if min(values) < low else 0.0
+    return Scale(0.8 * low, 1.15 * high, left, _WIDTH - 12, log=True, to_zero=to_zero)
 
 
 def _box(values: np.ndarray, scale: Scale, y: float, ink: str) -> list[Element]:

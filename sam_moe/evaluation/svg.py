@@ -17,21 +17,29 @@ _CUT = 26
 
 @dataclass(frozen=True)
 class Scale:
-    """Values from `low` to `high` onto places from `start` to `stop`, in the picture's units."""
+    """Values from `low` to `high` onto places from `start` to `stop`, in the picture's units.
+
+    `log` gives each decade the same room. The first `to_zero` units of such a scale are for what lies below
+    `low`, evenly down to 0, which no logarithm reaches.
+    """
 
     low: float
     high: float
     start: float
     stop: float
     log: bool = False
+    to_zero: float = 0.0
 
     def __call__(self, value: float) -> float:
         """Where a value is; what lies outside is put at the edge."""
+        if self.to_zero and value < self.low:
+            return self.start + self.to_zero * max(value / self.low, 0.0)
         low, high, value = (
             math.log10(max(x, self.low)) if self.log else x for x in (self.low, self.high, value)
         )
         share = min(max((value - low) / ((high - low) or 1), 0.0), 1.0)
-        return self.start + share * (self.stop - self.start)
+        start = self.start + self.to_zero
+        return start + share * (self.stop - start)
 
     def ticks(self) -> list[float]:
         """Round numbers between the ends."""
@@ -43,7 +51,8 @@ class Scale:
         else:
             found = MaxNLocator(max(2, min(_TICKS, int(room / 45)))).tick_values(self.low, self.high)
         edge = 1e-9 * abs(self.high)
-        return [float(tick) for tick in found if self.low - edge <= tick <= self.high + edge]
+        round_ones = [float(tick) for tick in found if self.low - edge <= tick <= self.high + edge]
+        return [0.0, *round_ones] if self.to_zero else round_ones
 
 
 def picture(width: float, height: float, label: str, *children: Element | Iterable[Element]) -> Element:
@@ -76,7 +85,7 @@ def dots(places: Iterable[tuple[float, float]], size: float, ink: str, opacity: 
 
 
 def across(scale: Scale, top: float, bottom: float, title: str) -> list[Element]:
-    """Rules, numbers and a title below, for values that grow to the right."""
+    """Rules, numbers and a title below, for values that grow to the right; `//` where the way to 0 is."""
     made = []
     for tick in scale.ticks():
         x = scale(tick)
@@ -84,6 +93,8 @@ def across(scale: Scale, top: float, bottom: float, title: str) -> list[Element]
             line(x, top, x, bottom, class_="rule"),
             text(x, bottom + _LINE, number(tick), "middle", "faint"),
         ]
+    if scale.to_zero:
+        made.append(text(scale.start + scale.to_zero / 2, bottom + _LINE, "//", "middle", "faint"))
     middle = (scale.start + scale.stop) / 2
     return [*made, text(middle, bottom + 2.2 * _LINE, title, "middle", "faint")]
 

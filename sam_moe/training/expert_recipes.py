@@ -33,7 +33,14 @@ from sam_moe.training.expert import (
 from sam_moe.training.general import Regions
 from sam_moe.training.loop import BEST, Kept, Schedule, train
 from sam_moe.training.machines import note_machine, processes
-from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe, keep_scans, told, write_recipe
+from sam_moe.training.recipe_parts import (
+    LabelledScans,
+    ScheduleRecipe,
+    check_scans,
+    keep_scans,
+    told,
+    write_recipe,
+)
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +112,8 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
         SamMoeError: for a loss that is no number, or a general model that did not stay as it was.
     """
     recipe = load_settings(FinetuneRecipe, recipe_path, overrides)
+    parts = ("train", "validation") if recipe.validation_regions else ("train",)
+    check_scans(recipe.data, parts, recipe.run)
     entry = find_entry(recipe.base)
     if recipe.card.id == entry.card.id:  # else its card would say so, after the training
         raise ConfigError(f"card.id: {entry.card.id!r} is the base's; give the expert one of its own.")
@@ -114,14 +123,13 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     learner = _learner(recipe, base, frozen, start)
     together = processes()
     base.to(together.device)
-    parts = ("train", "validation") if recipe.validation_regions else ("train",)
     with together.main_process_first():
         recipe.run.mkdir(parents=True, exist_ok=True)
         _begin(recipe.run, frozen, start)
-        if together.is_main_process:
-            write_recipe(recipe, recipe.run)
         # All scans first: what is wrong with the validation part shall not be told after hours of embedding.
         origins = {part: _scans(recipe, part, tell) for part in parts}
+        if together.is_main_process:  # not before: a start that finds no data is none to go on from
+            write_recipe(recipe, recipe.run)
         for part in parts:
             _embed(recipe, part, origins[part], entry.card, base, frozen, tell)
     note_machine(recipe.run, recipe.schedule.steps)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -65,6 +65,17 @@ def write_recipe(recipe: Settings, run: Path) -> None:
     dump_settings(recipe, path)
 
 
+def check_scans(data: LabelledScans, parts: Iterable[str], run: Path) -> None:
+    """See that the cases of these parts can be found, before anything is written to the run's folder.
+
+    Raises:
+        ConfigError: for a splits file or data folder that do not belong together.
+    """
+    for part in parts:
+        if not _taken_along(data, part, run):
+            listed_cases(data.folder, data.splits, part)
+
+
 def keep_scans(
     data: LabelledScans,
     part: str,
@@ -85,7 +96,7 @@ def keep_scans(
     structures = {"leave_out": sorted(leave_out)}
     if learn is not None:
         structures["learn"] = sorted(f"{name}: {label}" for name, labels in learn.items() for label in labels)
-    if path.is_file() and not data.folder.is_dir() and not data.splits.is_file():
+    if _taken_along(data, part, run):
         known = json.loads(found or "{}")
         if found is None or any(known.get(key) != structures.get(key) for key in ("leave_out", "learn")):
             raise ConfigError(
@@ -102,6 +113,11 @@ def keep_scans(
         log.info("reading the %s part of %s", part, data.folder)
         write_cache(read_folder(data.folder, data.splits, part, frozenset(leave_out), learn), path, origin)
     return origin
+
+
+def _taken_along(data: LabelledScans, part: str, run: Path) -> bool:
+    """Whether there is a cache of a part, and nothing to read it again from."""
+    return cache_path(run, part).is_file() and not data.folder.is_dir() and not data.splits.is_file()
 
 
 def told(

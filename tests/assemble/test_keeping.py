@@ -43,3 +43,16 @@ def test_only_these_kinds_are_taken_out(mine):
         CardError, match=r"no expert or gate with id 'kord'\. Known, nearest first: cord, moe"
     ):
         take_out("kord")
+
+
+def test_what_ships_is_not_taken_out_and_says_so(mine, tmp_path, monkeypatch):
+    tiny = find_entry("tiny")
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "tiny").symlink_to(tiny.folder)
+    shipped = write_expert(tmp_path / "cards", "lung", tiny)
+    monkeypatch.setenv("SAM_MOE_CHECKPOINTS", str(tmp_path / "cards"))
+    with pytest.raises(CardError, match=r"'tiny' ships with sam-moe and is never changed.* is removed\.$"):
+        take_out("tiny")
+    with pytest.raises(CardError, match=r"'lung' ships .*sam-moe experts remove lung --gate GATE$"):
+        take_out("lung")
+    assert shipped.path.exists() and (tmp_path / "cards" / "tiny").exists()

@@ -28,4 +28,9 @@ def test_what_is_missing_is_counted_and_an_extra_file_named(tmp_path):
     rows = [row(0.8), missing(case="b", patient="b"), row(0, case="x", status="extra", patient="", label="")]
     text = shown(rows, tmp_path)
     assert text.startswith("2 targets of 2 cases")
-    assert "1 of 2" in text and "missing: 1 answers; extra: 1 answers" in text
+    assert "1 of 2" in text and "missing: 1 answer; extra: 1 file" in text
+
+
+def test_empty_answers_are_counted_too(tmp_path):
+    rows = [row(0.8), *(row(0, case=case, patient=case, status="empty") for case in "bc")]
+    assert shown(rows, tmp_path).splitlines()[-1] == "empty: 2 answers"

@@ -58,6 +58,16 @@ def gate(cards):
     return write_gate(user_folder(), "moe", base, experts)
 
 
+@pytest.mark.parametrize(("id", "kind"), [("moe", "a gate"), (DEFAULT_MODEL, "a general model")])
+def test_what_is_no_expert_is_shown_where_the_error_points(sam_moe, gate, id, kind):
+    ran = sam_moe("experts", "show", id)
+    assert ran.code == 1
+    told, _, see = ran.remarks.strip().partition(" See: ")
+    assert told == f"sam-moe: '{id}' is {kind}, no expert."
+    shown = sam_moe(*see.removeprefix("sam-moe ").split())
+    assert (shown.code, shown.out.partition(":")[0]) == (0, id)
+
+
 def test_an_expert_that_was_here_stays_when_its_gate_fails(sam_moe, gate, tmp_path):
     before = {path: path.read_bytes() for path in user_folder().rglob("*") if path.is_file()}
     for source in ("cord", user_folder() / "cord"):

@@ -60,9 +60,29 @@ def test_a_missed_target_does_not_squeeze_the_distances():
     assert float(box.get("width")) > 30  # 3.5 to 6.5 of 400 mm would be 3 units wide on a plain scale
 
 
-def test_distances_of_nothing_but_zeros_are_drawn():
-    picture = box_plots([row(1.0, hd95_mm=0.0)], METRICS["hd95_mm"], ["small"], ["click1"])
-    assert len(list(picture.iter("rect"))) == 1
+def places_of(hd95_mm):
+    """Where the dots of such distances are, and the numbers on the axis below them."""
+    rows = [row(1.0, case=str(n), patient=str(n), hd95_mm=value) for n, value in enumerate(hd95_mm)]
+    picture = box_plots(rows, METRICS["hd95_mm"], ["small"], ["click1"])
+    (dots,) = paths(picture, **{"stroke-linecap": "round"})
+    ticks = {one.text: float(one.get("x")) for one in picture.iter("text") if one.get("class") == "faint"}
+    return [float(x) for x in re.findall(r"M([\d.]+)", dots.get("d"))], ticks
+
+
+def test_a_distance_of_zero_is_drawn_at_a_marked_zero_left_of_the_smallest_other():
+    (zero, two, twenty), ticks = places_of([0.0, 2.0, 20.0])
+    assert zero == pytest.approx(ticks["0"], abs=0.1)
+    assert zero < ticks["//"] < two < ticks["5"] < ticks["10"] < twenty
+    assert two - zero > 30  # they were 9 apart on an axis that began at 1.6
+
+
+def test_without_a_zero_the_axis_of_distances_has_none():
+    assert not {"0", "//"} & set(places_of([2.0, 20.0])[1])
+
+
+def test_distances_of_nothing_but_zeros_are_drawn_at_zero():
+    (only,), ticks = places_of([0.0])
+    assert only == pytest.approx(ticks["0"], abs=0.1)
 
 
 def test_a_curve_goes_through_the_means_within_its_band():

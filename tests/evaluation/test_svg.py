@@ -17,6 +17,14 @@ def test_a_logarithmic_scale_gives_each_decade_the_same_room():
     assert scale(0) == 0
 
 
+def test_a_logarithmic_scale_with_room_for_it_reaches_down_to_zero():
+    scale = Scale(1, 10_000, 0, 430, log=True, to_zero=30)
+    assert [scale(value) for value in (-1, 0, 0.5, 1, 10, 10_000)] == pytest.approx([0, 0, 15, 30, 130, 430])
+    assert scale.ticks() == [0, 1, 10, 100, 1000, 10_000]
+    words = [(one.text, float(one.get("x"))) for one in across(scale, 0, 9, "mm") if one.tag == "text"]
+    assert {("0", 0.0), ("//", 15.0), ("1", 30.0)} <= set(words)
+
+
 def test_a_scale_of_one_value_stays_in_the_picture():
     assert Scale(2, 2, 10, 20)(2) == 10
 

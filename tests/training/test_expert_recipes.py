@@ -224,6 +224,21 @@ def test_what_a_part_lacks_is_told_once_and_before_anything_is_embedded(task, tm
     assert [r for r in caplog.records if r.levelname == "WARNING" and "moon" in r.getMessage()] == []
 
 
+@pytest.mark.parametrize("wrong", ["data.folder=/nowhere", "data.splits=/nowhere.json"])
+def test_a_start_that_finds_no_data_leaves_no_folder_behind(task, tmp_path, wrong):
+    with pytest.raises(ConfigError, match="nowhere"):
+        finetune(task(), [wrong])
+    assert not (tmp_path / "expert").exists()
+
+
+def test_a_start_after_one_whose_structures_were_not_there_is_no_change(task, tmp_path, caplog):
+    with pytest.raises(ConfigError, match="no voxel of moon"):
+        finetune(task(data={"structures": {"ball": ["ball"], "moon": ["moon"]}}))
+    with pytest.raises(Stopped):
+        finetune(task(), tell=stop_at(0.0))
+    assert (tmp_path / "expert" / "recipe.yaml").is_file() and "with changes to" not in caplog.text
+
+
 SHARE = """
 import logging
 import sys
