@@ -23,7 +23,7 @@ SECTION = "many cases of small, from a folder to a folder, 128x128x96 voxels"
 FEW = 4
 QUICKER = 1.6  # two processes than one
 _ASKED = ("liver", "aorta")
-_STARTING = "what {0} cases take beyond {1}, by case: starting is left out; memory: the largest process's"
+_STARTING = "what {0} cases take beyond {1}, by case: starting is left out; memory: see many_scans.py"
 
 Command = Callable[[Path, int, Path, int], list[str]]
 
@@ -68,7 +68,7 @@ def compared(name: str, command: Command, cases: int) -> list[Row]:
             taken = {}
             for count in (FEW, cases):
                 out = folder / f"{name}-{processes}-{count}"
-                taken[count], peak_mb = watched(command(folder, count, out, processes))
+                taken[count] = watched(command(folder, count, out, processes))
             each = (taken[cases] - taken[FEW]) / (cases - FEW)
             rows.append(
                 Row(
@@ -77,7 +77,7 @@ def compared(name: str, command: Command, cases: int) -> list[Row]:
                     plain_seconds=rows[0].seconds if rows else None,
                     ratio=rows[0].seconds / each if rows else None,
                     plain_is="one process, with all threads" if rows else "",
-                    peak_mb=peak_mb, bar=QUICKER if rows else None,
+                    bar=QUICKER if rows else None,
                     note=_STARTING.format(cases, FEW),
                 )
             )  # fmt: skip
@@ -101,18 +101,16 @@ def write_cases(folder: Path, cases: int) -> None:
         write_mask(folder / "labels" / f"case_{number:02d}.nii.gz", label, scan.grid)
 
 
-def watched(arguments: list[str]) -> tuple[float, float]:
-    """Seconds of a command, and the resident memory of its largest process in MB."""
+def watched(arguments: list[str]) -> float:
+    """Seconds of a command. Not its memory: a child's peak begins with what this process holds."""
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     environment["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
         start = perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], env=environment, stdout=said, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(process.pid, 0)
+        command = [sys.executable, "-m", *arguments]
+        ended = subprocess.run(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
         seconds = perf_counter() - start
-        if status:
+        if ended.returncode:
             said.seek(0)
             raise SystemExit(f"python -m {' '.join(arguments)} failed:\n{said.read()[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds
