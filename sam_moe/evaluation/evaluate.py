@@ -268,11 +268,8 @@ def _launched() -> tuple[int, int]:
 def _others(work: Work, make_systems: MakeSystems, count: int) -> Iterator[None]:
     """So many processes more on the same work; when the block ends, it is all done."""
     context = multiprocessing.get_context("spawn")
-    threads = torch.get_num_threads()
-    work = replace(work, parent=os.getpid())
-    others = [
-        context.Process(target=_work, args=(work, make_systems, threads), daemon=True) for _ in range(count)
-    ]
+    given = (replace(work, parent=os.getpid()), make_systems, torch.get_num_threads())
+    others = [context.Process(target=_work, args=given, daemon=True) for _ in range(count)]
     for other in others:
         other.start()
     try:

@@ -288,16 +288,9 @@ def _embed(
     )
 
     def regions() -> Regions:
-        return Regions(
-            read_cache(cache_path(recipe.run, part)),
-            size,
-            seed,
-            10**9,
-            data.weights,
-            phantoms,
-            spoil_share=spoiled,
-            normalisation=normalisation,
-        )
+        scans = read_cache(cache_path(recipe.run, part))
+        kinds = (data.weights, phantoms)
+        return Regions(scans, size, seed, 10**9, *kinds, spoil_share=spoiled, normalisation=normalisation)
 
     count = recipe.regions if learning else recipe.validation_regions
     keep_embedded(regions, count, base, _embedded(recipe.run, part), origin, tell)

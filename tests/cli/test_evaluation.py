@@ -77,7 +77,7 @@ def test_masks_made_elsewhere_need_no_system(sam_moe, challenge, tmp_path):
         ("a", "ok", 1.0),
         ("b", "missing", 0.0),
     }
-    assert "missing: 1 answers" in done.out
+    assert "missing: 1 answer\n" in done.out
 
 
 def test_a_folder_without_a_challenge_is_told_how_one_looks(sam_moe, tmp_path):
