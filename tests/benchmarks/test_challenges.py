@@ -71,8 +71,6 @@ def test_a_challenge_has_its_test_patients_and_committed_rows_are_of_these(name,
     assert (len(cases), len(set(cases.values()))) == {"sarcoma": (12, 6), "multiorgan": (42, 36)}[name]
     assert name in challenges.PEER_PATIENTS
     folder = ROOT / "benchmarks" / name / "result"
-    if not folder.is_dir():
-        pytest.skip(f"no results of {name} are committed")
     kept = read_result(folder)
     assert {(row.case, row.patient) for row in kept.rows} == set(cases.items())
     systems = {row.system for row in kept.rows}
