@@ -43,7 +43,9 @@ def replacing(path: Path | str, failures: tuple[type[Exception], ...] = ()) -> I
             if mode is not None:
                 new.chmod(mode)
             os.replace(new, path)
-        except (OSError, *failures) as error:
+        except Exception as error:
+            if not isinstance(error, (OSError, *failures)):
+                raise
             raise FileError(unwritable(path, error)) from error
 
 
