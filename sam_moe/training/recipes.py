@@ -11,8 +11,9 @@ from accelerate import PartialState
 from pydantic import Field, ValidationError, model_validator
 
 from sam_moe.assemble.backbone import LoadedBase, load_base
-from sam_moe.config import Settings, explain, load_settings, replace_file
+from sam_moe.config import Settings, explain, load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import replace_text
 from sam_moe.registry import Architecture, BackboneCard, Preprocessing
 from sam_moe.sam3d.weights import read_metadata, save_weights
 from sam_moe.training.bare import PLAN, START, Plan, follow
@@ -115,7 +116,7 @@ def pretrain(
     count = recipe.validation_crops
     for part in ("train", "validation") if count else ("train",):
         keep_scans(recipe.data, part, recipe.run, leave_out=recipe.data.leave_out)
-    replace_file(recipe.run / PLAN, json.dumps(asdict(_plan(recipe, start)), indent=2) + "\n")
+    replace_text(recipe.run / PLAN, json.dumps(asdict(_plan(recipe, start)), indent=2) + "\n")
     if prepare:
         return recipe.run
     kept = follow(recipe.run, report)
