@@ -71,8 +71,8 @@ def add(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A .pth, .pt or .safetensors checkpoint; or the folder of a finished expert, or of what "
-            "was removed.",
+            help="A .pth, .pt or .safetensors checkpoint; or the folder of a finished expert, of an adapter "
+            "(PEFT), or of what was removed.",
         ),
     ],
     card: Annotated[
