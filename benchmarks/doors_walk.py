@@ -55,7 +55,7 @@ class Scale:
 # The public layout with few and thin layers: for tests.
 KIN = Scale(Sizes(128, 16, 96, 2, 4, 14, (1,), 48, 64, 8, 2, 32), 4, 2, 2, 2, 4)
 # 324 tensors, 100,509,232 parameters.
-PUBLIC = Scale(Sizes(), 16, 4, 4, 2, 24)
+PUBLIC = Scale(Sizes(), 8, 2, 3, 2, 8)
 
 
 @dataclass(frozen=True)
