@@ -49,6 +49,21 @@ def flat_box(mask: Mask, axis: int, rng: np.random.Generator | None = None, jitt
     return Box(floats(np.array(start)), floats(np.array(stop)))
 
 
+def challenge_box(mask: Mask, flat: bool) -> Box:
+    """The box of the CVPR 2025 interactive segmentation challenge, without its random widening.
+
+    Its `get_boxes.py`: drawn around the mask on its middle slice along the third axis. The archives give the
+    mask's first and last slice, too: with `flat=False` the box reaches from one to the other, and with
+    `flat=True` it is left on its slice.
+
+    Raises:
+        PromptError: for an empty mask.
+    """
+    drawn, whole = flat_box(mask, 2), box_around(mask)
+    depth = drawn if flat else whole
+    return Box((*drawn.start[:2], depth.start[2]), (*drawn.stop[:2], depth.stop[2]), flat=flat)
+
+
 def stroke_along(mask: Mask, axis: int, positive: bool = True) -> Stroke:
     """A scribble along the middle of the mask's largest part on its middle slice across an axis.
 
