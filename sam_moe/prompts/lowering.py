@@ -36,8 +36,8 @@ class Lowering(Settings):
 
     flat_box: FlatBoxRule = Field(
         "middle",
-        description="A box drawn on one slice: middle, a click in its middle; three, that and two halfway to "
-        "its ends; deep, a box as deep as wide; box, as it is, one slice thick.",
+        description="A box drawn on one slice: middle, a click in its middle; three, that and two a third of "
+        "its longer side away; deep, a box as deep as wide; box, as it is, one slice thick.",
     )
     stroke: StrokeRule = Field(
         "middle", description="A scribble: so many clicks spread along it; middle, one half-way."
@@ -141,7 +141,7 @@ def _flat_box(box: Box, axes: tuple[int, ...], scan: _Scan, rule: FlatBoxRule) -
     if rule == "three" and len(axes) < 3:
         longest = int(np.where(np.isin(range(3), axes), -1, wide_mm).argmax())
         reach = np.zeros(3)
-        reach[longest] = box.size[longest] / 4
+        reach[longest] = box.size[longest] / 3
         places += [middle - reach, middle + reach]
     world = Prompt(tuple(Point(floats(place), True, box.space) for place in places)).in_mm(scan.affine)
     return [Point(floats(scan.clamped(np.array(point.at))), True, "mm") for point in world.points]
