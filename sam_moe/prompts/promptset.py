@@ -4,6 +4,7 @@ The format is ours (version 1); `prompts/README.md` explains it on one page and
 `prompts/promptset.schema.json` is generated from the records below.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, TypeVar
@@ -146,7 +147,8 @@ class PromptCase(Record):
             "label": [str(target.label) for target in targets],
         }
         for what, values in named.items():
-            twice = next((value for value in values if values.count(value) > 1), None)
+            often = Counter(values)
+            twice = next((value for value in values if often[value] > 1), None)
             if twice is not None:
                 raise ValueError(f"two targets of one case share the {what} {twice}; each needs its own")
         return targets
