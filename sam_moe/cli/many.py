@@ -7,6 +7,7 @@ import typer
 
 from sam_moe.cli.asked import COMMAND_LINE
 from sam_moe.cli.progress import Progress
+from sam_moe.launch import rank
 
 
 def segment_many(
@@ -27,7 +28,6 @@ def segment_many(
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
         from sam_moe.predict.many import CaseReport, requests, run_many
-        from sam_moe.predict.processes import rank
 
         def say(case: CaseReport) -> None:
             if case.state == "done" and not as_json:
