@@ -26,12 +26,12 @@ from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
 
 from sam_moe.cli.evaluation_pages import table
-from sam_moe.config import replace_file
 from sam_moe.evaluation.asked import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge import cases_of, load_challenge
 from sam_moe.evaluation.evaluate import Request, evaluate
 from sam_moe.evaluation.protocols import Kind, scripts_for
 from sam_moe.evaluation.results import REPORT, RESULT, ROWS
+from sam_moe.files import replace_text
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
@@ -135,7 +135,7 @@ def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
     for file in (ROWS, REPORT):
         shutil.copyfile(work / file, result / file)
     record = json.loads((work / RESULT).read_text(encoding="utf-8"))
-    replace_file(
+    replace_text(
         result / RESULT, json.dumps(_rounded(record), separators=(",", ":"), ensure_ascii=False) + "\n"
     )
     print(f"\n{challenge.title}\n{table(done)}\n{done.result.seconds:.0f} s")

@@ -6,8 +6,6 @@ names the file, the field and the nearest known key. What ran is written beside 
 
 import difflib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -15,7 +13,8 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sam_moe.errors import ConfigError, FileError, SamMoeError
+from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.files import replace_text
 
 _SHOWN_PROBLEMS = 4
 _KEY_PROBLEMS = ("extra_forbidden", "missing")  # pydantic: the location ends with the key
@@ -63,7 +62,7 @@ def dump_settings(settings: Settings, path: Path | str) -> None:
 
     Letters beyond ASCII are escaped: PyYAML would turn some line breaks among them into spaces.
     """
-    replace_file(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+    replace_text(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 
 
 def read_json(cls: type[R], path: Path | str, error_class: type[SamMoeError]) -> R:
@@ -110,27 +109,7 @@ def check_json(cls: type[R], data: Mapping[str, Any], path: Path | str, error_cl
 def write_json(record: Record, path: Path | str) -> None:
     """Write a record as indented JSON, optional fields that are empty left out, in one step."""
     data = record.model_dump(mode="json", exclude_none=True)
-    replace_file(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-
-def replace_file(path: Path | str, text: str) -> None:
-    """Write a text file in one step: a reader sees the old file or the new one, never a half."""
-    path = Path(path)
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = file.name
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise FileError(
-            f"{path}: cannot be written ({error.strerror}). Check that the folder exists and is writable."
-        ) from error
+    replace_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def nearest_first(name: str, known: Iterable[str]) -> list[str]:

@@ -55,14 +55,15 @@ def _open_closed_descriptors() -> None:
 def _sturdy(stream: Any, lost: Lost, is_error: bool) -> TextIO:
     if stream is None or stream.closed:  # pythonw, a daemon, or `>&-`
         return open(os.devnull, "w", encoding="utf-8")
-    if not isinstance(getattr(getattr(stream, "buffer", None), "raw", None), io.FileIO):
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # Python may have been asked not to buffer
+    if not isinstance(raw, io.FileIO):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
         return stream  # type: ignore[no-any-return]  # somebody's own, who knows what it takes
     stream.flush()
-    raw = _Sturdy(stream.buffer.raw, lost, is_error)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        io.BufferedWriter(_Sturdy(raw, lost, is_error)),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering or is_error,

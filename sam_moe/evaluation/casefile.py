@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from pydantic import Field, JsonValue
 
-from sam_moe.config import Record, read_json, replace_file
+from sam_moe.config import Record, read_json
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.results import CASES, Row
+from sam_moe.files import replace_text
 from sam_moe.prompts.promptset import PromptCase
 
 ASKED = "asked.json"
@@ -87,7 +88,7 @@ def read_casefile(path: Path) -> CaseFile:
 def write_whole(record: Record, path: Path) -> None:
     """Write a record in one step, with what is none in it too."""
     text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
-    replace_file(path, text + "\n")
+    replace_text(path, text + "\n")
 
 
 def relative(image: Path, folder: Path) -> str:

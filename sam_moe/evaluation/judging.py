@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sam_moe.config import replace_file
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.challenge import Case, read_case
 from sam_moe.evaluation.container import INPUT, METRICS, OUTPUT, SPPIN, Interfaces, Job, read_jobs
@@ -16,6 +15,7 @@ from sam_moe.evaluation.official import metrics_json
 from sam_moe.evaluation.predictions import score_given
 from sam_moe.evaluation.results import METRICS as COLUMNS
 from sam_moe.evaluation.results import Row
+from sam_moe.files import replace_text
 
 STRUCTURE = "target"
 
@@ -70,7 +70,7 @@ def judge(
     extra = sorted(jobs.keys() - truths.keys())
     text = json.dumps(_report(rows, extra, tolerance_mm), indent=2, allow_nan=False)
     out.mkdir(parents=True, exist_ok=True)
-    replace_file(out / METRICS, text + "\n")
+    replace_text(out / METRICS, text + "\n")
     return rows
 
 

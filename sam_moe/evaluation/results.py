@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError, field_validator
 
-from sam_moe.config import Record, Settings, explain, read_json, replace_file
+from sam_moe.config import Record, Settings, explain, read_json
 from sam_moe.errors import FileError
+from sam_moe.files import replace_text
 
 Status = Literal[
     "ok",
@@ -172,7 +173,7 @@ def write_rows(path: Path | str, rows: Iterable[Row]) -> None:
         for column in (_columns_of(field, seen) if field in _FLATTENED else [field])
     ]
     table = [columns, *([cells.get(column, "") for column in columns] for cells in flat)]
-    replace_file(path, "".join(",".join(map(_quoted, line)) + "\n" for line in table))
+    replace_text(path, "".join(",".join(map(_quoted, line)) + "\n" for line in table))
 
 
 def read_rows(path: Path | str) -> tuple[Row, ...]:
@@ -205,7 +206,7 @@ def write_result(folder: Path | str, rows: Sequence[Row], result: Result) -> Non
     except OSError as error:
         raise FileError(f"{folder}: cannot be made ({error.strerror}).") from error
     write_rows(folder / ROWS, rows)
-    replace_file(folder / RESULT, _indented(result.model_dump(mode="json")) + "\n")
+    replace_text(folder / RESULT, _indented(result.model_dump(mode="json")) + "\n")
 
 
 def read_result(folder: Path | str) -> ResultFolder:

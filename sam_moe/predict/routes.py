@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sam_moe.config import replace_file
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.files import replace_text
 from sam_moe.predict.labelled import Case, Question
 from sam_moe.predict.predictor import Predictor
 
@@ -121,8 +121,8 @@ def write(found: Routes, folder: Path) -> dict[str, str]:
         "shares": found.shares(),
         "routes": [asdict(one) for one in found.routes],
     }
-    replace_file(folder / TABLE, table.getvalue())
-    replace_file(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    replace_text(folder / TABLE, table.getvalue())
+    replace_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     draw(found, folder / PICTURE)
     return {name.partition(".")[2]: str(folder / name) for name in (TABLE, RECORD, PICTURE)}
 

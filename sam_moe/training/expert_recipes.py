@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 from sam_moe.assemble.backbone import find_entry, load_backbone
 from sam_moe.assemble.experts import find_expert, load_decoder
 from sam_moe.assemble.load import DEFAULT_MODEL
-from sam_moe.config import Settings, load_settings, replace_file
+from sam_moe.config import Settings, load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import replace_text
 from sam_moe.registry import CARD, BackboneCard, Base, Cover, Entry, ExpertCard, Lora, write_card
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
@@ -230,7 +231,7 @@ def _begin(run: Path, sha256: str, start: Entry[ExpertCard] | None) -> None:
                 f"{run}: was begun from an expert with the SHA-256 {earlier or '(none)'}, and `start` now "
                 f"gives {from_ or '(none)'}: it was trained again, or is another. {again}"
             )
-    replace_file(note, json.dumps({"base": sha256, "start": from_}) + "\n")
+    replace_text(note, json.dumps({"base": sha256, "start": from_}) + "\n")
 
 
 def _embedded(run: Path, part: str) -> Path:

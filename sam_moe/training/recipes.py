@@ -9,7 +9,8 @@ from pathlib import Path
 from accelerate import PartialState
 from pydantic import Field, model_validator
 
-from sam_moe.config import Settings, load_settings, replace_file
+from sam_moe.config import Settings, load_settings
+from sam_moe.files import replace_text
 from sam_moe.registry import Architecture, Preprocessing
 from sam_moe.training.bare import PLAN, Plan, follow
 from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
@@ -92,7 +93,7 @@ def pretrain(
     count = recipe.validation_crops
     for part in ("train", "validation") if count else ("train",):
         keep_scans(recipe.data, part, recipe.run, leave_out=recipe.data.leave_out)
-    replace_file(recipe.run / PLAN, json.dumps(asdict(_plan(recipe)), indent=2) + "\n")
+    replace_text(recipe.run / PLAN, json.dumps(asdict(_plan(recipe)), indent=2) + "\n")
     if prepare:
         return recipe.run
     kept = follow(recipe.run, report)

@@ -8,10 +8,8 @@ tensors. That unpickler is sound only from torch 2.10 on (CVE-2025-32434 until 2
 import argparse
 import hashlib
 import json
-import os
 import pickle
 import re
-import tempfile
 import threading
 import warnings
 import zipfile
@@ -25,7 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sam_moe.errors import FileError, WeightsError
+from sam_moe.errors import WeightsError
+from sam_moe.files import replacing
 
 _NEEDED_TORCH = "2.10"
 _METADATA = "sam_moe"
@@ -60,27 +59,14 @@ def save_weights(
     Raises:
         FileError: where the file cannot be written; then nothing is left behind and an old file is untouched.
     """
-    path = Path(path)
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
     # One key only: safetensors writes several in an order that changes from run to run.
     kept = {_METADATA: json.dumps(dict(metadata or {}), sort_keys=True)}
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-        save_file(tensors, temporary, metadata=kept)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise FileError(
-            f"{path}: cannot be written ({error}). Check that the folder exists, is writable and has room."
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with replacing(path, (SafetensorError,)) as new:
+        save_file(tensors, new, metadata=kept)
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:

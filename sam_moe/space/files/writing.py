@@ -1,9 +1,6 @@
 """Writing masks and volumes: the grid they were given, whole or not at all."""
 
 import json
-import os
-import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import FileError, GeometryError
+from sam_moe.files import replace_text, replacing
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.text import lps_to_ras
 from sam_moe.space.grid import Grid
@@ -75,7 +73,7 @@ def write_mask(
             {str(value): labels[value] for value in sorted(labels)}, indent=2, ensure_ascii=False
         )
         beside = path.with_name(path.name[: -len(suffix)] + ".labels.json")
-        _replace(beside, ".json", lambda to: to.write_text(names + "\n", encoding="utf-8"))
+        replace_text(beside, names + "\n")
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:
@@ -120,27 +118,8 @@ def _check_labels(path: Path, labels: dict[int, str]) -> None:
 
 def _write(path: Path, array: Shaped[np.ndarray, "i j k"], grid: Grid, suffix: str) -> None:
     write = _write_nifti if suffix.startswith(".nii") else _write_itk
-    _replace(path, suffix, lambda to: write(to, array, grid))
-
-
-def _replace(path: Path, suffix: str, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a new file beside `path`, then move it there; a failure leaves what was there."""
-    if not path.parent.is_dir():
-        raise FileError(f"{path}: no such folder {path.parent}. Expected an existing one; make it first.")
-    if path.is_dir():
-        raise FileError(f"{path}: this is a folder. Expected the name of a file; choose another name.")
-    new = path.with_name(f".{uuid.uuid4().hex}{suffix}")
-    try:
-        write(new)
-        os.replace(new, path)
-    except (OSError, RuntimeError) as error:  # RuntimeError: SimpleITK's only kind
-        text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise FileError(
-            f"{path}: it cannot be written ({text}). Expected a folder with write permission and free space; "
-            "what was there before is untouched."
-        ) from error
-    finally:
-        new.unlink(missing_ok=True)
+    with replacing(path, (RuntimeError,)) as new:  # SimpleITK's only kind
+        write(new, array, grid)
 
 
 def _write_nifti(path: Path, array: Shaped[np.ndarray, "i j k"], grid: Grid) -> None:
