@@ -18,7 +18,7 @@ def world_size() -> int:
 
 
 def check_launched() -> None:
-    """Refuse a WORLD_SIZE of several processes that no launcher set: this one would do a part of the work only.
+    """Refuse a WORLD_SIZE of several processes that no launcher set: this one would do a part of it.
 
     Raises:
         ConfigError: naming the variables that a launcher sets and that are missing.
@@ -26,8 +26,8 @@ def check_launched() -> None:
     missing = [name for name in _OF_LAUNCHERS if not os.environ.get(name)]
     if world_size() > 1 and missing:
         raise ConfigError(
-            f"WORLD_SIZE is {world_size()}, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not "
-            "set: no launcher started this process. Unset WORLD_SIZE, or start with torchrun or accelerate "
+            f"WORLD_SIZE is {world_size()}, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
+            "not set: no launcher started this process. Unset WORLD_SIZE, or start with torchrun or accelerate "
             "launch."
         )
 
@@ -60,7 +60,7 @@ def _whole(name: str, default: int, least: int) -> int:
         number = least - 1
     if number < least:
         raise ConfigError(
-            f"the environment variable {name} is {text!r}. Expected a whole number from {least}, as launchers "
-            "set it; unset it to run one process."
+            f"the environment variable {name} is {text!r}. Expected a whole number from {least}, as "
+            "launchers set it; unset it to run one process."
         )
     return number

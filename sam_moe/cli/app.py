@@ -12,6 +12,7 @@ from sam_moe.cli.asked import (
     EVERYWHERE,
     AsJson,
     AskedWrongly,
+    Force,
     ListedByDefault,
     PromptCommand,
     in_order,
@@ -112,6 +113,7 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say which experts of a mixture answered, and why.")
     ] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Segment what points and boxes show.
@@ -139,13 +141,15 @@ def predict(
             raise AskedWrongly("--overlay draws one scan. Leave it out, or give one scan and one mask")
         from sam_moe.cli.many import segment_many
 
-        return segment_many(scan, prompts, out, model, device, box_strategy, dtype, as_json=as_json)
+        return segment_many(
+            scan, prompts, out, model, device, box_strategy, dtype, force=force, as_json=as_json
+        )
     prompt = _prompt(typed, mm) if typed else None
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
         from sam_moe.predict.command import Request, run
 
-        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()))
+        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()), force=force)
         try:
             done = run(request, lambda: loaded(model, device, box_strategy, dtype), tell)
         except PromptError as error:

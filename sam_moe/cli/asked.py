@@ -17,6 +17,10 @@ COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("COMMAND_LINE", default=(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, for machines.")]
 
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace files of these names, even those that sam-moe did not write.")
+]
+
 _NUMBERS = {
     "--point": ("I", "J", "K"),
     "--negative": ("I", "J", "K"),

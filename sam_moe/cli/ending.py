@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     COMMAND_LINE.set(tuple(words))
     debug = _take_debug(words)
     # Figures are drawn into files. A notebook hands the name of its own backend to all that it starts, and
-    # matplotlib cannot be imported with a name that it does not know.
+    # with a name that it does not know matplotlib cannot be imported.
     os.environ["MPLBACKEND"] = "agg"
     remarks, logger = Remarks(), logging.getLogger("sam_moe")
     level = logger.level
@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             logger.removeHandler(remarks)
             logger.setLevel(level)
         if lost.reason is not None:
-            _say(f"standard output could not be written ({lost.reason.strerror}); what was to be shown is lost.")
+            _say(
+                f"standard output could not be written ({lost.reason.strerror}); what was to be shown is lost."
+            )
             code = code or FAILED
         if launched:
             _leave(code)

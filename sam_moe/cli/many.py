@@ -19,6 +19,7 @@ def segment_many(
     box_strategy: str | None,
     dtype: str,
     *,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Run, print and leave with exit code 1 where a scan failed.
@@ -33,7 +34,7 @@ def segment_many(
             if case.state == "done" and not as_json:
                 typer.echo(f"{case.mask}: {case.text}")
 
-        asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()))
+        asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()), force=force)
         report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype), tell, say)
     if rank() != 0:
         return

@@ -1,10 +1,11 @@
-"""Standard streams that end no run: closed ones, full disks, and encodings without a letter that is written."""
+"""Standard streams that end no run: closed, on a full disk, or of an encoding that lacks a letter."""
 
 import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -18,9 +19,9 @@ class Lost:
 def sturdy_streams() -> Iterator[Lost]:
     """Standard output and error for the length of a run, which an error in writing to them does not end.
 
-    Letters that the encoding lacks are written as escapes. What cannot be written to standard error is dropped;
-    of standard output the first reason is kept for the caller, and the rest is dropped. A reader of standard
-    output who has gone away still ends the run, with BrokenPipeError.
+    Letters that the encoding lacks are written as escapes. What cannot be written is dropped; of standard
+    output the reason is kept for the caller. A reader of standard output who has gone away still ends the
+    run, with BrokenPipeError.
     """
     _open_closed_descriptors()
     lost = Lost()
@@ -54,7 +55,7 @@ def _open_closed_descriptors() -> None:
 
 def _sturdy(stream: Any, lost: Lost, is_error: bool) -> TextIO:
     if stream is None or stream.closed:  # pythonw, a daemon, or `>&-`
-        return open(os.devnull, "w", encoding="utf-8")
+        return Path(os.devnull).open("w", encoding="utf-8")
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # Python may have been asked not to buffer
     if not isinstance(raw, io.FileIO):

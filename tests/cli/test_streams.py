@@ -1,4 +1,4 @@
-"""Streams that are closed, full or of a narrow encoding end no run: what was asked for is written all the same."""
+"""Streams that are closed, full or of a narrow encoding end no run: the mask is written all the same."""
 
 import os
 import subprocess
@@ -15,7 +15,9 @@ def shell(words, redirections, cwd, **env):
     """Run the command as a shell does, with redirections."""
     line = " ".join([f"'{sys.executable}' -c '{PROGRAM}'", *map(str, words), redirections])
     env = {**os.environ, "PYTHONPATH": str(ROOT), **env}
-    return subprocess.run(line, shell=True, cwd=cwd, env=env, capture_output=True, text=True, errors="replace")
+    return subprocess.run(
+        line, shell=True, cwd=cwd, env=env, capture_output=True, text=True, errors="replace"
+    )
 
 
 def predicting(scan):
@@ -37,7 +39,8 @@ def test_a_full_disk_under_standard_output_is_one_line_and_ends_with_1_after_the
     assert ran.returncode == 1
     assert (tmp_path / "m.run.json").is_file()
     assert ran.stderr == (
-        "sam-moe: standard output could not be written (No space left on device); what was to be shown is lost.\n"
+        "sam-moe: standard output could not be written (No space left on device); "
+        "what was to be shown is lost.\n"
     )
 
 
@@ -51,7 +54,7 @@ def test_what_cannot_be_written_to_standard_error_is_no_failure(cards, scan, tmp
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp932", "cp874", "cp1252"])
 def test_letters_that_the_output_lacks_are_escaped(cards, tmp_path, encoding):
-    ran = shell(("checkpoints", "show", "\"'печень·\""), "", tmp_path, PYTHONIOENCODING=encoding)
+    ran = shell(("checkpoints", "show", '"\'печень·"'), "", tmp_path, PYTHONIOENCODING=encoding)
     assert ran.returncode == 1
     assert "no model with id" in ran.stderr and "internal error" not in ran.stderr
 
