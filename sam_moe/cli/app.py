@@ -12,6 +12,7 @@ from sam_moe.cli.asked import (
     EVERYWHERE,
     AsJson,
     AskedWrongly,
+    Force,
     ListedByDefault,
     PromptCommand,
     in_order,
@@ -121,6 +122,7 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say which experts of a mixture answered, and why.")
     ] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Segment what points, boxes, strokes and loops show.
@@ -155,14 +157,23 @@ def predict(
         from sam_moe.cli.many import segment_many
 
         return segment_many(
-            scan, prompts, out, model, device, box_strategy, dtype, lower=lower or (), as_json=as_json
+            scan,
+            prompts,
+            out,
+            model,
+            device,
+            box_strategy,
+            dtype,
+            lower=lower or (),
+            force=force,
+            as_json=as_json,
         )
     prompt = prompt_of(typed, mm) if typed else None
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
         from sam_moe.predict.command import Request, run
 
-        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()))
+        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()), force=force)
         try:
             done = run(request, lambda: loaded(model, device, box_strategy, dtype, lower or ()), tell)
         except PromptError as error:

@@ -17,6 +17,10 @@ COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("COMMAND_LINE", default=(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, for machines.")]
 
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace files of these names, even those that sam-moe did not write.")
+]
+
 _POINT, _BOX, _LINE = (
     ("I", "J", "K"),
     ("I0", "J0", "K0", "I1", "J1", "K1"),

@@ -8,6 +8,7 @@ import typer
 
 from sam_moe.cli.asked import COMMAND_LINE
 from sam_moe.cli.progress import Progress
+from sam_moe.launch import rank
 
 
 def segment_many(
@@ -20,6 +21,7 @@ def segment_many(
     dtype: str,
     *,
     lower: Sequence[str] = (),
+    force: bool = False,
     as_json: bool,
 ) -> None:
     """Run, print and leave with exit code 1 where a scan failed.
@@ -29,13 +31,12 @@ def segment_many(
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
         from sam_moe.predict.many import CaseReport, requests, run_many
-        from sam_moe.predict.processes import rank
 
         def say(case: CaseReport) -> None:
             if case.state == "done" and not as_json:
                 typer.echo(f"{case.mask}: {case.text}")
 
-        asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()))
+        asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()), force=force)
         report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype, lower), tell, say)
     if rank() != 0:
         return
