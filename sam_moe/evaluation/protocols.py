@@ -35,7 +35,8 @@ BETWEEN = " · "  # between a structure and its protocol in a prompt file that h
 class Target:
     """One structure of one case, as a user who knows the truth sees it.
 
-    `scan` is the fingerprint of the scan, by which recorded prompts are found again.
+    `scan` is the fingerprint of the scan, by which recorded prompts are found again. `ignored` is true where
+    nothing was annotated: such voxels are in no truth, and whatever is answered there counts for nothing.
     """
 
     case: str
@@ -44,6 +45,11 @@ class Target:
     spacing_mm: Triple
     scan: str = ""
     seed: int = 0
+    ignored: Mask | None = None
+
+    def judged(self, answer: Mask) -> Mask:
+        """An answer where the scan was annotated, nothing elsewhere."""
+        return answer if self.ignored is None else answer & ~self.ignored
 
     @property
     def rng(self) -> np.random.Generator:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asked import Reply, SystemUnderTest
 from sam_moe.evaluation.casefile import relative
-from sam_moe.evaluation.challenge import Challenge, cases_of, read_case
+from sam_moe.evaluation.challenge import Challenge, cases_of, open_case
 from sam_moe.evaluation.conversation import converse
 from sam_moe.evaluation.protocols import BETWEEN, Simulated, Target
 from sam_moe.evaluation.runner import Tell
@@ -67,12 +67,13 @@ def simulate(
     recorded = []
     for number, case in enumerate(cases):
         tell(f"case {number + 1} of {len(cases)}: {case.id}", number / len(cases))
-        scan, truths = read_case(case)
+        opened = open_case(case)
+        scan, truths = opened.scan, opened.truths
         answering.open(scan)
         key, said = fingerprint(scan), dict[str, Prompt]()
         for label, truth in truths.items():
             mask = np.asarray(truth.array.numpy().astype(bool))
-            target = Target(case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed)
+            target = Target(case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed, opened.ignored)
             for script in scripts:
                 items = [turn.said for turn in converse(answering, script, target) if turn.said is not None]
                 said[label + (BETWEEN + script.name) * (len(scripts) > 1)] = Prompt(tuple(items))
