@@ -1,7 +1,7 @@
 """A model for a verb, with what the manifest wants to know about it."""
 
 from sam_moe.assemble import DEFAULT_MODEL, find_model, load
-from sam_moe.assemble.convert import user_folder
+from sam_moe.assemble.finding import user_folder
 from sam_moe.predict.command import Loaded
 from sam_moe.registry import CARD, Card, Entry, read_card
 
