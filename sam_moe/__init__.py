@@ -12,6 +12,7 @@ from sam_moe.sam3d import segment_anything as _segment_anything
 
 if TYPE_CHECKING:
     from sam_moe.assemble import load
+    from sam_moe.predict.model import Model
     from sam_moe.predict.prediction import Prediction
     from sam_moe.predict.predictor import Predictor
     from sam_moe.prompts.prompt import Box, Point, Prompt
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Box",
     "Grid",
+    "Model",
     "Point",
     "Prediction",
     "Predictor",
@@ -38,6 +40,7 @@ __all__ = [
 _HOMES = {
     "Box": "sam_moe.prompts.prompt",
     "Grid": "sam_moe.space.grid",
+    "Model": "sam_moe.predict.model",
     "Point": "sam_moe.prompts.prompt",
     "Prediction": "sam_moe.predict.prediction",
     "Predictor": "sam_moe.predict.predictor",

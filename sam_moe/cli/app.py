@@ -241,7 +241,7 @@ def demo(
         from sam_moe.cli.demo import run
         from sam_moe.cli.loading import loaded
 
-        report = run(out, lambda: loaded(model, "auto", None).predictor, tell)
+        report = run(out, lambda: loaded(model, "auto", None).model, tell)
     typer.echo(report)
 
 

@@ -9,8 +9,8 @@ from sam_moe.registry import CARD, Card, Entry, read_card
 def loaded(model: str | None, device: str, box_strategy: str | None, dtype: str = "float32") -> Loaded:
     """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
     entry = find_model(model or DEFAULT_MODEL)
-    predictor = load(entry.path, device=device, box_strategy=box_strategy, dtype=dtype)
-    return Loaded(predictor, weights_sha256(entry))
+    chosen = load(entry.path, device=device, box_strategy=box_strategy, dtype=dtype)
+    return Loaded(chosen, weights_sha256(entry))
 
 
 def weights_sha256(entry: Entry[Card]) -> str | None:

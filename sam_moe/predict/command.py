@@ -30,6 +30,7 @@ from sam_moe.predict.manifest import (
     read_prompts,
     target_record,
 )
+from sam_moe.predict.model import Model
 from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
@@ -92,16 +93,16 @@ class Taken:
 class Loaded:
     """A model ready to answer, and what to note about it."""
 
-    predictor: Predictor
+    model: Model
     weights_sha256: str | None
 
     def record(self) -> ModelRecord:
         """The same for a manifest."""
         return ModelRecord(
-            id=self.predictor.model_id,
+            id=self.model.id,
             weights_sha256=self.weights_sha256,
-            box_strategy=self.predictor.box_strategy,
-            dtype=str(self.predictor.dtype).removeprefix("torch."),
+            box_strategy=self.model.box_strategy,
+            dtype=str(self.model.dtype).removeprefix("torch."),
         )
 
 
@@ -201,11 +202,10 @@ def take(asked: Asked) -> Taken:
 
 def answer(loaded: Loaded, taken: Taken, tell: Tell) -> Found:
     """Segment every target."""
-    predictor = loaded.predictor.open(taken.volume, taken.fingerprint)
-    predictor.progress = tell
+    predictor = loaded.model.open(taken.volume, taken.fingerprint, progress=tell)
     tell("segmenting", 0.0)
     mask, predictions = _predict(predictor, taken.asked.targets, taken.asked.labels)
-    return Found(taken, mask, predictions, loaded.record(), predictor.device)
+    return Found(taken, mask, predictions, loaded.record(), loaded.model.device)
 
 
 def write(found: Found, tell: Tell) -> Done:
