@@ -40,6 +40,7 @@ from sam_moe.training.recipe_parts import (
     ScheduleRecipe,
     check_scans,
     keep_scans,
+    learnt_ranges,
     told,
     write_recipe,
 )
@@ -256,12 +257,8 @@ def _scans(recipe: FinetuneRecipe, part: str, tell: Tell | None) -> str:
             + ("." if learning else ", or set validation_regions to 0.")
         )
     if unknown := sorted(set(data.weights) - set(cached_sets(cache_path(recipe.run, part)))):
-        log.log(
-            logging.WARNING if learning else logging.INFO,
-            "data.weights names sets without a case in the %s part: %s",
-            part,
-            ", ".join(unknown),
-        )
+        level = logging.WARNING if learning else logging.INFO
+        log.log(level, "data.weights names sets without a case in the %s part: %s", part, ", ".join(unknown))
     return origin
 
 
@@ -276,13 +273,13 @@ def _embed(
 ) -> None:
     """Keep embedded regions of one part; the validation's are never spoiled, nor phantoms."""
     data, learning = recipe.data, part == "train"
-    size, normalisation = base.sizes.image_size, card.preprocessing.normalisation
+    size, preprocessing = base.sizes.image_size, card.preprocessing
     seed = recipe.seed + 1 if learning else 7
     phantoms, spoiled = (data.phantom_share, data.spoil_share) if learning else (0.0, 0.0)
     origin = json.dumps(
         {
             "base": sha256,
-            "normalisation": normalisation,
+            "preprocessing": preprocessing.model_dump(),
             "scans": json.loads(scans_origin),
             "seed": seed,
             "weights": data.weights,
@@ -293,8 +290,8 @@ def _embed(
 
     def regions() -> Regions:
         scans = read_cache(cache_path(recipe.run, part))
-        kinds = (data.weights, phantoms)
-        return Regions(scans, size, seed, 10**9, *kinds, spoil_share=spoiled, normalisation=normalisation)
+        drawn = (data.weights, phantoms, 0, learnt_ranges(preprocessing), spoiled)
+        return Regions(scans, size, seed, 10**9, *drawn, preprocessing.normalisation)
 
     count = recipe.regions if learning else recipe.validation_regions
     keep_embedded(regions, count, base, _embedded(recipe.run, part), origin, tell)

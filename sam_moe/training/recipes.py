@@ -21,7 +21,14 @@ from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
 from sam_moe.training.conversation import DEPTHS
 from sam_moe.training.loop import BEST
 from sam_moe.training.precision import Precision
-from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe, keep_scans, told, write_recipe
+from sam_moe.training.recipe_parts import (
+    LabelledScans,
+    ScheduleRecipe,
+    keep_scans,
+    learnt_ranges,
+    told,
+    write_recipe,
+)
 from sam_moe.training.runlog import Row
 
 log = logging.getLogger(__name__)
@@ -207,5 +214,6 @@ def _plan(recipe: PretrainRecipe, start: LoadedBase | None) -> Plan:
         tracker=recipe.tracker,
         precision=recipe.precision,
         box_strategy=recipe.card.default_box_strategy,
+        ranges=asdict(learnt_ranges(recipe.preprocessing)),
         start=None if start is None else start.sha256,
     )
