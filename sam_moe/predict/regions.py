@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import PromptError
-from sam_moe.prompts.prompt import Point, Prompt
+from sam_moe.prompts.prompt import Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.shapes import Bool, Float, Int
 from sam_moe.space.grid import Grid
@@ -60,11 +60,7 @@ def covers(region: Grid, prompt: Prompt) -> bool:
     """Whether every item of a prompt in millimetres lies well inside the region."""
     middle = (np.array(region.shape) - 1) / 2
     reach = _COMFORT * np.array(region.shape) / 2
-    for item in prompt:
-        places = [item.at] if isinstance(item, Point) else [item.start, item.stop]
-        if (np.abs(region.index_of(np.array(places)) - middle) > reach).any():
-            return False
-    return True
+    return all(bool((np.abs(region.index_of(item.places) - middle) <= reach).all()) for item in prompt)
 
 
 def holds_boxes(region: Grid, prompt: Prompt) -> bool:
