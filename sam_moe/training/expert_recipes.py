@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from sam_moe.assemble.backbone import find_entry, load_backbone
-from sam_moe.assemble.experts import find_expert, load_decoder
-from sam_moe.assemble.load import DEFAULT_MODEL
+from sam_moe.assemble.backbone import load_backbone
+from sam_moe.assemble.experts import load_decoder
+from sam_moe.assemble.finding import find_entry, find_expert
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.config import Settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text

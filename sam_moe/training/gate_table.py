@@ -1,7 +1,6 @@
 """A table of prompts to learn routing from: what the gate sees of each, whose it is, how every expert did."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
+from sam_moe.files import replacing
 from sam_moe.moe.gate import GateInput, gate_input
 from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.mask_decoder import MaskDecoder
@@ -198,12 +198,8 @@ def save_table(table: GateTable, path: Path, origin: str) -> None:
     """Write a table as one safetensors file, whole or not at all; `origin` is all that it depends on."""
     tensors = {k: v.contiguous() for k, v in table._tensors().items() if v is not None}
     about = json.dumps({"format": FORMAT, "origin": origin, "names": table.names})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, temporary, metadata={"gate": about})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, (SafetensorError,)) as new:
+        save_file(tensors, new, metadata={"gate": about})
 
 
 def load_table(path: Path, origin: str | None = None) -> GateTable | None:

@@ -8,6 +8,7 @@ tensors. That unpickler is sound only from torch 2.10 on (CVE-2025-32434 until 2
 import argparse
 import hashlib
 import json
+import os
 import pickle
 import re
 import threading
@@ -24,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sam_moe.errors import WeightsError
-from sam_moe.files import replacing
+from sam_moe.files import check_ordinary, open_file, replacing, unreadable
 
 _NEEDED_TORCH = "2.10"
 _METADATA = "sam_moe"
@@ -74,6 +75,7 @@ def save_weights(
 def read_metadata(path: Path | str) -> dict[str, str]:
     """What `save_weights` wrote beside the tensors; empty for a safetensors file of another make."""
     try:
+        check_ordinary(path, Path(path).stat(), WeightsError)
         with safe_open(path, framework="pt") as file:
             kept = (file.metadata() or {}).get(_METADATA, "{}")
         return dict(json.loads(kept))
@@ -83,25 +85,21 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 
 def sha256_of(path: Path | str) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
-    try:
-        with Path(path).open("rb") as file:
+    with open_file(path, WeightsError) as file:
+        try:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}). Check path and rights.") from error
+        except OSError as error:
+            raise WeightsError(unreadable(path, error)) from error
 
 
 def _is_safetensors(path: Path) -> bool:
     """Whether to read safetensors (True) or a pickle (False); raises for everything else."""
-    if path.is_dir():
-        raise WeightsError(f"{path}: is a folder. Give the checkpoint file itself.")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+    with open_file(path, WeightsError) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
             head = file.read(1024)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file. Give a .pth or .safetensors checkpoint.") from error
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}). Check path and rights.") from error
+        except OSError as error:
+            raise WeightsError(unreadable(path, error)) from error
     if not head:
         raise WeightsError(f"{path}: is empty. The download or copy did not finish; fetch it again.")
     if head.startswith(b"version https://git-lfs"):

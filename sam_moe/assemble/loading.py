@@ -7,8 +7,10 @@ from typing import get_args
 
 import torch
 
-from sam_moe.assemble.backbone import as_backbone, choose_device, find_card, load_backbone
-from sam_moe.assemble.mixture import base_of, find_parts, load_alone, load_mixture
+from sam_moe.assemble.backbone import choose_device, load_backbone
+from sam_moe.assemble.finding import as_backbone, find_card
+from sam_moe.assemble.mixture import load_alone, load_mixture
+from sam_moe.assemble.parts import base_of, find_parts
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.predict.model import Model
 from sam_moe.prompts.lowering import Lowering
