@@ -50,14 +50,18 @@ Answer = Callable[..., Mask]
 
 
 def chosen_targets(part: str, most: int) -> list[Target]:
-    """At most so many targets of each structure that the models or an expert were made for.
+    """At most so many targets of each structure that the models or an expert were made for, one a patient.
 
     The first of each structure come first, then the second ones: what is measured is balanced at any time.
     """
     met: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
     ranked = []
     for target in targets(part)[0]:
         if target.block in (GENERAL, ZERO_SHOT) and not target.structure.endswith("*"):
+            if (target.patient, target.structure) in seen:
+                continue
+            seen.add((target.patient, target.structure))
             met[target.structure] += 1
             if met[target.structure] <= most:
                 ranked.append((met[target.structure], target))
@@ -126,8 +130,6 @@ def _flat_boxes(answer: Answer, box: Box, truth: Mask, axis: int, grid: Grid) ->
         yield rule, click if rule == "middle" else dice(answer(*lowered(box, grid, flat_box=rule)), truth)
     for factor in (0.7, 1.4):
         yield f"deep x {factor}", dice(answer(_deeper(box, axis, factor, grid)), truth)
-    (deep,) = lowered(box, grid, flat_box="deep")
-    yield "deep and middle", dice(answer(deep, *lowered(box, grid, flat_box="middle")), truth)
     yield "middle, clipped", dice(middle & _beside(box, axis, truth.shape), truth)
     held = np.flatnonzero((middle & _beside(box, axis, truth.shape)).any(axis=_others(axis)))
     if not len(held):

@@ -35,7 +35,7 @@ class Lowering(Settings):
     """Which rule lowers which kind of prompt."""
 
     flat_box: FlatBoxRule = Field(
-        "middle",
+        "three",
         description="A box drawn on one slice: middle, a click in its middle; three, that and two a third of "
         "its longer side away; deep, a box as deep as wide; box, as it is, one slice thick.",
     )
