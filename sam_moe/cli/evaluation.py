@@ -30,7 +30,8 @@ NamedProtocol = Annotated[
     typer.Option(
         "--protocol",
         metavar="P",
-        help="click, clicks, box, cvpr2025; several with commas between. Else the challenge's.",
+        help="click, clicks, box, flat, stroke, strokes, loop, loops, cvpr2025 or cvpr2025-flat; several with "
+        "commas between. Else the challenge's.",
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
@@ -156,7 +157,7 @@ def simulate(
         str,
         typer.Option(
             metavar="ID",
-            help="Who answers, where clicks go by the errors of answers: in clicks and cvpr2025.",
+            help="Who answers, where a protocol goes by the errors of answers: clicks, strokes, loops, cvpr2025.",
         ),
     ] = "small",
     data: Data = None,
