@@ -14,6 +14,7 @@ from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header
 from sam_moe.space.files.stacking import stack
 from sam_moe.space.files.text import check_positive, lps_to_ras, numbers
+from sam_moe.space.padding import LEAST_SEEN
 
 logger = logging.getLogger(__name__)
 sitk: Any = SimpleITK  # its signatures have no types
@@ -21,6 +22,8 @@ sitk: Any = SimpleITK  # its signatures have no types
 _SERIES, _DESCRIPTION, _MODALITY = "0020|000e", "0008|103e", "0008|0060"
 _POSITION, _ORIENTATION, _PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
 _FRAMES, _SAMPLES = "0028|0008", "0028|0002"
+_PADDING, _PADDING_LIMIT, _SIGNED = "0028|0120", "0028|0121", "0028|0103"
+_SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class _Slice:
     position: Float[np.ndarray, " 3"]
     rows: Float[np.ndarray, "3 2"]
     spacing: Float[np.ndarray, " 2"]
+    padding: tuple[float, float] | None = None
 
 
 def looks_like_dicom(start: bytes) -> bool:
@@ -75,11 +79,19 @@ def read_dicom_header(path: Path) -> Header:
     shape = (*first.size, len(slices))
     stored = np.dtype(np.result_type(*{s.stored for s in slices}))
     files = tuple(slice_.path for slice_ in slices)
-    return check_header(Header(path, "DICOM", shape, stored, lps_to_ras(affine), files=files))
+    paddings = {slice_.padding for slice_ in slices}
+    padding = paddings.pop() if len(paddings) == 1 else None
+    return check_header(
+        Header(path, "DICOM", shape, stored, lps_to_ras(affine), files=files, padding=padding)
+    )
 
 
 def read_dicom_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]:
-    """Read the voxels, rescaled to the modality's units, in order of position."""
+    """Read the voxels, rescaled to the modality's units, in order of position.
+
+    What the series names as padding (0028,0120), below all that a scanner measures, becomes the least value
+    measured: it is no part of the image.
+    """
     out = np.empty(header.shape, header.stored, order="F")
     for k, name in enumerate(header.files):
         try:
@@ -90,6 +102,10 @@ def read_dicom_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]
                 "usual compressed transfer syntax; decompress the series, for example with gdcmconv --raw."
             ) from error
         out[:, :, k] = sitk.GetArrayViewFromImage(image).reshape(header.shape[1], header.shape[0]).T
+    if header.padding is not None and header.padding[0] < LEAST_SEEN:
+        padded = (out > header.padding[0] - 0.5) & (out < header.padding[1] + 0.5)  # slopes are rounded
+        if padded.any() and not padded.all():
+            out[padded] = out[~padded].min()
     return out
 
 
@@ -213,7 +229,25 @@ def _slice(path: Path, about: Any) -> _Slice:
     stored = _pixel_type(path, name)
     width, height = about.GetSize()[:2]
     spacing = np.array([between_columns, between_rows])
-    return _Slice(path, (int(width), int(height)), stored, np.array(position), rows, spacing)
+    size, padding = (int(width), int(height)), _padding(path, about)
+    return _Slice(path, size, stored, np.array(position), rows, spacing, padding)
+
+
+def _padding(path: Path, about: Any) -> tuple[float, float] | None:
+    """The least and the greatest number that stand for no image, in the modality's units, if any do."""
+    words = [_value(about, key) for key in (_PADDING, _PADDING_LIMIT)]
+    if not words[0]:
+        return None
+    try:
+        ends = [float(word) for word in words if word]
+        slope, intercept = float(_value(about, _SLOPE) or 1), float(_value(about, _INTERCEPT) or 0)
+    except ValueError:
+        logger.warning("%s: padding value %r is no number; it is left aside", path, words)
+        return None
+    if _value(about, _SIGNED) == "1":  # written as unsigned by some
+        ends = [end - 2**16 if end >= 2**15 else end for end in ends]
+    scaled = sorted(slope * end + intercept for end in ends)
+    return scaled[0], scaled[-1]
 
 
 def _pixel_type(path: Path, name: str) -> np.dtype:

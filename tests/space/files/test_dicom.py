@@ -3,7 +3,12 @@ import os
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import JPEGLSLossless, RTStructureSetStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    RTStructureSetStorage,
+)
 from scipy.spatial.transform import Rotation
 
 from sam_moe.errors import FileError, GeometryError
@@ -192,3 +197,29 @@ def test_gaps_that_no_rounding_explains_are_refused(series):
         slice_.ImagePositionPatient = [-20, -30, 1.25 * n + (0.2 if n == 4 else 0)]
 
     refused(series(edit=edit), "uniform gaps", kind=GeometryError)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_the_header_calls_padding_is_read_as_the_least_measured(series, syntax, signed):
+    pad = -2000 if signed else 63536  # the same bits
+
+    def edit(n, slice_):
+        slice_.file_meta.TransferSyntaxUID = syntax
+        pixels = np.full((6, 5), 10 * n + 30, np.int16)
+        pixels[:2], pixels[2, 0] = -2000, -150  # noise below all padding rules of other formats
+        slice_.PixelRepresentation = 1
+        slice_.PixelData = pixels.tobytes()
+        slice_.add_new(0x00280120, "SS" if signed else "US", pad)
+
+    volume = read(series(edit=edit))
+    assert (volume.array[:, :2] == -1150).all()
+    assert volume.array[0, 2].tolist() == [-1150] * 8
+    assert volume.array[0, 3].tolist() == [10 * n - 970 for n in range(8)]
+
+
+def test_a_padding_value_that_air_has_too_is_left_alone(series):
+    def edit(n, slice_):
+        slice_.add_new(0x00280120, "US", 0)
+
+    assert read(series(edit=edit)).array[0, 0].tolist() == [10 * n - 1000 for n in range(8)]
