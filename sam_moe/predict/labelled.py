@@ -13,7 +13,7 @@ from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.prompts.simulate import box_around, centre_point
 from sam_moe.space.dataset import LabelledCase, read_dataset
-from sam_moe.space.files import read, same_grid
+from sam_moe.space.files import read_label_map, same_grid
 from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Case:
                 yield Question(target.name, "prompts", self.recorded.prompt(target))
             return
         assert self.truth is not None
-        label = read(self.truth.label)
+        label = read_label_map(self.truth.label)
         same_grid(scan.grid, label.grid)
         rng = np.random.default_rng([self.seed, *self.name.encode()])
         for value in sorted(int(v) for v in np.unique(label.array.numpy()) if v > 0):
