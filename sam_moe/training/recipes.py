@@ -10,13 +10,21 @@ from accelerate import PartialState
 from pydantic import Field, model_validator
 
 from sam_moe.config import Settings, load_settings
-from sam_moe.files import replace_text
+from sam_moe.files import make_folder, replace_text
 from sam_moe.registry import Architecture, Preprocessing
 from sam_moe.training.bare import PLAN, Plan, follow
 from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
 from sam_moe.training.conversation import DEPTHS
 from sam_moe.training.precision import Precision
-from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe, keep_scans, told, write_recipe
+from sam_moe.training.recipe_parts import (
+    LabelledScans,
+    ScheduleRecipe,
+    check_scans,
+    keep_scans,
+    told,
+    write_recipe,
+)
+from sam_moe.training.recipe_parts import prepare as prepare_run
 from sam_moe.training.runlog import Row
 
 log = logging.getLogger(__name__)
@@ -86,13 +94,17 @@ def pretrain(
 
     Raises:
         ConfigError: for a recipe that cannot be followed.
+        FileError: where the run's folder cannot be written, or is full.
     """
     recipe = load_settings(PretrainRecipe, recipe_path, overrides)
-    recipe.run.mkdir(parents=True, exist_ok=True)
-    write_recipe(recipe, recipe.run)
+    prepare_run(recipe.run)
     count = recipe.validation_crops
-    for part in ("train", "validation") if count else ("train",):
+    parts = ("train", "validation") if count else ("train",)
+    check_scans(recipe.data, parts, recipe.run)
+    make_folder(recipe.run)
+    for part in parts:
         keep_scans(recipe.data, part, recipe.run, leave_out=recipe.data.leave_out)
+    write_recipe(recipe, recipe.run)  # not before: a start that finds no data is none to go on from
     replace_text(recipe.run / PLAN, json.dumps(asdict(_plan(recipe)), indent=2) + "\n")
     if prepare:
         return recipe.run
