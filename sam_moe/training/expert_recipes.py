@@ -121,6 +121,7 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     entry = find_entry(recipe.base)
     if recipe.card.id == entry.card.id:  # else its card would say so, after the training
         raise ConfigError(f"card.id: {entry.card.id!r} is the base's; give the expert one of its own.")
+    strategy = entry.card.default_box_strategy
     base = load_backbone(entry)
     frozen = fingerprint(base)
     start = None if recipe.start is None else find_expert(recipe.start)
@@ -139,9 +140,10 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     note_machine(recipe.run, recipe.schedule.steps)
     validation = None
     if recipe.validation_regions:
-        validation = ExpertValidation(base, learner, Embedded(_embedded(recipe.run, "validation")))
+        regions = Embedded(_embedded(recipe.run, "validation"))
+        validation = ExpertValidation(base, learner, regions, strategy)
     kept = train(
-        ExpertLoss(base, learner, recipe.corrections),
+        ExpertLoss(base, learner, recipe.corrections, box_strategy=strategy),
         learner,
         Embedded(_embedded(recipe.run, "train"), recipe.seed + 1),
         Schedule(**recipe.schedule.model_dump()),
@@ -256,12 +258,8 @@ def _scans(recipe: FinetuneRecipe, part: str, tell: Tell | None) -> str:
             + ("." if learning else ", or set validation_regions to 0.")
         )
     if unknown := sorted(set(data.weights) - set(cached_sets(cache_path(recipe.run, part)))):
-        log.log(
-            logging.WARNING if learning else logging.INFO,
-            "data.weights names sets without a case in the %s part: %s",
-            part,
-            ", ".join(unknown),
-        )
+        level = logging.WARNING if learning else logging.INFO
+        log.log(level, "data.weights names sets without a case in the %s part: %s", part, ", ".join(unknown))
     return origin
 
 

@@ -31,13 +31,16 @@ _NEEDED_TORCH = "2.10"
 _METADATA = "sam_moe"
 _ALLOWED = threading.Lock()
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
+# Modules around a module; none of the model's own is called so.
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 
 def read_state(path: Path | str) -> dict[str, Tensor]:
     """Read the named tensors of a `.pth`, `.pt` or `.safetensors` file, on the CPU, as stored.
 
-    Looks inside `model_state_dict` or `state_dict` where there is one and takes the `module.` of distributed
-    training off the names. The tensors may be mapped to the file: copy what must outlive it.
+    Looks inside `model_state_dict` or `state_dict` where there is one, and takes off the names what wrappers
+    put there, at any depth: `module.` of distributed training, `_orig_mod.` of `torch.compile` and those of
+    FSDP and of activation checkpoints. The tensors may be mapped to the file: copy what must outlive it.
 
     Raises:
         WeightsError: for anything but a complete file of finite tensors, saying what it is instead.
@@ -46,8 +49,7 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     state = _read_safetensors(path) if _is_safetensors(path) else _unwrap(_read_pickle(path), path)
     if not state:
         raise WeightsError(f"{path}: holds no tensors. Give a checkpoint of a SAM-Med3D.")
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    state = _unwrap_names(state, path)
     _check_numbers(state, path)
     return state
 
@@ -201,6 +203,20 @@ def _unwrap(found: Any, path: Path) -> dict[str, Tensor]:
                 f"or under 'model_state_dict' or 'state_dict'; the file's keys are {keys}."
             )
     return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def _unwrap_names(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The tensors by the names that they have without wrappers."""
+    plain: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        inner = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+        if inner in plain:
+            raise WeightsError(
+                f"{path}: {inner!r} is there twice, once within a wrapper such as torch.compile. Save the "
+                "state of one of the two modules."
+            )
+        plain[inner] = tensor
+    return plain
 
 
 def _check_numbers(state: Mapping[str, Tensor], path: Path) -> None:
