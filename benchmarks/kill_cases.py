@@ -63,13 +63,14 @@ def misnamed(place: Path, wanted: Mapping[str, Found]) -> list[str]:
     """Records of `predict` beside a mask of other prompts than theirs."""
     bad = []
     for record in place.rglob("*.run.json"):
-        mask = record.with_name(record.name.removesuffix(".run.json"))
-        name = str(record.relative_to(place))
-        mine = _record(record)
+        name, mine = str(record.relative_to(place)), _record(record)
+        if mine is None:  # begun, or torn: it describes no mask
+            continue
+        mask = record.with_name(json.loads(record.read_text())["mask"])
         ways = [way for way, found in wanted.items() if found.get(name) == mine]
-        if not ways or not mask.is_file():
+        if not ways:
             bad.append(f"{name}: of no prompts that were given")
-        elif _digest(mask) != wanted[ways[0]][str(mask.relative_to(place))]:
+        elif not mask.is_file() or _digest(mask) != wanted[ways[0]][str(mask.relative_to(place))]:
             bad.append(f"{name}: of {ways[0]}, and the mask is another's")
     return bad
 
@@ -134,7 +135,7 @@ def _masks(place: Path) -> Found:
     found = {}
     for path in sorted((place / "masks").iterdir()):
         record = path.name.endswith(".run.json")
-        found[str(path.relative_to(place))] = _record(path) if record else _digest(path)
+        found[str(path.relative_to(place))] = str(_record(path)) if record else _digest(path)
     return found
 
 
@@ -181,15 +182,15 @@ VERBS = (
 )
 
 
-def _record(path: Path) -> str:
-    """A run's record without what the clock and the command line write."""
+def _record(path: Path) -> str | None:
+    """A finished run's record without what the clock and the command line write."""
     timed = {"finished", "seconds", "command", "machine"}
     try:
         record = json.loads(path.read_text())
     except ValueError:
-        return "torn"
+        return None
     kept = {k: v for k, v in record.items() if k not in timed}
-    return json.dumps(_untimed(kept), sort_keys=True)
+    return json.dumps(_untimed(kept), sort_keys=True) if "finished" in record else None
 
 
 def _untimed(record: Any) -> Any:
