@@ -16,9 +16,9 @@ from sam_moe.shapes import Float, Int
 LEVEL = 0.95
 LEAST_PATIENTS = 3
 ABOUT = (
-    "95 % intervals: left-one-out jackknife over patients, Student's t, on the logit scale for shares and on "
-    "the logarithmic one for distances and volumes; none with fewer than three patients, or where all are "
-    "alike. They are about further patients of the same kind, not about other structures or other sites."
+    "95 % intervals: leave-one-out jackknife over patients, Student's t, on the logit scale for shares and "
+    "on the logarithmic one for distances and volumes; none with fewer than three patients, or where all are "
+    "alike. They are about further patients of the same kind, not about other structures or sites."
 )
 
 Bounds = tuple[float, float]
