@@ -42,8 +42,8 @@ challenges: $(VENV)/.benchmarks  ## The challenges' results and reports anew, fr
 	$(BIN)/python benchmarks/challenges.py --fresh
 
 schema: install  ## Write prompts/promptset.schema.json from the records
-	$(BIN)/python -c "import json; from sam_moe.config import replace_file; from sam_moe.prompts import promptset; \
-	replace_file('prompts/promptset.schema.json', json.dumps(promptset.json_schema(), indent=2) + '\n')"
+	$(BIN)/python -c "import json; from sam_moe.files import replace_text; from sam_moe.prompts import promptset; \
+	replace_text('prompts/promptset.schema.json', json.dumps(promptset.json_schema(), indent=2) + '\n')"
 
 clean:  ## Remove .venv, the demonstration's output and all caches
 	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -29,7 +29,6 @@ from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
 
 from sam_moe.cli.evaluation_pages import table
-from sam_moe.config import replace_file
 from sam_moe.evaluation.asked import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge import cases_of, load_challenge
 from sam_moe.evaluation.evaluate import Request, evaluate
@@ -38,6 +37,7 @@ from sam_moe.evaluation.protocols import Kind, scripts_for
 from sam_moe.evaluation.report import report
 from sam_moe.evaluation.results import REPORT, RESULT, ROWS, ResultFolder, read_result
 from sam_moe.evaluation.summary import summarise
+from sam_moe.files import replace_text
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
@@ -157,12 +157,12 @@ def again(folder: Path) -> None:
     if before is not None:
         page = _WORST.sub(lambda _: before.group(), page)
     _write_record(folder, record.model_dump(mode="json"))
-    replace_file(folder / REPORT, page)
+    replace_text(folder / REPORT, page)
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
     text = json.dumps(_rounded(record), separators=(",", ":"), ensure_ascii=False)
-    replace_file(folder / RESULT, text + "\n")
+    replace_text(folder / RESULT, text + "\n")
 
 
 def _tell(stage: str, share: float) -> None:

@@ -1,6 +1,7 @@
 """What all tests share: checked shapes, one thread, seeded generators, and where real data lies."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,3 +74,15 @@ def generator() -> "torch.Generator":
     import torch
 
     return torch.Generator().manual_seed(20_240_704)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system with 64 kB of room."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], capture_output=True)
+    if made.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from sam_moe.config import Record, read_json
 from sam_moe.errors import FileError
+from sam_moe.predict.model import Model
 from sam_moe.predict.picture import overlay
-from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.scene import Scene
 from sam_moe.prompts.prompt import Box, Item, Point, Prompt
 from sam_moe.registry import shipped
@@ -57,24 +57,21 @@ def demo_cases() -> dict[Path, DemoCase]:
     return {folder / name: read_json(DemoCase, folder / name / CASE, FileError) for name in CASES}
 
 
-def run(out: Path, load: Callable[[], Predictor], tell: Callable[[str, float], None]) -> str:
+def run(out: Path, load: Callable[[], Model], tell: Callable[[str, float], None]) -> str:
     """Segment every target of every case; write masks and a picture of each case; report in lines."""
     cases = demo_cases()
     _make(out)
     tell("loading the model", 0.0)
-    predictor = load()
-    predictor.progress = tell
-    parts = [_show(case, folder, out, predictor, tell) for folder, case in cases.items()]
+    model = load()
+    parts = [_show(case, folder, out, model, tell) for folder, case in cases.items()]
     return "\n\n".join([*parts, _DICE])
 
 
-def _show(
-    case: DemoCase, folder: Path, out: Path, predictor: Predictor, tell: Callable[[str, float], None]
-) -> str:
+def _show(case: DemoCase, folder: Path, out: Path, model: Model, tell: Callable[[str, float], None]) -> str:
     """One case: a line for each answer, then where the masks and the picture are, and whose scan it is."""
     name = folder.name
     tell(f"{name}: reading the scan", 0.0)
-    predictor.open(folder / case.scan)
+    predictor = model.open(folder / case.scan, progress=tell)
     label = read(folder / case.label)
     same_grid(predictor.scan.grid, label.grid)
     masks_folder = out / name

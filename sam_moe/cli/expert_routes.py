@@ -53,8 +53,8 @@ def route(
         except OSError as error:
             raise FileError(f"{out}: cannot be made ({error.strerror}). Choose another folder.") from error
         tell("loading the model")
-        predictor = loaded(str(entry.path), device, None).predictor
-        found = run(predictor, asked, tell)
+        mixture = loaded(str(entry.path), device, None).model
+        found = run(mixture, asked, tell)
         tell("writing")
         files = write(found, out)
     if as_json:

@@ -1,4 +1,4 @@
-"""Systems under test: whatever answers an opened scan, prompt by prompt; a predictor is one of them."""
+"""Systems under test: whatever answers an opened scan, prompt by prompt; a model of ours is one of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,10 +8,11 @@ import numpy as np
 from pydantic import JsonValue
 
 from sam_moe.assemble import find_model, load
-from sam_moe.assemble.mixture import find_parts
-from sam_moe.errors import ConfigError
-from sam_moe.evaluation.protocols import Kind
+from sam_moe.assemble.parts import find_parts
+from sam_moe.errors import ConfigError, PromptError
+from sam_moe.evaluation.steps import ALL, Kind
 from sam_moe.predict.cache import EmbeddingCache
+from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
@@ -57,18 +58,19 @@ class SystemUnderTest(Protocol):
 
 
 class AskedPredictor:
-    """A predictor of ours; each further item refines, as in a session with a person."""
+    """A model of ours; each further item refines, as in a session with a person."""
 
-    hears: frozenset[Kind] = frozenset({"point", "box"})
+    hears: frozenset[Kind] = ALL
 
     def __init__(
         self,
-        predictor: Predictor,
+        model: Model,
         described: Mapping[str, JsonValue],
         shared: EmbeddingCache | None = None,
     ) -> None:
-        self.predictor, self._described, self._shared = predictor, dict(described), shared
-        self.id = predictor.model_id
+        self.model, self._described, self._shared = model, dict(described), shared
+        self.id = model.id
+        self._session: Predictor | None = None
         self._begun = False  # whether what was said first about the target in hand was answered
 
     def open(self, scan: Volume) -> None:
@@ -76,16 +78,24 @@ class AskedPredictor:
 
         With a shared cache nothing is forgotten, and who is asked first pays for all.
         """
-        self.predictor.cache = EmbeddingCache() if self._shared is None else self._shared
-        self.predictor.open(scan)
+        cache = EmbeddingCache() if self._shared is None else self._shared
+        self._session = self.model.open(scan, cache=cache)
+        self._begun = False
+
+    @property
+    def session(self) -> Predictor:
+        """The session on the scan that is open."""
+        if self._session is None:
+            raise PromptError("no scan is open. Call open(scan) before the first prompt.")
+        return self._session
 
     def answer(self, said: Sequence[Item]) -> Reply:
         """Predict the first item, refine by each further one; after a refusal begin anew with all of them."""
         if len(said) > 1 and self._begun:
-            found = self.predictor.refine(said[-1])
+            found = self.session.refine(said[-1])
         else:
             self._begun = False
-            found = self.predictor.predict(*said)
+            found = self.session.predict(*said)
             self._begun = True
         mask = np.asarray(found.mask.numpy().astype(bool))
         if found.answered is None:
@@ -113,15 +123,15 @@ def ask_models(
     shared = EmbeddingCache(_SHARED_BYTES) if share_embeddings else None
     for model in models:
         entry = find_model(model)
-        predictor = load(entry.path, device=device)
-        if any(other.id == predictor.model_id for other in systems):
+        loaded = load(entry.path, device=device)
+        if any(other.id == loaded.id for other in systems):
             raise ConfigError(
-                f"two systems are called {predictor.model_id}. Expected different ids; give each once, or "
+                f"two systems are called {loaded.id}. Expected different ids; give each once, or "
                 "change the id in one card."
             )
-        described = describe(entry) | {"box_strategy": predictor.box_strategy}
+        described = describe(entry) | {"box_strategy": loaded.box_strategy, **loaded.lowering.model_dump()}
         described["embeddings"] = "shared with the systems of one encoder" if share_embeddings else "its own"
-        systems.append(AskedPredictor(predictor, described, shared))
+        systems.append(AskedPredictor(loaded, described, shared))
     return tuple(systems)
 
 

@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from pydantic import Field, JsonValue
 
-from sam_moe.config import Record, read_json, replace_file
+from sam_moe.config import Record, read_json
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.results import CASES, Row
+from sam_moe.files import replace_text
 from sam_moe.prompts.promptset import PromptCase
 
 ASKED = "asked.json"
@@ -25,6 +26,7 @@ class CaseFile(Record):
     prompts: dict[str, PromptCase] = Field({}, description="What was said to each system.")
     notes: tuple[str, ...] = Field((), description="What was left out, and why.")
     seconds: float = Field(ge=0, description="Wall-clock seconds of the case, scoring included.")
+    unread: bool = Field(False, description="Whether its files could not be read, so that all has failed.")
     made_of: str = Field("", description="A digest of the files that it came from, see `changed.made_of`.")
 
 
@@ -87,7 +89,7 @@ def read_casefile(path: Path) -> CaseFile:
 def write_whole(record: Record, path: Path) -> None:
     """Write a record in one step, with what is none in it too."""
     text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
-    replace_file(path, text + "\n")
+    replace_text(path, text + "\n")
 
 
 def relative(image: Path, folder: Path) -> str:

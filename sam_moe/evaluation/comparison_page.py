@@ -6,7 +6,6 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from sam_moe import __version__
-from sam_moe.config import replace_file
 from sam_moe.errors import FileError
 from sam_moe.evaluation.comparison import Comparison, Standing
 from sam_moe.evaluation.intervals import ABOUT
@@ -14,6 +13,7 @@ from sam_moe.evaluation.page import colour, contents, el, figure, name_of, page,
 from sam_moe.evaluation.ranking import SCHEMES, Pair, Ranking
 from sam_moe.evaluation.results import METRICS, answers_to
 from sam_moe.evaluation.svg import Scale, cut, line, picture, text, width_of
+from sam_moe.files import replace_text
 
 RECORD, PAGE = "comparison.json", "comparison.html"
 _WIDTH, _STEP, _LARGEST = 480.0, 34.0, 14.0
@@ -32,7 +32,7 @@ def write_comparison(found: Comparison, folder: Path | str, command: Sequence[st
     except OSError as error:
         raise FileError(f"{folder}: cannot be made ({error.strerror}). Give another --out.") from error
     record = {**found.as_json(), "version": __version__, "command": list(command)}
-    replace_file(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    replace_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     write_page(folder / PAGE, comparison_page(found, command))
     return folder / PAGE
 

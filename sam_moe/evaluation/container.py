@@ -19,10 +19,11 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
-from sam_moe.config import Settings, replace_file
+from sam_moe.config import Settings
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.layouts.reading import read_image
 from sam_moe.evaluation.layouts.source import stem_of, volumes_in
+from sam_moe.files import replace_text
 from sam_moe.shapes import Shaped
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
@@ -160,7 +161,7 @@ def write_jobs(
         _make(where)
         if mask is not None:
             shutil.copyfile(mask, where / interfaces.written)
-    replace_file(folder / PREDICTIONS, json.dumps(jobs, indent=2) + "\n")
+    replace_text(folder / PREDICTIONS, json.dumps(jobs, indent=2) + "\n")
 
 
 def read_jobs(folder: Path = INPUT, interfaces: Interfaces = SPPIN) -> list[Job]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, tostring
 
-from sam_moe.config import replace_file
+from sam_moe.files import replace_text
 
 # Okabe and Ito's colours, told apart by people who do not tell red from green; darker on white paper.
 _ON_WHITE = ("#0072b2", "#c9570a", "#00805e", "#a84a86", "#8a6d00", "#2b8cc4", "#5c4bb0", "#666666")
@@ -121,7 +121,7 @@ def page(title: str, *body: Child | Iterable[Child]) -> str:
 
 def write_page(path: Path | str, text: str) -> None:
     """Write a page in one step."""
-    replace_file(path, text)
+    replace_text(path, text)
 
 
 def section(title: str, anchor: str, *children: Child | Iterable[Child]) -> Element:

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError, field_validator
 
-from sam_moe.config import Record, Settings, explain, read_json, replace_file
+from sam_moe.config import Record, Settings, explain, read_json
 from sam_moe.errors import FileError
+from sam_moe.files import replace_text
 
 Status = Literal[
     "ok",
@@ -48,6 +49,7 @@ _FLATTENED = {
     "confidence": "confidence.",
 }
 _NONE = "null"
+_MAYBE_UNKNOWN = ("volume_error_ml", "truth_ml", "seconds")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Row(Settings):
     """One answer about one structure of one case, and how good it is.
 
     Where there is no answer to measure, or an empty one, every metric holds its worst value: `hd95_mm` the
-    diagonal of the scan, the shares 0, the volume error the whole target.
+    diagonal of the scan, the shares 0, the volume error the whole target. The two volumes are none where
+    the label map cannot be read, so that the target is unknown; a mean leaves these out and says so in `n`.
     """
 
     system: str = Field(description="Who answered.")
@@ -95,8 +98,8 @@ class Row(Settings):
     nsd: _Share
     vs: _Share
     hd95_mm: _Amount
-    volume_error_ml: _Amount
-    truth_ml: _Amount
+    volume_error_ml: _Amount | None
+    truth_ml: _Amount | None
     predicted_ml: _Amount
     official: dict[str, float | None] = Field(
         {}, description="dice, hd95_mm and vs by the challenge's own definitions; none where those say NaN."
@@ -172,7 +175,7 @@ def write_rows(path: Path | str, rows: Iterable[Row]) -> None:
         for column in (_columns_of(field, seen) if field in _FLATTENED else [field])
     ]
     table = [columns, *([cells.get(column, "") for column in columns] for cells in flat)]
-    replace_file(path, "".join(",".join(map(_quoted, line)) + "\n" for line in table))
+    replace_text(path, "".join(",".join(map(_quoted, line)) + "\n" for line in table))
 
 
 def read_rows(path: Path | str) -> tuple[Row, ...]:
@@ -205,7 +208,7 @@ def write_result(folder: Path | str, rows: Sequence[Row], result: Result) -> Non
     except OSError as error:
         raise FileError(f"{folder}: cannot be made ({error.strerror}).") from error
     write_rows(folder / ROWS, rows)
-    replace_file(folder / RESULT, _indented(result.model_dump(mode="json")) + "\n")
+    replace_text(folder / RESULT, _indented(result.model_dump(mode="json")) + "\n")
 
 
 def read_result(folder: Path | str) -> ResultFolder:
@@ -272,7 +275,9 @@ def _row(cells: Mapping[str | None, Any], where: str) -> Row:
             if cell:
                 key = str(column).removeprefix(_FLATTENED[field])
                 data[field][key] = None if cell == _NONE and field != "strata" else cell
-        elif cell or column != "seconds":
+        elif not cell and column in _MAYBE_UNKNOWN:
+            data[str(column)] = None
+        else:
             data[str(column)] = cell
     try:
         return Row.model_validate(data)

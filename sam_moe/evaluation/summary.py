@@ -26,7 +26,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     what those leave out, and say so in `n`. `statuses` counts the rows of each status, extra files included.
     """
     kept = [row for row in rows if row.counts]
-    volumes = thirds([row.truth_ml for row in kept])
+    sized = [row for row in kept if row.truth_ml is not None]
+    volumes = thirds([row.truth_ml or 0.0 for row in sized])
 
     def figures(chosen: Sequence[Row]) -> dict[str, Any]:
         return _grouped(chosen, lambda row: row.system, _by_prompt)
@@ -37,8 +38,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
 
     by_group = {name: strata(name) for name in sorted({name for row in kept for name in row.strata})}
     if volumes is not None and VOLUME not in by_group:
-        smallest_first = sorted(kept, key=lambda row: row.truth_ml)
-        by_group[VOLUME] = _grouped(smallest_first, lambda row: volumes(row.truth_ml), figures)
+        smallest_first = sorted(sized, key=lambda row: row.truth_ml or 0.0)
+        by_group[VOLUME] = _grouped(smallest_first, lambda row: volumes(row.truth_ml or 0.0), figures)
     return {
         "all": figures(kept),
         "labels": _grouped(kept, lambda row: row.label, figures),

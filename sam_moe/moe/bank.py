@@ -1,7 +1,9 @@
 """The experts' decoders: made when first chosen, the longest unused let go, only the chosen ones run."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Condition
 from typing import Generic, TypeVar
 
 import torch
@@ -13,12 +15,21 @@ from sam_moe.shapes import Float, Int
 D = TypeVar("D")
 
 
+class _Slot(Generic[D]):
+    """A place in memory for one specialist; `made` is empty while that is being made."""
+
+    def __init__(self) -> None:
+        self.made: list[D] = []
+        self.users = 0
+
+
 class ExpertBank(Generic[D]):
     """Decoders by id, in the gate's order; the general one is first and always held.
 
     What a decoder is, the bank does not know: it hands them to whoever asks for answers. `make_decoder` is
     called with the id of a specialist when that is first chosen, and again if it has been let go since.
-    At most `most` specialists are held beside the general one. `calls` counts how often each was run.
+    At most `most` specialists are held beside the general one, those in use included: a thread that needs one
+    more waits until another is no longer used. `calls` counts how often each was run.
     """
 
     def __init__(
@@ -36,24 +47,83 @@ class ExpertBank(Generic[D]):
         self.most = most
         self.calls: Counter[str] = Counter()
         self._make = make_decoder
-        self._made: OrderedDict[str, D] = OrderedDict()
+        self._slots: OrderedDict[str, _Slot[D]] = OrderedDict()
+        self._changed = Condition()
 
     @property
     def held(self) -> tuple[str, ...]:
         """Ids of the decoders in memory: the general one, then from longest unused to last used."""
-        return (self.ids[0], *self._made)
+        with self._changed:
+            return (self.ids[0], *self._slots)
 
     def decoder(self, index: int) -> D:
-        """The decoder of an expert, made if need be."""
+        """The decoder of an expert, made if need be; `using` is for threads, and for `most` to hold."""
+        with self.using(index) as decoder:
+            return decoder
+
+    @contextmanager
+    def using(self, index: int) -> Iterator[D]:
+        """The decoder of an expert for the time of a block, made if need be; it is not let go meanwhile.
+
+        Use one at a time: a block within a block may wait for ever where `most` is 1.
+        """
         if index == 0:
-            return self.general
-        name = self.ids[index]
-        if name not in self._made:
-            while len(self._made) >= self.most:
-                self._made.popitem(last=False)  # first, so that never more than `most` are in memory
-            self._made[name] = self._make(name)
-        self._made.move_to_end(name)
-        return self._made[name]
+            yield self.general
+            return
+        slot = self._take(self.ids[index])
+        try:
+            yield slot.made[0]
+        finally:
+            self._give_back(slot)
+
+    def _take(self, name: str) -> _Slot[D]:
+        """A slot whose decoder is made and is counted as used."""
+        with self._changed:
+            while True:
+                slot = self._slots.get(name)
+                if slot is not None and slot.made:
+                    slot.users += 1
+                    self._slots.move_to_end(name)
+                    return slot
+                if slot is None and self._make_room():
+                    slot = self._slots[name] = _Slot()
+                    slot.users = 1
+                    break
+                self._changed.wait()
+        try:
+            slot.made.append(self._make(name))  # no lock is held: others go on meanwhile
+        except BaseException:
+            with self._changed:
+                if self._slots.get(name) is slot:
+                    del self._slots[name]
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            self._changed.notify_all()
+        return slot
+
+    def _make_room(self) -> bool:
+        """Let the longest unused go, first, so that never more than `most` are in memory."""
+        while len(self._slots) >= self.most:
+            idle = next((name for name, slot in self._slots.items() if not slot.users), None)
+            if idle is None:
+                return False
+            del self._slots[idle]
+        return True
+
+    def _give_back(self, slot: _Slot[D]) -> None:
+        with self._changed:
+            slot.users -= 1
+            self._changed.notify_all()
+
+    def _run(
+        self, index: int, rows: Int[Tensor, " r"], call: Callable[[D, Int[Tensor, " r"]], Tensor]
+    ) -> Tensor:
+        with self.using(index) as decoder:
+            answer = call(decoder, rows)
+        with self._changed:
+            self.calls[self.ids[index]] += 1
+        return answer
 
     def decode(
         self, experts: Int[Tensor, "b k"], call: Callable[[D, Int[Tensor, " r"]], Tensor]
@@ -63,13 +133,11 @@ class ExpertBank(Generic[D]):
         `call(decoder, rows)` answers these rows, one answer each, in their order.
         """
         if experts.numel() == 1:  # a click's usual case, spared the bookkeeping
-            self.calls[self.ids[int(experts)]] += 1
-            return call(self.decoder(int(experts)), torch.zeros(1, dtype=torch.long))[:, None]
+            return self._run(int(experts), torch.zeros(1, dtype=torch.long), call)[:, None]
         answers: Tensor | None = None
         for index in experts.unique().tolist():
             rows, slots = (experts == index).nonzero(as_tuple=True)
-            answer = call(self.decoder(index), rows)
-            self.calls[self.ids[index]] += 1
+            answer = self._run(index, rows, call)
             if answers is None:
                 answers = answer.new_empty(*experts.shape, *answer.shape[1:])
             answers[rows, slots] = answer
@@ -79,16 +147,19 @@ class ExpertBank(Generic[D]):
 
     def add(self, name: str) -> None:
         """Append an expert, which `make_decoder` must know; the gate needs a column for it."""
-        if name in self.ids:
-            raise ConfigError(f"expert {name!r} is in the bank already. Give the new one another id.")
-        self.ids = (*self.ids, name)
+        with self._changed:
+            if name in self.ids:
+                raise ConfigError(f"expert {name!r} is in the bank already. Give the new one another id.")
+            self.ids = (*self.ids, name)
 
     def remove(self, name: str) -> None:
         """Take an expert out; the gate's column of the same index must go with it."""
-        if name not in self.ids[1:]:
-            known = ", ".join(self.ids[1:]) or "none"
-            raise ConfigError(
-                f"expert {name!r} cannot be removed. Expected one of: {known}; the general expert stays."
-            )
-        self.ids = tuple(known for known in self.ids if known != name)
-        self._made.pop(name, None)
+        with self._changed:
+            if name not in self.ids[1:]:
+                known = ", ".join(self.ids[1:]) or "none"
+                raise ConfigError(
+                    f"expert {name!r} cannot be removed. Expected one of: {known}; the general expert stays."
+                )
+            self.ids = tuple(known for known in self.ids if known != name)
+            self._slots.pop(name, None)
+            self._changed.notify_all()

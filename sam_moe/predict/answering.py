@@ -47,17 +47,15 @@ class Promptable(Protocol):
 
 @runtime_checkable
 class Choosing(Protocol):
-    """What a model has besides that chooses among experts; `routing` says whom it asked last."""
-
-    routing: Routing | None
+    """What a model has besides that chooses among experts."""
 
     def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> Routing:
         """Who is to answer."""
 
-    def decode(
+    def decode_routed(
         self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens, routing: Routing | None = None
-    ) -> Float[Tensor, "b 1 l l l"]:
-        """Answer with low-resolution logits; by those experts, if they were chosen before."""
+    ) -> tuple[Float[Tensor, "b 1 l l l"], Routing]:
+        """Low-resolution logits and who gave them: the experts of `routing`, if they were chosen before."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,8 @@ def ask(
     """
     tokens = place(model, region, prompt, box_strategy, previous, embedding.device)
     if isinstance(model, Choosing):
-        logits = model.decode(embedding, tokens, routing)
-        return Answer(logits[0, 0].float().cpu(), region, model.routing)
+        logits, found = model.decode_routed(embedding, tokens, routing)
+        return Answer(logits[0, 0].float().cpu(), region, found)
     return Answer(model.decode(embedding, tokens)[0, 0].float().cpu(), region)
 
 

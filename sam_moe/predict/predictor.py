@@ -1,11 +1,11 @@
-"""The predictor: a scan is opened once, then every click gets an answer on the scan's own voxels."""
+"""A session on one scan: every click gets an answer on the scan's own voxels, and can be undone."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from threading import RLock
 from time import perf_counter
 
 import torch
@@ -14,9 +14,9 @@ from torch import Tensor
 from sam_moe.errors import PromptError
 from sam_moe.moe.routing import Routing
 from sam_moe.predict.answered import Answered
-from sam_moe.predict.answering import Answer, Choosing, Promptable, ask, choose
+from sam_moe.predict.answering import Answer, Choosing, ask, choose
 from sam_moe.predict.cache import EmbeddingCache
-from sam_moe.predict.opening import opened
+from sam_moe.predict.model import Model, Progress
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.refine import plan, refine
 from sam_moe.predict.regions import (
@@ -27,21 +27,16 @@ from sam_moe.predict.regions import (
     region_for,
     touches_border,
 )
-from sam_moe.predict.sharing import Sharing
 from sam_moe.predict.timing import timed
+from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
-from sam_moe.registry import Preprocessing
-from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.normalise import normalise
-from sam_moe.space.files import fingerprint
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, float], None]
-
-_NOTHING = "nothing was said: give at least one Point or Box."
+_NOTHING = "nothing was given: give at least one Point or Box, Stroke or Loop."
 
 
 @dataclass(frozen=True)
@@ -55,123 +50,107 @@ class _Turn:
     answered: Answered | None
 
 
-class Predictor:
-    """Segment what prompts point at; no ground truth is ever needed.
+@dataclass
+class _Cost:
+    """What the turn in hand took so far: milliseconds by stage, and regions by who answered them."""
 
-    `predict` starts a target, `refine` adds a click to it with the previous answer fed back, `undo` and
-    `redo` walk along its history. The region of interest follows from the prompt; where the target turns
-    out larger, the region zooms out and the result is refined with overlapping regions
-    (`whole_targets=False` keeps to the first region). One scan is open at a time; its embeddings are
-    cached, so further clicks cost only the decoder. With `sharing`, `predict_targets` asks several targets
-    on one region where those that they ask for lie close together.
+    timings: dict[str, float] = field(default_factory=dict)
+    regions: Counter[str] = field(default_factory=Counter)
+
+
+class Predictor:
+    """A session: segment what prompts point at in one scan; no ground truth is ever needed.
+
+    `Model.open` makes it. `predict` starts a target, `refine` adds a click to it with the previous answer fed
+    back, `undo` and `redo` walk along its history. The region of interest follows from the prompt; where the
+    target turns out larger, the region zooms out and the result is refined with overlapping regions (unless
+    `model.whole_targets` is False). Embeddings are cached, so further clicks cost only the decoder. Sessions
+    of one model can be used by several threads at a time; one session answers one call after the other.
     """
 
     def __init__(
         self,
-        model: Promptable,
-        preprocessing: Preprocessing,
-        box_strategy: BoxStrategy,
-        model_id: str,
-        device: torch.device | str = "cpu",
+        model: Model,
+        scan: Volume,
+        scan_fingerprint: str,
+        floor: float,
         *,
-        encoder_fingerprint: str = "",
-        cache: EmbeddingCache | None = None,
-        whole_targets: bool = True,
-        refine_regions: int = 27,
-        sharing: Sharing | None = None,
-        dtype: torch.dtype = torch.float32,
+        cache: EmbeddingCache,
         progress: Progress | None = None,
     ) -> None:
-        self.model, self.preprocessing, self.model_id = model, preprocessing, model_id
-        self.box_strategy, self.device = box_strategy, torch.device(device)
-        self.cache = EmbeddingCache() if cache is None else cache  # one that is still empty is false
-        self.whole_targets, self.refine_regions = whole_targets, refine_regions
-        self.progress, self.sharing = progress, sharing
-        self.dtype = dtype  # of the encoder's products; clicks are answered in float32 always
-        # What an embedding depends on beside scan and region, so that a cache can be shared
-        self._encoder = f"{encoder_fingerprint or id(model)} {preprocessing} {self.device} {dtype}"
-        self._scan: Volume | None = None
-        self._scan_key = ""
-        self._floor = 0.0
-        self._by: Counter[str] = Counter()  # whom the regions of the prompt in hand were answered by
+        self.model, self.scan, self.scan_fingerprint = model, scan, scan_fingerprint
+        self.cache, self.progress = cache, progress
+        self._floor = floor  # the intensity of what lies outside the scan
         self._past: list[_Turn] = []
         self._future: list[_Turn] = []
+        self._one_at_a_time = RLock()
 
     @property
-    def scan(self) -> Volume:
-        """The open scan."""
-        if self._scan is None:
-            raise PromptError("no scan is open. Call predictor.open(path or volume) before the first prompt.")
-        return self._scan
-
-    @property
-    def scan_fingerprint(self) -> str:
-        """What the open scan is called by content (`space.files.fingerprint`)."""
-        return self._scan_key
+    def model_id(self) -> str:
+        """The model's id."""
+        return self.model.id
 
     @property
     def prompt(self) -> Prompt:
-        """What was said so far about the current target."""
+        """What the current target was prompted with so far."""
         return self._past[-1].prompt if self._past else Prompt()
-
-    def open(self, scan: Volume | str | Path, key: str = "") -> "Predictor":
-        """Take up a scan, read from a file if it is a path; the history starts anew.
-
-        `key` is the scan's fingerprint, from who has computed it already.
-        """
-        volume, low = opened(scan)
-        self._scan, self._scan_key = volume, key or fingerprint(volume)
-        self._floor = 0.0 if self.preprocessing.normalisation == "positive" else low
-        self._past, self._future = [], []
-        return self
 
     def predict(self, *items: Item) -> Prediction:
         """Answer a new target's prompt: one or more points and boxes, in voxels or millimetres."""
-        return self._say(Prompt(items), None)
+        return self._start_turn(Prompt(items), None)
 
     def refine(self, *items: Item) -> Prediction:
         """Add items to the current target; the previous answer is fed back."""
-        if not items:
-            raise PromptError(_NOTHING)
-        return self._say(Prompt((*self.prompt, *items)), self._past[-1] if self._past else None)
+        with self._one_at_a_time:
+            if not items:
+                raise PromptError(_NOTHING)
+            return self._start_turn(Prompt((*self.prompt, *items)), self._past[-1] if self._past else None)
 
     def undo(self) -> Prediction | None:
-        """Take the last item back; None when nothing is left."""
-        if self._past:
-            self._future.append(self._past.pop())
-        return self._again()
+        """Take back the last call of `predict` or `refine`, whatever it added; None when nothing is left."""
+        with self._one_at_a_time:
+            if self._past:
+                self._future.append(self._past.pop())
+            return self._standing()
 
     def redo(self) -> Prediction | None:
-        """Say again what was taken back; None when nothing has been said."""
-        if self._future:
-            self._past.append(self._future.pop())
-        return self._again()
+        """Bring back what was undone last; without such the standing answer, None where there is none."""
+        with self._one_at_a_time:
+            if self._future:
+                self._past.append(self._future.pop())
+            return self._standing()
 
     def predict_targets(self, targets: Mapping[str, Prompt]) -> LabelMap:
-        """Answer several targets and join them; label n is the n-th name, the more probable target wins."""
+        """Answer several targets and join them; label n is the n-th name, the more probable target wins.
+
+        The last target is the one that `refine` goes on with.
+        """
         if not 0 < len(targets) <= 255:
             raise PromptError(f"{len(targets)} targets do not make a label map; give 1 to 255 named prompts.")
         regions: list[Grid | None] = [None] * len(targets)
-        if self.sharing is not None:
-            worlds = [prompt.in_mm(self.scan.grid.affine) for prompt in targets.values()]
-            regions = [*self.sharing.share([region_for(world, self.preprocessing) for world in worlds])]
+        if (sharing := self.model.sharing) is not None:
+            worlds = [self._lowered(prompt) for prompt in targets.values()]
+            regions = [*sharing.share([region_for(world, self.model.preprocessing) for world in worlds])]
         asked = zip(targets.items(), regions, strict=True)
-        return LabelMap.joined({name: self._say(prompt, None, region) for (name, prompt), region in asked})
+        with self._one_at_a_time:
+            return LabelMap.joined(
+                {name: self._start_turn(prompt, None, region) for (name, prompt), region in asked}
+            )
 
-    def _say(self, prompt: Prompt, last: _Turn | None, region: Grid | None = None) -> Prediction:
+    def _start_turn(self, prompt: Prompt, last: _Turn | None, region: Grid | None = None) -> Prediction:
         """Answer a prompt that goes on from the last turn or from nothing; a refused one changes nothing."""
         if not len(prompt):
             raise PromptError(_NOTHING)
         prompt.check_inside(self.scan.grid.affine, self.scan.grid.shape)
-        timings: dict[str, float] = {}
-        start = perf_counter()
-        turn, cached = self._answer(prompt, last, timings, region)
-        timings["join"] = max(0.0, 1000 * (perf_counter() - start) - sum(timings.values()))
-        self._past = [*(self._past if last else ()), turn]
-        self._future = []
-        return self._prediction(turn, cached, timings)
+        with self._one_at_a_time:
+            cost, start = _Cost(), perf_counter()
+            turn, cached = self._segment(prompt, last, region, cost)
+            cost.timings["join"] = max(0.0, 1000 * (perf_counter() - start) - sum(cost.timings.values()))
+            self._past = [*(self._past if last else ()), turn]
+            self._future = []
+            return self._prediction(turn, cached, cost.timings)
 
-    def _again(self) -> Prediction | None:
+    def _standing(self) -> Prediction | None:
         if not self._past:
             return None
         return self._prediction(self._past[-1], True, {})
@@ -191,101 +170,99 @@ class Predictor:
             prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
         return prediction
 
-    def _answer(
-        self, prompt: Prompt, last: _Turn | None, timings: dict[str, float], region: Grid | None
+    def _lowered(self, prompt: Prompt) -> Prompt:
+        """The prompt in millimetres, of points and boxes alone."""
+        return lower(prompt, self.scan.grid.affine, self.scan.grid.shape, self.model.lowering)
+
+    def _segment(
+        self, prompt: Prompt, last: _Turn | None, region: Grid | None, cost: _Cost
     ) -> tuple[_Turn, bool]:
         """Find the region, answer on it, follow the target beyond it, refine what had to be coarse."""
-        world = prompt.in_mm(self.scan.grid.affine)
-        self._by = Counter()
-        home, answer, cached = self._look(world, last, timings, region)
+        card = self.model.preprocessing
+        world = self._lowered(prompt)
+        home, answer, cached = self._first_region(world, last, region, cost)
         if not holds_boxes(answer.region, world):
             log.warning(
                 "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
                 self.model_id,
                 answer.region.extent_mm[0],
             )
-        if self.whole_targets and not world.boxes:  # a box says how far the target reaches
-            answer, cached = self._follow(answer, world, cached, timings)
+        if self.model.whole_targets and not world.boxes:  # a box says how far the target reaches
+            answer, cached = self._zoom_out(answer, world, cached, cost)
         result = answer.probability()
-        finest = self.preprocessing.spacing_mm
-        coarsest = finest * self.preprocessing.refine_beyond
-        if self.whole_targets and answer.region.spacing_mm[0] > coarsest * 1.01:
-            regions = plan(result, self.preprocessing.region_voxels, finest, self.refine_regions)
+        finest = card.spacing_mm
+        if self.model.whole_targets and answer.region.spacing_mm[0] > finest * card.refine_beyond * 1.01:
+            regions = plan(result, card.region_voxels, finest, self.model.refine_regions)
             if regions:  # of an empty mask there is nothing to refine
-                tell = partial(self._tell, "refining")
-                result = refine(answer, world, regions, self._asked(timings, answer.routing), tell)
-        by = answer.answered and replace(answer.answered, regions=dict(self._by.most_common()))
+
+                def ask_there(region: Grid, prompt: Prompt, previous: Tensor) -> Answer:
+                    return self._decode_region(region, prompt, previous, answer.routing, cost)[0]
+
+                result = refine(answer, world, regions, ask_there, partial(self._report, "refining"))
+        by = answer.answered and replace(answer.answered, regions=dict(cost.regions.most_common()))
         return _Turn(prompt, home, answer, result, by), cached
 
-    def _look(
-        self, world: Prompt, last: _Turn | None, timings: dict[str, float], region: Grid | None
+    def _first_region(
+        self, world: Prompt, last: _Turn | None, region: Grid | None, cost: _Cost
     ) -> tuple[Grid, Answer, bool]:
         """Answer where the last answer was, or in a region that is given, or where the prompt asks for.
 
         Experts are chosen where the target was looked at first, whatever wider region followed it since:
         that is the view which a gate learns from, and it is encoded already.
         """
+        model = self.model
+        routing = None
         if last is None or not covers(last.answer.region, world):
-            home = region = region or region_for(world, self.preprocessing)
+            home = region = region or region_for(world, model.preprocessing)
         else:
             home, region = last.home, last.answer.region
-        routing = None
-        if region is not home and isinstance(self.model, Choosing):
-            embedding, _ = self._embed(home, timings)
-            with timed(timings, "decode"):
-                routing = choose(self.model, embedding, home, world, self.box_strategy)
+            if not region.same_as(home) and isinstance(model.network, Choosing):
+                embedding, _ = self._embed(home, cost)
+                with timed(cost.timings, "decode"):
+                    routing = choose(model.network, embedding, home, world, model.box_strategy)
         previous = last.answer.fed_to(region) if last else None
-        return home, *self._ask(region, world, previous, timings, routing)
+        return home, *self._decode_region(region, world, previous, routing, cost)
 
-    def _follow(
-        self, answer: Answer, world: Prompt, cached: bool, timings: dict[str, float]
-    ) -> tuple[Answer, bool]:
+    def _zoom_out(self, answer: Answer, world: Prompt, cached: bool, cost: _Cost) -> tuple[Answer, bool]:
         """Zoom out as long as the mask runs into its region's border and the scan goes on behind it."""
+        card = self.model.preprocessing
         while touches_border(answer.logits > 0, answer.region, self.scan.grid):
-            zoom = answer.region.spacing_mm[0] / self.preprocessing.spacing_mm
-            if zoom * 1.01 > self.preprocessing.zoom_max:
+            zoom = answer.region.spacing_mm[0] / card.spacing_mm
+            if zoom * 1.01 > card.zoom_max:
                 break
             centre = answer.region.world_of([n // 2 for n in answer.region.shape])
-            region = region_at(centre, self.preprocessing, zoom * 1.6)
+            region = region_at(centre, card, zoom * 1.6)
             log.info("the mask reaches its region's border; zooming out to %.2f mm", region.spacing_mm[0])
-            answer, cached = self._ask(region, world, None, timings, answer.routing)
+            answer, cached = self._decode_region(region, world, None, answer.routing, cost)
         return answer, cached
 
-    def _asked(
-        self, timings: dict[str, float], routing: Routing | None
-    ) -> Callable[[Grid, Prompt, Tensor], Answer]:
-        return lambda region, prompt, previous: self._ask(region, prompt, previous, timings, routing)[0]
-
-    def _ask(
-        self,
-        region: Grid,
-        world: Prompt,
-        previous: Tensor | None,
-        timings: dict[str, float],
-        routing: Routing | None,
+    def _decode_region(
+        self, region: Grid, world: Prompt, previous: Tensor | None, routing: Routing | None, cost: _Cost
     ) -> tuple[Answer, bool]:
         """One region: embedded, then decoded, by experts chosen before if there are any."""
-        embedding, cached = self._embed(region, timings)
-        with timed(timings, "decode"):
-            answer = ask(self.model, embedding, region, world, self.box_strategy, previous, routing)
+        model = self.model
+        embedding, cached = self._embed(region, cost)
+        with timed(cost.timings, "decode"):
+            answer = ask(model.network, embedding, region, world, model.box_strategy, previous, routing)
         if answer.answered is not None:
-            self._by[" + ".join(answer.answered.experts)] += 1
+            cost.regions[" + ".join(answer.answered.experts)] += 1
         return answer, cached
 
-    def _embed(self, region: Grid, timings: dict[str, float]) -> tuple[Tensor, bool]:
+    def _embed(self, region: Grid, cost: _Cost) -> tuple[Tensor, bool]:
         """Cut and encode a region unless that was done before."""
+        model = self.model
 
         def encode() -> Tensor:
-            self._tell("encoding", 0.0)
-            with timed(timings, "cut"):
-                image = cut(self.scan, region, self.preprocessing.spacing_mm, self._floor)
-                image = normalise(image, self.preprocessing.normalisation)
-            with timed(timings, "encode"), torch.no_grad():
-                half = None if self.dtype == torch.float32 else self.dtype
-                return self.model.encode(image[None, None].to(self.device), half)
+            self._report("encoding", 0.0)
+            with timed(cost.timings, "cut"):
+                image = cut(self.scan, region, model.preprocessing.spacing_mm, self._floor)
+                image = normalise(image, model.preprocessing.normalisation)
+            with timed(cost.timings, "encode"), torch.no_grad():
+                half = None if model.dtype == torch.float32 else model.dtype
+                return model.network.encode(image[None, None].to(model.device), half)
 
-        return self.cache.get(self._scan_key, region, self._encoder, encode)
+        return self.cache.get(self.scan_fingerprint, region, model.embedding_key, encode)
 
-    def _tell(self, stage: str, share: float) -> None:
+    def _report(self, stage: str, share: float) -> None:
         if self.progress:
             self.progress(stage, share)

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sam_moe.config import replace_file
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.files import replace_text
 from sam_moe.predict.labelled import Case, Question
+from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
 
 Tell = Callable[[str, float], None]
@@ -72,7 +73,7 @@ class Routes:
         return "\n".join(lines)
 
 
-def route(predictor: Predictor, cases: Sequence[Case], tell: Tell) -> Routes:
+def route(model: Model, cases: Sequence[Case], tell: Tell) -> Routes:
     """Ask a mixture everything about these cases.
 
     Raises:
@@ -84,7 +85,7 @@ def route(predictor: Predictor, cases: Sequence[Case], tell: Tell) -> Routes:
     for number, case in enumerate(cases):
         tell(f"asking about case {number + 1} of {len(cases)}", number / len(cases))
         try:
-            predictor.open(case.scan)
+            predictor = model.open(case.scan)
             for question in case.questions(predictor.scan):
                 found.append(_asked(predictor, case, question))
         except ConfigError:
@@ -96,7 +97,7 @@ def route(predictor: Predictor, cases: Sequence[Case], tell: Tell) -> Routes:
     if not answered:
         reason = found[0].error if found else "the cases have no prompts"
         raise first or ConfigError(f"nothing could be asked: {reason}")
-    return Routes(predictor.model_id, tuple(answered[0].confidence), tuple(found))
+    return Routes(model.id, tuple(answered[0].confidence), tuple(found))
 
 
 def write(found: Routes, folder: Path) -> dict[str, str]:
@@ -121,8 +122,8 @@ def write(found: Routes, folder: Path) -> dict[str, str]:
         "shares": found.shares(),
         "routes": [asdict(one) for one in found.routes],
     }
-    replace_file(folder / TABLE, table.getvalue())
-    replace_file(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    replace_text(folder / TABLE, table.getvalue())
+    replace_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     draw(found, folder / PICTURE)
     return {name.partition(".")[2]: str(folder / name) for name in (TABLE, RECORD, PICTURE)}
 

@@ -1,6 +1,8 @@
 """SAM-Med3D-MoE: one frozen SAM-Med3D, finetuned mask decoders, and a gate that chooses among them."""
 
+from copy import copy
 from dataclasses import replace
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -38,12 +40,13 @@ class WholeExpert:
     """An expert with an encoder of its own: a whole SAM-Med3D for regions of the backbone's size (ours).
 
     It embeds a region when it is first chosen there, and keeps that as long as the backbone's own embedding
-    of the region lives.
+    of the region lives. Threads can share it; they embed one after the other.
     """
 
     def __init__(self, model: SamMed3D) -> None:
         self.model = model.eval().requires_grad_(False)
         self._kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._embedding = Lock()
 
     def answer(
         self, embedding: Tensor, image: Float[Tensor, "b 1 s s s"], said: Said, rows: Int[Tensor, " r"]
@@ -52,28 +55,41 @@ class WholeExpert:
 
         `embedding` is the backbone's, by which regions seen before are known.
         """
-        self.model.to(image.device)
-        kept: dict[int, Tensor] = self._kept.setdefault(embedding, {})
-        if new := [row for row in rows.tolist() if row not in kept]:
-            kept.update(zip(new, self.model.encode(image[new]), strict=True))
+        wanted: list[int] = rows.tolist()
+        with self._embedding:
+            self.model.to(image.device)
+            kept: dict[int, Tensor] = self._kept.setdefault(embedding, {})
+            if new := [row for row in wanted if row not in kept]:
+                kept.update(zip(new, self.model.encode(image[new]), strict=True))
+            own = torch.stack([kept[row] for row in wanted])
         points, labels, boxes, mask = said.of(rows)
         low = self.model.sizes.low_res
         if mask is not None and mask.shape[-1] != low:
             mask = F.interpolate(mask, size=(low,) * 3, mode="trilinear")
         tokens = self.model.encode_prompt(points, labels, boxes, mask)
-        return self.model.decode(torch.stack([kept[row] for row in rows.tolist()]), tokens)[:, 0]
+        return self.model.decode(own, tokens)[:, 0]
 
 
 Expert = MaskDecoder | WholeExpert
 
 
+class _Remembered:
+    """What embeddings and tokens were made of: by identity, and only as long as these live."""
+
+    def __init__(self) -> None:
+        self.images: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.prompts: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self.lock = Lock()
+
+
 class SamMed3DMoE(nn.Module):
-    """The mixture (arXiv 2407.04938): answers as SAM-Med3D does, and `routing` says who did.
+    """The mixture (arXiv 2407.04938): answers as SAM-Med3D does; `decode_routed` returns who did.
 
     Regions and prompts are embedded once by the backbone, whatever the number of experts; expert 0 is its
     own decoder, so that wherever it alone is chosen the logits are plain SAM-Med3D's to the bit. Only the
-    gate is left to train: the backbone is frozen here, decoders by whoever makes them. Selection and fusion
-    can be exchanged at any time. The paper fuses by a threshold; the rest of the defaults are ours.
+    gate is left to train: the backbone is frozen here, decoders by whoever makes them. `choosing` is the same
+    mixture with another selection or fusion. Decoding leaves nothing behind, so that threads can share one.
+    The paper fuses by a threshold; the rest of the defaults are ours.
 
     `keep_images` is for banks with a `WholeExpert`: each region's image is kept as long as its embedding.
     """
@@ -100,13 +116,33 @@ class SamMed3DMoE(nn.Module):
             )
         self.backbone = backbone.eval().requires_grad_(False)
         self.bank, self.gate = bank, gate
-        self.selection: SelectionRule = Threshold() if selection is None else selection
-        self.fusion: Fusion = fusion
-        self.routing: Routing | None = None
-        self.keep_images = keep_images
-        # By identity, and only as long as the embedding or the tokens made of it live
-        self._images: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._said: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._selection: SelectionRule = Threshold() if selection is None else selection
+        self._fusion: Fusion = fusion
+        self._keep_images = keep_images
+        self._remembered = _Remembered()
+        self._moving = Lock()
+
+    @property
+    def selection(self) -> SelectionRule:
+        """How experts are chosen by the gate's confidence."""
+        return self._selection
+
+    @property
+    def fusion(self) -> Fusion:
+        """How the answers of several experts become one."""
+        return self._fusion
+
+    @property
+    def keep_images(self) -> bool:
+        """Whether regions are kept for experts with their own encoder."""
+        return self._keep_images
+
+    def choosing(self, selection: SelectionRule, fusion: Fusion | None = None) -> "SamMed3DMoE":
+        """The same mixture, weights shared, that selects or fuses in another way; this one stays as it is."""
+        other = copy(self)
+        other._selection = selection
+        other._fusion = self._fusion if fusion is None else fusion
+        return other
 
     @property
     def sizes(self) -> Sizes:
@@ -118,8 +154,9 @@ class SamMed3DMoE(nn.Module):
     ) -> Float[Tensor, "b c g g g"]:
         """Embed a normalised region with the frozen encoder."""
         embedding = self.backbone.encode(image, dtype)
-        if self.keep_images:
-            self._images[embedding] = image
+        if self._keep_images:
+            with self._remembered.lock:
+                self._remembered.images[embedding] = image
         return embedding
 
     def encode_prompt(
@@ -131,21 +168,28 @@ class SamMed3DMoE(nn.Module):
     ) -> PromptTokens:
         """Embed prompts with the frozen prompt encoder."""
         tokens = self.backbone.encode_prompt(points, labels, boxes, mask)
-        if self.keep_images:
-            self._said[tokens.sparse] = Said(points, labels, boxes, mask)
+        if self._keep_images:
+            with self._remembered.lock:
+                self._remembered.prompts[tokens.sparse] = Said(points, labels, boxes, mask)
         return tokens
 
     def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> Routing:
         """Who is to answer each prompt, by what the gate sees where the prompt points."""
         gate_logits = self.gate(gate_input(embedding, tokens.sparse, tokens.places))
         confidence = confidence_of(gate_logits)
-        chosen = self.selection.select(confidence)
-        return Routing(self.bank.ids, gate_logits, chosen, self.selection.explain(confidence, chosen))
+        chosen = self._selection.select(confidence)
+        return Routing(self.bank.ids, gate_logits, chosen, self._selection.explain(confidence, chosen))
 
     def decode(
-        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens, routing: Routing | None = None
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
     ) -> Float[Tensor, "b 1 l l l"]:
-        """Run the chosen experts alone and fuse; who they were is left in `routing`.
+        """The logits of `decode_routed` alone, as a plain model gives them."""
+        return self.decode_routed(embedding, tokens)[0]
+
+    def decode_routed(
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens, routing: Routing | None = None
+    ) -> tuple[Float[Tensor, "b 1 l l l"], Routing]:
+        """Run the chosen experts alone and fuse; return the logits and who gave them.
 
         They are chosen here, unless `routing` says who: so that one target keeps its experts on every region
         that shows a part of it.
@@ -157,22 +201,24 @@ class SamMed3DMoE(nn.Module):
         def call(decoder: Expert, rows: Int[Tensor, " r"]) -> Tensor:
             if isinstance(decoder, WholeExpert):
                 return self._ask_whole(decoder, embedding, tokens, rows)
-            if decoder.iou_token.weight.device != embedding.device:
-                decoder.to(embedding.device)
+            with self._moving:
+                if decoder.iou_token.weight.device != embedding.device:
+                    decoder.to(embedding.device)
             parts = (embedding, tokens.sparse, tokens.dense)
             image, sparse, dense = (p if len(rows) == len(p) else p[rows] for p in parts)
             logits: Tensor = decoder(image, dense_map, sparse, dense).logits[:, 0]
             return logits
 
-        fused = fuse(self.bank.decode(chosen.experts, call), chosen.weights, self.fusion)
+        fused = fuse(self.bank.decode(chosen.experts, call), chosen.weights, self._fusion)
         kept = Selection(chosen.experts, chosen.weights.detach(), chosen.fell_back)
-        self.routing = replace(routing, logits=routing.logits.detach(), selection=kept)
-        return fused[:, None]
+        return fused[:, None], replace(routing, logits=routing.logits.detach(), selection=kept)
 
     def _ask_whole(
         self, expert: WholeExpert, embedding: Tensor, tokens: PromptTokens, rows: Int[Tensor, " r"]
     ) -> Float[Tensor, "r l l l"]:
-        image, said = self._images.get(embedding), self._said.get(tokens.sparse)
+        with self._remembered.lock:
+            image = self._remembered.images.get(embedding)
+            said = self._remembered.prompts.get(tokens.sparse)
         if image is None or said is None:
             raise ConfigError(
                 "an expert with its own encoder was chosen, and the region or the prompt was embedded by "

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sam_moe.config import replace_file
 from sam_moe.errors import ConfigError
+from sam_moe.files import replace_text
 from sam_moe.training.bare import cache_path
 from sam_moe.training.cache import cached_labels, read_cache
 from sam_moe.training.gate_regions import Stream, draw_regions
@@ -94,7 +94,7 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
         )
     save_table(table, _table_path(recipe, part), origin)
     spent = {**_seconds(recipe), part: round(time.monotonic() - began, 2)}
-    replace_file(recipe.run / SECONDS, json.dumps(spent) + "\n")
+    replace_text(recipe.run / SECONDS, json.dumps(spent) + "\n")
     return origin
 
 

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sam_moe.config import dump_settings, load_settings, replace_file
+from sam_moe.config import dump_settings, load_settings
+from sam_moe.files import replace_text
 from sam_moe.moe.gate import check_lightweight
 from sam_moe.training.gate import fit_gate, fresh_gate, unchanged
 from sam_moe.training.gate_card import ship_gate
@@ -117,4 +118,4 @@ def _begin(recipe: GateRecipe, origins: Sequence[str]) -> None:
         shutil.rmtree(recipe.run / folder, ignore_errors=True)
     for file in (BEST, LOG):
         (recipe.run / file).unlink(missing_ok=True)
-    replace_file(begun, digest)
+    replace_text(begun, digest)

@@ -5,8 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from sam_moe.config import replace_file
 from sam_moe.errors import ConfigError
+from sam_moe.files import replace_text
 from sam_moe.sam3d.weights import sha256_of
 from sam_moe.space.dataset import LabelledCase
 
@@ -35,7 +35,7 @@ def content_of(cases: Sequence[tuple[str, LabelledCase]], folder: Path, note: Pa
             f"{error.filename}: cannot be read ({error.strerror}), though a dataset.json names it. Mend one "
             "of the two."
         ) from error
-    replace_file(note, json.dumps({"stamp": stamp, "content": content}) + "\n")
+    replace_text(note, json.dumps({"stamp": stamp, "content": content}) + "\n")
     return content
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 import sam_moe
 from sam_moe.assemble import DEFAULT_MODEL, find_entry
 from sam_moe.assemble.convert import convert
-from sam_moe.assemble.experts import find_expert, load_decoder, remove_expert
-from sam_moe.assemble.mixture import find_parts, load_mixture, selection_of
+from sam_moe.assemble.experts import load_decoder, remove_expert
+from sam_moe.assemble.finding import find_expert
+from sam_moe.assemble.mixture import load_mixture, selection_of
+from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK
 from sam_moe.predict.cache import EmbeddingCache
@@ -41,12 +44,9 @@ def scan():
 
 def answers(model, scan, *rules):
     """The answer under each rule of a loaded mixture."""
-    predictor = sam_moe.load(model, device="cpu").open(scan)
-    found = []
-    for rule in rules:
-        predictor.model.selection = rule
-        found.append(predictor.predict(CLICK).answer.array)
-    return found
+    loaded = sam_moe.load(model, device="cpu")
+    ruled = (replace(loaded, network=loaded.network.choosing(rule)) for rule in rules)
+    return [one.open(scan).predict(CLICK).answer.array for one in ruled]
 
 
 def rewritten(entry, **changes):
@@ -70,9 +70,9 @@ def test_it_is_a_model_like_its_backbone_by_id_path_and_folder(mixed):
     plain = sam_moe.load("small", device="cpu")
     for model in ("gate", mixed / "gate", mixed / "gate" / "card.json"):
         mixture = sam_moe.load(model, device="cpu")
-        assert (mixture.model_id, mixture.preprocessing) == ("gate", plain.preprocessing)
+        assert (mixture.id, mixture.preprocessing) == ("gate", plain.preprocessing)
         assert mixture.box_strategy == plain.box_strategy
-        assert mixture.model.bank.ids == ("small", "first", "second", "third")
+        assert mixture.network.bank.ids == ("small", "first", "second", "third")
     with pytest.raises(
         CardError, match=r"no model with id 'gates'.*nearest first: gate \(a gate\), "
     ) as told:
@@ -86,9 +86,8 @@ def test_embeddings_are_shared_with_the_plain_model(mixed, scan):
     cache = EmbeddingCache()
     seen = []
     for name in ("small", "two", "first", "gate"):
-        predictor = sam_moe.load(name, device="cpu")
-        predictor.cache = cache
-        seen.append(predictor.open(scan).predict(CLICK).cached)
+        session = sam_moe.load(name, device="cpu").open(scan, cache=cache)
+        seen.append(session.predict(CLICK).cached)
     assert seen == [False, True, True, False]  # a mixture with a whole expert needs the images too
 
 
@@ -100,8 +99,7 @@ def test_decoders_are_made_when_chosen_and_no_more_than_allowed_are_held(mixed, 
         model.encode_prompt(None, None, None, torch.zeros(1, 1, 8, 8, 8)),
     )
     for index, name in ((1, "first"), (2, "second"), (3, "third"), (0, "third")):
-        model.selection = Forced(index)
-        model.decode(*question)
+        model.choosing(Forced(index)).decode(*question)
         assert model.bank.held == ("small", name)
 
 
@@ -163,7 +161,7 @@ def test_parts_lie_beside_the_gate_or_where_experts_are_found(mixed, tmp_path):
     away = tmp_path / "run" / "gate"
     away.parent.mkdir()
     (mixed / "gate").rename(away)
-    assert sam_moe.load(away, device="cpu").model.bank.ids[-1] == "third"
+    assert sam_moe.load(away, device="cpu").network.bank.ids[-1] == "third"
     remove_expert("third", mixed)
     with pytest.raises(
         CardError, match=r"experts: third: no expert with id 'third'\. Known, nearest first: "
@@ -188,7 +186,7 @@ def test_what_lies_beside_the_gate_under_a_name_of_its_parts_is_no_part_of_it(mi
     write_card(run.card.model_copy(update={"weights": _weights(run)}), run.path)
     parts = find_parts(read_entry(away / "card.json"))
     assert (parts.base.folder, parts.experts[0].folder) == (mixed / "small", mixed / "first")
-    assert sam_moe.load(away, device="cpu").model.bank.ids[1] == "first"
+    assert sam_moe.load(away, device="cpu").network.bank.ids[1] == "first"
 
 
 def test_another_expert_of_the_same_name_is_refused(mixed):
@@ -267,8 +265,7 @@ def test_on_a_real_scan_the_shipped_model_is_itself_inside_a_mixture(tmp_path):
         sam_moe.read(shipped_folder("demo") / "mr" / f"{name}.nii.gz") for name in ("scan", "label")
     )
     inside = [float(x) for x in (label.array == label.array.max()).nonzero().float().median(dim=0).values]
-    for predictor in (plain, mixture):
-        predictor.open(scan)
+    plain, mixture = plain.open(scan), mixture.open(scan)
     for ask in (
         lambda p: p.predict(sam_moe.Point(tuple(inside))),
         lambda p: p.refine(sam_moe.Point((2.0, 2.0, 2.0), positive=False)),

@@ -11,13 +11,13 @@ from sam_moe.sam3d.weights import sha256_of
 
 def test_without_an_id_the_one_that_ships_is_loaded_with_its_own_box_strategy(cards):
     found = loaded(None, "cpu", None)
-    assert found.predictor.model_id == DEFAULT_MODEL
-    assert found.predictor.box_strategy == "corners"
+    assert found.model.id == DEFAULT_MODEL
+    assert found.model.box_strategy == "corners"
     assert found.weights_sha256 == sha256_of(cards / DEFAULT_MODEL / "model.safetensors")
 
 
 def test_a_folder_names_a_model_too(cards):
-    assert loaded(str(cards / DEFAULT_MODEL), "cpu", "mask").predictor.box_strategy == "mask"
+    assert loaded(str(cards / DEFAULT_MODEL), "cpu", "mask").model.box_strategy == "mask"
 
 
 def test_an_unknown_box_strategy_is_refused(cards):

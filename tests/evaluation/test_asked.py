@@ -1,4 +1,4 @@
-"""A predictor as a system under test: refused prompts leave no trace, and its card is noted."""
+"""A model as a system under test: refused prompts leave no trace, and its card is noted."""
 
 import numpy as np
 import pytest
@@ -15,20 +15,20 @@ HERE, THERE, OUTSIDE = Point((24, 24, 24)), Point((30, 24, 24)), Point((99, 24, 
 
 
 @pytest.fixture(scope="module")
-def predictor():
+def model():
     return load("small", device="cpu")
 
 
 @pytest.fixture
-def opened(predictor, generator):
-    system = AskedPredictor(predictor, {})
+def opened(model, generator):
+    system = AskedPredictor(model, {})
     system.open(ball(generator)[0])
     return system
 
 
-def test_it_answers_as_the_predictor_does(opened, predictor, generator):
+def test_it_answers_as_the_predictor_does(opened, model, generator):
     first, second = opened.answer((HERE,)), opened.answer((HERE, THERE))
-    predictor.open(ball(generator.manual_seed(20_240_704))[0])
+    predictor = model.open(ball(generator.manual_seed(20_240_704))[0])
     assert np.array_equal(first.mask, predictor.predict(HERE).mask.numpy() > 0)
     assert np.array_equal(second.mask, predictor.refine(THERE).mask.numpy() > 0)
     assert first.mask.dtype == np.bool_ and first.answered == {}
@@ -44,10 +44,10 @@ def test_after_a_refusal_the_next_target_does_not_go_on_with_the_last(opened):
     assert np.array_equal(opened.answer((Box((10, 10, 10), (38, 38, 38)),)).mask, alone)
 
 
-def test_what_was_embedded_is_forgotten_with_the_scan(opened, predictor, generator):
+def test_what_was_embedded_is_forgotten_with_the_scan(opened, generator):
     opened.answer((HERE,))
     opened.open(ball(generator)[0])
-    assert not predictor.predict(HERE).cached
+    assert not opened.session.predict(HERE).cached
 
 
 def test_shared_embeddings_change_nothing_but_time(generator):
@@ -58,12 +58,9 @@ def test_shared_embeddings_change_nothing_but_time(generator):
         one.open(scan)
         other.open(scan)
         assert np.array_equal(one.answer((HERE,)).mask, other.answer((HERE,)).mask)
-    assert (
-        not alone[1].predictor.predict(THERE).cached
-        and shared[1].predictor.cache is shared[0].predictor.cache
-    )
+    assert not alone[1].session.predict(THERE).cached and shared[1].session.cache is shared[0].session.cache
     shared[0].open(scan)
-    assert shared[0].predictor.predict(HERE).cached
+    assert shared[0].session.predict(HERE).cached
     assert shared[0].describe()["embeddings"].startswith("shared")
 
 

@@ -1,11 +1,11 @@
-"""A small random model, and predictors on it."""
+"""A small random network, and models on it."""
 
 import pytest
 import torch
 
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
-from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.model import Model
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
@@ -21,20 +21,20 @@ def preprocessing():
 
 
 @pytest.fixture
-def model():
+def network():
     with torch.random.fork_rng():
         torch.manual_seed(5)
         return SamMed3D(SMALL).eval().requires_grad_(False)
 
 
 @pytest.fixture
-def predictor(model, preprocessing):
-    return Predictor(model, preprocessing, "mask", "random", refine_regions=4)
+def model(network, preprocessing):
+    return Model(network, preprocessing, "mask", "random", refine_regions=4)
 
 
 @pytest.fixture
-def mixture(model, preprocessing):
-    """A predictor on the same model as the general expert of a mixture of three, with an opinionated gate."""
+def mixture(network, preprocessing):
+    """A model with the same network as the general expert of a mixture of three, with an opinionated gate."""
 
     def expert(name):
         torch.manual_seed(len(name))
@@ -45,5 +45,5 @@ def mixture(model, preprocessing):
         gate = GatingNetwork(SMALL.out_channels, 3, hidden=8)
         for parameter in gate.columns.parameters():
             torch.nn.init.normal_(parameter)
-    bank = ExpertBank(("random", "cord", "liver"), expert, model.mask_decoder)
-    return Predictor(SamMed3DMoE(model, bank, gate), preprocessing, "mask", "mixed", refine_regions=4)
+    bank = ExpertBank(("random", "cord", "liver"), expert, network.mask_decoder)
+    return Model(SamMed3DMoE(network, bank, gate), preprocessing, "mask", "mixed", refine_regions=4)

@@ -23,51 +23,51 @@ def at(index):
     return tuple(REGION.world_of(index))
 
 
-def test_a_click_in_millimetres_is_the_reference_call_with_a_zero_mask(model, embedding):
-    found = ask(model, embedding, REGION, Prompt((Point(at((3, 20, 9)), space="mm"),)), "mask")
-    tokens = model.encode_prompt(
+def test_a_click_in_millimetres_is_the_reference_call_with_a_zero_mask(network, embedding):
+    found = ask(network, embedding, REGION, Prompt((Point(at((3, 20, 9)), space="mm"),)), "mask")
+    tokens = network.encode_prompt(
         torch.tensor([[[3.0, 20.0, 9.0]]]), torch.tensor([[1]]), None, torch.zeros(1, 1, 16, 16, 16)
     )
-    torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.logits, network.decode(embedding, tokens)[0, 0], atol=1e-5, rtol=0)
 
 
-def test_all_clicks_accumulate_and_the_last_logits_are_fed_back(model, embedding):
+def test_all_clicks_accumulate_and_the_last_logits_are_fed_back(network, embedding):
     previous = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(1))
     prompt = Prompt((Point(at((3, 20, 9)), space="mm"), Point(at((30, 2, 2)), positive=False, space="mm")))
-    found = ask(model, embedding, REGION, prompt, "mask", previous)
-    tokens = model.encode_prompt(
+    found = ask(network, embedding, REGION, prompt, "mask", previous)
+    tokens = network.encode_prompt(
         torch.tensor([[[3.0, 20.0, 9.0], [30.0, 2.0, 2.0]]]),
         torch.tensor([[1, 0]]),
         None,
         previous[None, None],
     )
-    torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.logits, network.decode(embedding, tokens)[0, 0], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("strategy", ["center", "mask", "corners"])
-def test_a_box_is_lowered_by_the_strategy_that_was_named(model, embedding, strategy):
+def test_a_box_is_lowered_by_the_strategy_that_was_named(network, embedding, strategy):
     box = Box(tuple(REGION.world_of([3.5, 5.5, 7.5])), tuple(REGION.world_of([11.5, 15.5, 23.5])), space="mm")
-    found = ask(model, embedding, REGION, Prompt((box,)), strategy)
+    found = ask(network, embedding, REGION, Prompt((box,)), strategy)
     voxels = torch.tensor([[[4.0, 6.0, 8.0], [12.0, 16.0, 24.0]]])  # half-open
     lowered = lower_box(voxels, strategy, 32, 16)
     mask = torch.zeros(1, 1, 16, 16, 16) if lowered.mask is None else lowered.mask
-    tokens = model.encode_prompt(lowered.points, lowered.labels, lowered.boxes, mask)
-    torch.testing.assert_close(found.logits, model.decode(embedding, tokens)[0, 0], atol=1e-4, rtol=0)
+    tokens = network.encode_prompt(lowered.points, lowered.labels, lowered.boxes, mask)
+    torch.testing.assert_close(found.logits, network.decode(embedding, tokens)[0, 0], atol=1e-4, rtol=0)
 
 
-def test_a_click_outside_the_region_changes_nothing(model, embedding):
-    """Its Fourier features would be those of no place that the model ever saw."""
+def test_a_click_outside_the_region_changes_nothing(network, embedding):
+    """Its Fourier features would be those of no place that the network ever saw."""
     click, far = Point(at((3, 20, 9)), space="mm"), Point(at((3, 20, 70)), False, space="mm")
-    alone = ask(model, embedding, REGION, Prompt((click,)), "mask")
-    both = ask(model, embedding, REGION, Prompt((click, far)), "mask")
+    alone = ask(network, embedding, REGION, Prompt((click,)), "mask")
+    both = ask(network, embedding, REGION, Prompt((click, far)), "mask")
     assert torch.equal(both.logits, alone.logits)
     with pytest.raises(PromptError, match="no point or box lies in the region"):
-        ask(model, embedding, REGION, Prompt((far,)), "mask")
+        ask(network, embedding, REGION, Prompt((far,)), "mask")
 
 
-def test_a_prompt_without_items_has_no_answer(model, embedding):
+def test_a_prompt_without_items_has_no_answer(network, embedding):
     with pytest.raises(PromptError, match="nothing to answer"):
-        ask(model, embedding, REGION, Prompt(), "mask")
+        ask(network, embedding, REGION, Prompt(), "mask")
 
 
 def test_low_resolution_voxels_lie_in_the_middle_of_those_they_stand_for():

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,9 +25,9 @@ def scan(tmp_path, generator):
 
 
 @pytest.fixture
-def load(predictor):
-    predictor.whole_targets = False
-    return lambda: Loaded(predictor, "a" * 64)
+def load(model):
+    narrow = replace(model, whole_targets=False)
+    return lambda: Loaded(narrow, "a" * 64)
 
 
 def never():
@@ -105,14 +106,13 @@ def test_a_scan_that_cannot_be_read_whole_is_refused_before_the_model_is_loaded(
 
 @pytest.mark.parametrize("whole_targets", [False, True])
 def test_a_target_that_is_not_found_is_warned_of(scan, load, tmp_path, caplog, whole_targets):
-    predictor = load().predictor
-    predictor.whole_targets = whole_targets
+    model = replace(load().model, whole_targets=whole_targets)
     # Logits are products with this layer's output; a layer of zeros makes them 0, which is not yet 'inside'.
-    last = predictor.model.mask_decoder.output_hypernetworks_mlps[0].layers[-1]
+    last = model.network.mask_decoder.output_hypernetworks_mlps[0].layers[-1]
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
     whole = Prompt((Box((0, 0, 0), (48, 48, 48)),))  # larger than a region
-    done = run(Request(scan, tmp_path / "m.nii.gz", whole), load, no_tell)
+    done = run(Request(scan, tmp_path / "m.nii.gz", whole), lambda: Loaded(model, "a" * 64), no_tell)
     assert done.predictions["target"].voxels == 0
     assert "nothing was found for target" in caplog.text
 

@@ -35,10 +35,9 @@ CLICKS = Prompt((Point((24, 24, 24)), Point((2, 2, 2), positive=False)))
 
 
 @pytest.fixture
-def manifest(predictor, generator, tmp_path):
+def manifest(model, generator, tmp_path):
     """The manifest of a real prediction."""
-    predictor.open(ball(generator)[0])
-    found = predictor.predict(*CLICKS)
+    found = model.open(ball(generator)[0]).predict(*CLICKS)
     mask = tmp_path / "out" / "liver.nii.gz"
     mask.parent.mkdir()
     scan = tmp_path / "scans" / "scan.nii.gz"

@@ -1,6 +1,7 @@
 """Many scans in one run: each once, whatever fails, and none again that is finished."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,9 +39,9 @@ def prompted(folder, images=IMAGES, prompt=MIDDLE):
 
 
 @pytest.fixture
-def load(predictor):
-    predictor.whole_targets = False
-    return lambda: Loaded(predictor, "a" * 64)
+def load(model):
+    narrow = replace(model, whole_targets=False)
+    return lambda: Loaded(narrow, "a" * 64)
 
 
 @pytest.fixture
@@ -77,8 +78,8 @@ def test_a_scan_that_fails_is_reported_and_stops_no_other(go, scans, tmp_path):
 
 
 def test_an_error_that_nobody_foresaw_stops_no_other_scan_either(go, load):
-    predictor, asked = load().predictor, []
-    encode = predictor.model.encode
+    network, asked = load().model.network, []
+    encode = network.encode
 
     def broken(image, dtype):
         asked.append(image)
@@ -86,7 +87,7 @@ def test_an_error_that_nobody_foresaw_stops_no_other_scan_either(go, load):
             raise RuntimeError("not enough memory")
         return encode(image, dtype)
 
-    predictor.model.encode = broken
+    network.encode = broken
     report, states, _ = go()
     assert sorted(states) == ["done", "done", "failed"]
     assert report.failed[0].text == "internal error, RuntimeError: not enough memory"
@@ -109,8 +110,8 @@ def test_other_prompts_other_weights_and_lost_masks_are_done_again(go, load, tmp
     beside(tmp_path / "masks/below/two.nii.gz").write_text("{")
     assert go()[1] == ["finished before", "done", "done"]
     assert go(prompt=Prompt((Point((22, 24, 24)),)))[1] == ["done"] * 3
-    predictor = load().predictor
-    other = lambda: Loaded(predictor, "b" * 64)  # noqa: E731
+    model = load().model
+    other = lambda: Loaded(model, "b" * 64)  # noqa: E731
     assert go(prompt=Prompt((Point((22, 24, 24)),)), loaded=other)[1] == ["done"] * 3
 
 

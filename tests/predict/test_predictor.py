@@ -1,5 +1,6 @@
 """From scan and clicks to masks on the scan's own voxels."""
 
+from dataclasses import replace
 from itertools import permutations, product
 from time import perf_counter
 
@@ -12,7 +13,7 @@ from sam_moe.moe.selection import Argmax, Forced
 from sam_moe.predict.answered import answered_by
 from sam_moe.predict.answering import choose
 from sam_moe.predict.cache import EmbeddingCache
-from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.model import Model
 from sam_moe.predict.regions import region_for
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import Preprocessing
@@ -29,10 +30,22 @@ def scan(generator):
 
 
 @pytest.fixture
-def encodings(model):
+def predictor(model, scan):
+    """A session on the scan."""
+    return model.open(scan)
+
+
+@pytest.fixture
+def narrow(model, scan):
+    """A session that keeps to one region a target."""
+    return replace(model, whole_targets=False).open(scan)
+
+
+@pytest.fixture
+def encodings(network):
     """Counts how often the image encoder runs."""
     calls = []
-    model.image_encoder.register_forward_hook(lambda *_: calls.append(1))
+    network.image_encoder.register_forward_hook(lambda *_: calls.append(1))
     return calls
 
 
@@ -40,58 +53,56 @@ CLICK = Point((24, 24, 24))
 
 
 def test_a_mask_lies_on_the_scans_own_grid(predictor, scan):
-    found = predictor.open(scan).predict(CLICK)
+    found = predictor.predict(CLICK)
     assert found.mask.shape == scan.grid.shape and found.mask.dtype == torch.uint8
     assert found.probability.grid.same_as(scan.grid)
     assert found.probability.array.min() >= 0 and found.probability.array.max() <= 1
 
 
-def test_a_second_click_on_the_same_region_is_not_encoded_again(predictor, scan, encodings):
-    predictor.whole_targets = False
-    predictor.open(scan)
-    assert not predictor.predict(CLICK).cached
-    again = predictor.refine(Point((26, 24, 22), positive=False))
+def test_a_second_click_on_the_same_region_is_not_encoded_again(narrow, encodings):
+    assert not narrow.predict(CLICK).cached
+    again = narrow.refine(Point((26, 24, 22), positive=False))
     assert again.cached and len(encodings) == 1
-    assert predictor.predict(CLICK).cached and len(encodings) == 1
+    assert narrow.predict(CLICK).cached and len(encodings) == 1
 
 
 @pytest.mark.slow
 def test_a_second_click_costs_a_tenth_of_the_first_at_most(scan):
-    model = SamMed3D(Sizes(64, 8, 512, 8, 8, 4, (3, 7), 96, 192, 8, 2, 64)).eval().requires_grad_(False)
+    network = SamMed3D(Sizes(64, 8, 512, 8, 8, 4, (3, 7), 96, 192, 8, 2, 64)).eval().requires_grad_(False)
     card = Preprocessing(region_voxels=64, spacing_mm=1.5, normalisation="positive")
-    predictor = Predictor(model, card, "mask", "random", whole_targets=False)
+    model = Model(network, card, "mask", "random", whole_targets=False)
     ratios = []
     for _ in range(3):
-        predictor.cache = type(predictor.cache)()
-        first = predictor.open(scan).predict(CLICK)
+        predictor = model.open(scan, cache=EmbeddingCache())
+        first = predictor.predict(CLICK)
         second = predictor.refine(Point((26, 24, 22)))
         assert second.cached
         ratios.append(second.latency_ms / first.latency_ms)
     assert sorted(ratios)[1] <= 0.1
 
 
-def test_a_new_scan_is_encoded_anew_and_the_first_one_is_remembered(predictor, generator, encodings):
-    predictor.whole_targets = False
+def test_a_new_scan_is_encoded_anew_and_the_first_one_is_remembered(model, generator, encodings):
+    model = replace(model, whole_targets=False)
     one, two = ball(generator)[0], ball(generator)[0]
-    assert not predictor.open(one).predict(CLICK).cached
-    assert not predictor.open(two).predict(CLICK).cached
-    assert predictor.open(one).predict(CLICK).cached and len(encodings) == 2
+    assert not model.open(one).predict(CLICK).cached
+    assert not model.open(two).predict(CLICK).cached
+    assert model.open(one).predict(CLICK).cached and len(encodings) == 2
 
 
-def test_a_cache_is_shared_by_those_who_would_encode_alike(model, preprocessing, scan, encodings):
+def test_a_cache_is_shared_by_those_who_would_encode_alike(network, preprocessing, scan, encodings):
     cache = EmbeddingCache()
     shared = {"cache": cache, "encoder_fingerprint": "e", "whole_targets": False}
-    Predictor(model, preprocessing, "mask", "one", **shared).open(scan).predict(CLICK)
+    Model(network, preprocessing, "mask", "one", **shared).open(scan).predict(CLICK)
     assert len(cache) == len(encodings) == 1
-    again = Predictor(model, preprocessing, "mask", "two", **shared).open(scan).predict(CLICK)
+    again = Model(network, preprocessing, "mask", "two", **shared).open(scan).predict(CLICK)
     assert again.cached and len(encodings) == 1
     other = preprocessing.model_copy(update={"normalisation": "mean"})
-    Predictor(model, other, "mask", "three", **shared).open(scan).predict(CLICK)
+    Model(network, other, "mask", "three", **shared).open(scan).predict(CLICK)
     assert len(encodings) == 2
 
 
-def test_the_latency_is_all_that_passed_joining_regions_included(predictor, generator):
-    predictor.open(two_regions(generator)[0])
+def test_the_latency_is_all_that_passed_joining_regions_included(model, generator):
+    predictor = model.open(two_regions(generator)[0])
     start = perf_counter()
     found = predictor.predict(Box((0, 0, 0), predictor.scan.grid.shape))
     passed_ms = 1000 * (perf_counter() - start)
@@ -100,7 +111,6 @@ def test_the_latency_is_all_that_passed_joining_regions_included(predictor, gene
 
 
 def test_undo_and_redo_walk_along_the_clicks(predictor, scan):
-    predictor.open(scan)
     first = predictor.predict(CLICK)
     second = predictor.refine(Point((28, 20, 24), positive=False))
     assert len(predictor.prompt) == 2
@@ -115,7 +125,6 @@ def test_undo_and_redo_walk_along_the_clicks(predictor, scan):
 
 
 def test_a_refused_prompt_leaves_the_target_and_its_history(predictor, scan):
-    predictor.open(scan)
     first = predictor.predict(CLICK)
     second = predictor.refine(Point((28, 20, 24)))
     for bad in ((Point((99, 0, 0)),), (Point((24, 24, 24), positive=False),), ()):
@@ -126,7 +135,6 @@ def test_a_refused_prompt_leaves_the_target_and_its_history(predictor, scan):
 
 
 def test_a_click_after_undo_forgets_what_was_undone(predictor, scan):
-    predictor.open(scan)
     predictor.predict(CLICK)
     predictor.refine(Point((28, 20, 24)))
     predictor.undo()
@@ -135,7 +143,6 @@ def test_a_click_after_undo_forgets_what_was_undone(predictor, scan):
 
 
 def test_a_refined_answer_depends_on_the_answer_before(predictor, scan):
-    predictor.open(scan)
     both = predictor.predict(CLICK, Point((28, 20, 24)))
     predictor.predict(CLICK)
     stepwise = predictor.refine(Point((28, 20, 24)))
@@ -144,7 +151,6 @@ def test_a_refined_answer_depends_on_the_answer_before(predictor, scan):
 
 
 def test_millimetres_and_voxels_say_the_same(predictor, scan):
-    predictor.open(scan)
     voxel = predictor.predict(CLICK, Box((10, 12, 14), (30, 31, 33)))
     world = scan.grid.world_of
     box_mm = Box(tuple(world([9.5, 11.5, 13.5])), tuple(world([29.5, 30.5, 32.5])), space="mm")
@@ -153,8 +159,7 @@ def test_millimetres_and_voxels_say_the_same(predictor, scan):
 
 
 @pytest.mark.slow
-def test_however_the_scan_is_stored_the_mask_is_the_same_in_millimetres(predictor, scan):
-    predictor.open(scan)
+def test_however_the_scan_is_stored_the_mask_is_the_same_in_millimetres(model, predictor, scan):
     click = Point(tuple(scan.grid.world_of([24, 25, 20])), space="mm")
     expected = predictor.predict(click).probability
     for order, flips in product(permutations(range(3)), product((False, True), repeat=3)):
@@ -165,14 +170,13 @@ def test_however_the_scan_is_stored_the_mask_is_the_same_in_millimetres(predicto
         for axis in axes:
             affine[:3, 3] += affine[:3, axis] * (stored.shape[axis] - 1)
             affine[:3, axis] *= -1
-        found = predictor.open(Volume(stored, Grid(affine, tuple(stored.shape)))).predict(click).probability
+        found = model.open(Volume(stored, Grid(affine, tuple(stored.shape)))).predict(click).probability
         torch.testing.assert_close(
             found.array.flip(axes).permute(tuple(np.argsort(order))), expected.array, atol=1e-4, rtol=0
         )
 
 
 def test_several_targets_give_one_map_and_the_more_probable_one_has_the_voxel(predictor, scan):
-    predictor.open(scan)
     found = predictor.predict_targets({"left": Prompt((CLICK,)), "right": Prompt((Point((30, 20, 24)),))})
     left, right = (found.predictions[n].probability.array for n in ("left", "right"))
     assert found.names == {1: "left", 2: "right"}
@@ -184,18 +188,16 @@ def test_several_targets_give_one_map_and_the_more_probable_one_has_the_voxel(pr
 
 
 def test_targets_without_a_name_or_too_many_of_them_are_no_label_map(predictor, scan):
-    predictor.open(scan)
     for targets in ({}, {str(n): Prompt((CLICK,)) for n in range(256)}):
         with pytest.raises(PromptError, match="give 1 to 255 named prompts"):
             predictor.predict_targets(targets)
 
 
-def test_the_reference_preprocessing_and_padding_are_kept_for_public_weights(model, predictor, scan):
+def test_the_reference_preprocessing_and_padding_are_kept_for_public_weights(network, narrow, scan):
     """Region of the scan at 1.5 mm, padded with 0, z-scored over voxels above 0; worked out here by hand."""
     seen = []
-    model.image_encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    predictor.whole_targets = False
-    predictor.open(scan).predict(Point((2, 24, 24)))
+    network.image_encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    narrow.predict(Point((2, 24, 24)))
     padded = torch.zeros(32, 32, 32)
     padded[14:] = scan.array[:18, 8:40, 8:40]  # voxel 2 stands at 16, so 14 voxels lie outside
     positive = padded[padded > 0]
@@ -211,117 +213,104 @@ def test_the_reference_preprocessing_and_padding_are_kept_for_public_weights(mod
     ],
 )
 def test_a_prompt_that_no_model_could_answer_is_refused_and_leaves_no_trace(predictor, scan, items, words):
-    predictor.open(scan)
     with pytest.raises(PromptError, match=words):
         predictor.predict(*items)
     assert predictor.prompt == Prompt()
 
 
-def test_a_scan_must_be_opened_first_and_must_show_something(predictor):
-    with pytest.raises(PromptError, match="no scan is open"):
-        predictor.predict(CLICK)
+def test_a_scan_must_show_something(model):
     flat = Volume(torch.full((8, 8, 8), 7.0), Grid.around((0, 0, 0), (8, 8, 8), (1, 1, 1)))
     with pytest.raises(FileError, match="every voxel of the scan is 7"):
-        predictor.open(flat)
+        model.open(flat)
 
 
-def test_a_large_target_is_followed_beyond_its_region(predictor, generator):
+def test_a_large_target_is_followed_beyond_its_region(model, generator):
     """The random model claims its whole region, so its mask runs into every border: the region must grow."""
     scan, _ = two_regions(generator)
-    predictor.open(scan)
-    predictor.whole_targets = False
-    narrow = predictor.predict(Point((40, 24, 24)))
+    narrow = replace(model, whole_targets=False).open(scan).predict(Point((40, 24, 24)))
     inside = narrow.answer.array > 0.5
     if not inside[0].any() and not inside[-1].any():
         pytest.fail("this random model no longer reaches its region's border: choose another seed")
-    predictor.whole_targets = True
-    wide = predictor.predict(Point((40, 24, 24)))
+    wide = model.open(scan).predict(Point((40, 24, 24)))
     assert wide.region.spacing_mm[0] > narrow.region.spacing_mm[0]
 
 
-def test_a_box_that_no_region_holds_is_warned_of(predictor, generator, caplog):
+def test_a_box_that_no_region_holds_is_warned_of(model, generator, caplog):
     """The largest region spans 32 voxels of 1.5 mm, 8 times as coarse: 384 mm."""
     rod = Grid.around((0, 0, 0), (400, 4, 4), (1, 1, 1))
-    predictor.open(Volume(torch.rand(rod.shape, generator=generator), rod))
-    predictor.whole_targets = False
+    scan = Volume(torch.rand(rod.shape, generator=generator), rod)
+    predictor = replace(model, whole_targets=False).open(scan)
     predictor.predict(Box((10, 0, 0), (390, 4, 4)))
     assert not caplog.text
     predictor.predict(Box((0, 0, 0), (400, 4, 4)))
     assert "larger than the largest region of random, 384 mm" in caplog.text
 
 
-def test_progress_is_told(predictor, scan):
+def test_progress_is_told(model, scan):
     told = []
-    predictor.progress = lambda stage, share: told.append((stage, share))
-    predictor.open(scan).predict(CLICK)
+    model.open(scan, progress=lambda stage, share: told.append((stage, share))).predict(CLICK)
     assert ("encoding", 0.0) in told
 
 
+def under(mixture, rule):
+    """The same mixture, which chooses by another rule."""
+    return replace(mixture, network=mixture.network.choosing(rule))
+
+
 def test_a_prediction_says_who_answered_and_a_plain_models_does_not(predictor, mixture, scan):
-    mixture.model.selection = Forced(1)
-    found = mixture.open(scan).predict(CLICK)
+    found = under(mixture, Forced(1)).open(scan).predict(CLICK)
     assert list(found.answered.experts) == ["cord"]
     assert list(found.answered.confidence) == ["random", "cord", "liver"]
     assert sum(found.answered.confidence.values()) == pytest.approx(1)
     assert found.answered.why == "asked for"
     assert " · mixed · cord 0." in str(found)
-    assert predictor.open(scan).predict(CLICK).answered is None
+    assert predictor.predict(CLICK).answered is None
 
 
 def test_the_record_counts_all_regions_that_were_asked(mixture, scan):
     """A random model's mask runs into the border, so the region zooms out, and the answer is refined."""
-    mixture.model.selection = Forced(2)
-    found = mixture.open(scan).predict(CLICK)
-    assert found.answered.regions == {"liver": mixture.model.bank.calls["liver"]}
+    session, calls = under(mixture, Forced(2)).open(scan), mixture.network.bank.calls
+    found = session.predict(CLICK)
+    assert found.answered.regions == {"liver": calls["liver"]}
     assert found.answered.regions["liver"] > 1
-    again = mixture.refine(Point((20, 20, 20)))
-    assert sum(again.answered.regions.values()) == mixture.model.bank.calls["liver"] - sum(
-        found.answered.regions.values()
-    )
+    again = session.refine(Point((20, 20, 20)))
+    assert sum(again.answered.regions.values()) == calls["liver"] - sum(found.answered.regions.values())
 
 
 def test_what_is_undone_takes_its_record_with_it(mixture, scan):
-    mixture.model.selection = Forced(1)
-    first = mixture.open(scan).predict(CLICK)
-    mixture.model.selection = Forced(2)
-    second = mixture.refine(Point((20, 20, 20)))
-    assert mixture.undo().answered == first.answered
-    assert mixture.redo().answered == second.answered
-    assert list(second.answered.experts) == ["liver"]
+    session = under(mixture, Argmax()).open(scan)
+    first, second = session.predict(CLICK), session.refine(Point((20, 20, 20)))
+    assert first.answered != second.answered
+    assert session.undo().answered == first.answered
+    assert session.redo().answered == second.answered
 
 
 def test_a_target_keeps_its_expert_and_the_gate_looks_where_one_looked_first(mixture, scan, encodings):
-    mixture.model.selection = Argmax()
-    asked = []
-    mixture.model.gate.register_forward_hook(lambda gate, seen, logits: asked.append(logits.argmax().item()))
-    first = mixture.open(scan).predict(CLICK)
+    model, asked = under(mixture, Argmax()), []
+    session, network = model.open(scan), model.network
+    network.gate.register_forward_hook(lambda gate, seen, logits: asked.append(logits.argmax().item()))
+    first = session.predict(CLICK)
     assert len(asked) == 1 and len(encodings) > 1  # it was followed, and the gate asked once
-    assert set(first.answered.regions) == {mixture.model.bank.ids[asked[0]]}
-    home = region_for(Prompt((CLICK,)).in_mm(scan.grid.affine), mixture.preprocessing)
+    assert set(first.answered.regions) == {network.bank.ids[asked[0]]}
+    home = region_for(Prompt((CLICK,)).in_mm(scan.grid.affine), model.preprocessing)
     assert not home.same_as(first.region)
     more = Point((20, 20, 20))
-    second = mixture.refine(more)
+    second = session.refine(more)
     assert len(asked) == 2
-    embedding, known = mixture._embed(home, {})
+    embedding, known = model.cache.get(session.scan_fingerprint, home, model.embedding_key, never)
     assert known
-    there = choose(mixture.model, embedding, home, Prompt((CLICK, more)).in_mm(scan.grid.affine), "mask")
+    there = choose(network, embedding, home, Prompt((CLICK, more)).in_mm(scan.grid.affine), "mask")
     assert second.answered.confidence == answered_by(there).confidence
     assert second.answered.confidence != first.answered.confidence
 
 
-def test_half_precision_changes_the_embedding_alone_and_is_kept_apart_in_a_cache(predictor, scan):
-    predictor.whole_targets = False
-    predictor.open(scan)
-    full = predictor.predict(CLICK)
-    half = Predictor(
-        predictor.model,
-        predictor.preprocessing,
-        "mask",
-        "random",
-        cache=predictor.cache,
-        whole_targets=predictor.whole_targets,
-        dtype=torch.bfloat16,
-    ).open(scan)
+def never():
+    raise AssertionError("encoded again")
+
+
+def test_half_precision_changes_the_embedding_alone_and_is_kept_apart_in_a_cache(narrow):
+    full = narrow.predict(CLICK)
+    half = replace(narrow.model, dtype=torch.bfloat16).open(narrow.scan)
     found = half.predict(CLICK)
     assert not found.cached
     assert found.answer.array.dtype == torch.float32

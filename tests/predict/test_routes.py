@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ def no_tell(stage, share):
     pass
 
 
+def narrow(mixture, rule):
+    """The same mixture under another rule, which keeps to one region."""
+    return replace(mixture, network=mixture.network.choosing(rule), whole_targets=False)
+
+
 @pytest.fixture
 def folder(tmp_path, generator):
     scan, mask = ball(generator)
@@ -29,8 +35,7 @@ def folder(tmp_path, generator):
 
 
 def test_each_prompt_is_a_row_with_who_answered_and_how_sure_the_gate_was(mixture, folder):
-    mixture.model.selection = Forced(1)
-    mixture.whole_targets = False
+    mixture = narrow(mixture, Forced(1))
     found = route(mixture, cases_of(folder), no_tell)
     assert found.ids == ("random", "cord", "liver")
     files = write(found, folder)
@@ -64,8 +69,7 @@ def test_of_several_experts_each_counts_by_its_weight():
 
 
 def test_a_case_that_cannot_be_read_is_a_row_and_the_others_go_on(mixture, folder):
-    mixture.model.selection = TopK(2)
-    mixture.whole_targets = False
+    mixture = narrow(mixture, TopK(2))
     (good,) = cases_of(folder)
     found = route(mixture, [Case("lost", folder / "lost.nii.gz"), good], no_tell)
     assert [bool(one.error) for one in found.routes] == [True, False, False]
@@ -77,6 +81,6 @@ def test_where_nothing_can_be_asked_the_first_reason_is_told(mixture, folder):
         route(mixture, [Case("lost", folder / "lost.nii.gz")], no_tell)
 
 
-def test_a_model_alone_has_no_routes(predictor, folder):
+def test_a_model_alone_has_no_routes(model, folder):
     with pytest.raises(ConfigError, match="random is a model alone and chooses among nobody"):
-        route(predictor, cases_of(folder), no_tell)
+        route(model, cases_of(folder), no_tell)

@@ -1,10 +1,13 @@
 """Which region may serve which target."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.sharing import Sharing
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.space.grid import Grid
@@ -51,27 +54,26 @@ def test_every_target_is_served_by_a_region_that_one_of_them_asked_for(places, z
         assert sharing.serves(served, own) and any(served is each for each in wanted)
 
 
-def test_targets_close_together_cost_one_encoding(predictor, generator):
-    predictor.whole_targets = False
-    predictor.open(ball(generator)[0])
+def test_targets_close_together_cost_one_encoding(model, generator):
+    model, scan = replace(model, whole_targets=False), ball(generator)[0]
     targets = {str(x): Prompt((Point((float(x), 24.0, 24.0)),)) for x in (22, 23, 25)}
-    own = predictor.predict_targets(targets).predictions
-    assert len(predictor.cache) == 3
-    predictor.sharing, predictor.cache = Sharing(1.0, 0.08), type(predictor.cache)()
-    shared = predictor.predict_targets(targets).predictions
-    assert len(predictor.cache) == 1
+    own = model.open(scan).predict_targets(targets).predictions
+    assert len(model.cache) == 3
+    cache = EmbeddingCache()
+    shared = replace(model, sharing=Sharing(1.0, 0.08)).open(scan, cache=cache).predict_targets(targets)
+    shared = shared.predictions
+    assert len(cache) == 1
     assert [found.cached for found in shared.values()] == [False, True, True]
     assert shared["23"].region.same_as(own["23"].region)  # the middle one's serves all
     np.testing.assert_array_equal(shared["23"].mask, own["23"].mask)
 
 
-def test_targets_far_apart_keep_their_own_regions_and_their_masks_to_the_bit(predictor, generator):
-    predictor.whole_targets = False
-    predictor.open(ball(generator)[0])
+def test_targets_far_apart_keep_their_own_regions_and_their_masks_to_the_bit(model, generator):
+    model, scan = replace(model, whole_targets=False), ball(generator)[0]
     targets = {
         "a": Prompt((Point((10.0, 24.0, 24.0)),)),
         "b": Prompt((Box((30.0, 20.0, 20.0), (40.0, 30.0, 30.0)),)),
     }
-    own = predictor.predict_targets(targets).labels
-    predictor.sharing = TENTH
-    assert (predictor.predict_targets(targets).labels == own).all()
+    own = model.open(scan).predict_targets(targets).labels
+    shared = replace(model, sharing=TENTH).open(scan).predict_targets(targets).labels
+    assert (shared == own).all()

@@ -29,7 +29,10 @@ class System(Promptable, Protocol):
     bank: ExpertBank
     gate: GatingNetwork
     selection: SelectionRule
-    routing: Routing | None
+
+    def choosing(self, selection: SelectionRule) -> "System": ...
+
+    def decode_routed(self, embedding: Tensor, tokens: PromptTokens) -> tuple[Tensor, Routing]: ...
 
     def add_expert(self, name: str) -> torch.nn.Module: ...
 
@@ -51,9 +54,7 @@ def asked(system: Promptable, batch: int = 4) -> tuple[Tensor, PromptTokens]:
 def routed(system: System) -> Routing:
     """The routing of one batch of prompts."""
     with torch.no_grad():
-        system.decode(*asked(system))
-    assert system.routing is not None
-    return system.routing
+        return system.decode_routed(*asked(system))[1]
 
 
 def rows_of(embedding: Tensor, tokens: PromptTokens, rows: Tensor) -> tuple[Tensor, PromptTokens]:
@@ -81,11 +82,11 @@ def is_the_backbone_to_the_bit_where_the_general_expert_answers(factory: Factory
                 assert torch.equal(system.decode(*question), system.backbone.decode(*question)), rule
     system = factory(Dense(), 3)
     best = routed(system).confidence[:, 1:].amax(dim=1)
-    system.selection = Threshold(best.median().item() + 1e-6)  # the lower two of four fall back
+    system = system.choosing(Threshold(best.median().item() + 1e-6))  # the lower two of four fall back
     with torch.no_grad():
         question = asked(system)
-        logits = system.decode(*question)
-        general = torch.tensor([who == {system.bank.ids[0]: 1.0} for who in system.routing.answered])
+        logits, routing = system.decode_routed(*question)
+        general = torch.tensor([who == {system.bank.ids[0]: 1.0} for who in routing.answered])
         assert general.sum() == 2
         rows = general.nonzero()[:, 0]
         assert torch.equal(logits[rows], system.backbone.decode(*rows_of(*question, rows)))
@@ -130,21 +131,29 @@ def keeps_every_bit_of_the_gate_when_an_expert_is_added(factory: Factory) -> Non
     assert after.ids == (*before.ids, SPARE)
     assert torch.equal(after.logits[:, :-1], before.logits)
     assert torch.equal(system.decode(*asked(system)), old)
-    system.selection = Forced(len(before.ids))
-    assert [list(row) for row in routed(system).answered] == [[SPARE]] * 4
+    forced = system.choosing(Forced(len(before.ids)))
+    assert [list(row) for row in routed(forced).answered] == [[SPARE]] * 4
 
 
 def says_who_answered_and_why(factory: Factory) -> None:
     system = factory(Forced(2), 3)
-    assert system.routing is None
     routing = routed(system)
     assert routing.answered == ({system.bank.ids[2]: 1.0},) * 4
     assert len(routing.why) == 4 and all(routing.why)
     torch.testing.assert_close(routing.confidence.sum(dim=1), torch.ones(4))
-    system.selection = Threshold(1.0)
-    routing = routed(system)
+    routing = routed(system.choosing(Threshold(1.0)))
     assert routing.selection.fell_back.all()
     assert all(why.startswith("fell back: best ") for why in routing.why)
+
+
+def leaves_nothing_of_an_answer_behind(factory: Factory) -> None:
+    """So that threads can share a system: what it knows is the same before and after it answers."""
+    system = factory(Forced(1), 3)
+    before = {name: id(value) for name, value in vars(system).items()}
+    routed(system)
+    routed(system.choosing(Forced(2)))
+    assert {name: id(value) for name, value in vars(system).items()} == before
+    assert routed(system).answered == ({system.bank.ids[1]: 1.0},) * 4
 
 
 CHECKS: list[Callable[[Factory], None]] = [
@@ -155,4 +164,5 @@ CHECKS: list[Callable[[Factory], None]] = [
     gives_weights_that_sum_to_one,
     keeps_every_bit_of_the_gate_when_an_expert_is_added,
     says_who_answered_and_why,
+    leaves_nothing_of_an_answer_behind,
 ]

@@ -61,11 +61,8 @@ def decoded(model: SamMed3DMoE) -> torch.Tensor:
 def test_all_experts_fused_are_their_weighted_mean():
     model = system(Dense(), 2)
     fused = decoded(model)
-    weights = model.routing.confidence
-    alone = []
-    for index in range(3):
-        model.selection = Forced(index)
-        alone.append(decoded(model))
+    weights = contract.routed(model).confidence
+    alone = [decoded(model.choosing(Forced(index))) for index in range(3)]
     expected = sum(answer * weights[:, i, None, None, None, None] for i, answer in enumerate(alone))
     torch.testing.assert_close(fused, expected)
 
@@ -73,18 +70,18 @@ def test_all_experts_fused_are_their_weighted_mean():
 def test_fusing_probabilities_gives_another_mask_than_fusing_logits():
     model = system(TopK(2), 2)
     logits = decoded(model)
-    model.fusion = "probabilities"
-    assert not torch.allclose(decoded(model), logits)
+    other = model.choosing(TopK(2), "probabilities")
+    assert not torch.allclose(decoded(other), logits)
+    assert model.fusion == "logits"
 
 
 def test_a_removed_expert_is_gone_from_bank_and_gate_and_the_others_stay():
     model = system(Forced(0), 3)
-    decoded(model)
-    before = model.routing.logits
+    before = contract.routed(model).logits
     model.remove_expert("expert-1")
-    decoded(model)
-    assert model.routing.ids == ("general", "expert-0", "expert-2")
-    assert torch.equal(model.routing.logits, before[:, [0, 1, 3]])
+    after = contract.routed(model)
+    assert after.ids == ("general", "expert-0", "expert-2")
+    assert torch.equal(after.logits, before[:, [0, 1, 3]])
     for name in ("general", "expert-1"):
         with pytest.raises(ConfigError, match="cannot be removed"):
             model.remove_expert(name)
@@ -125,10 +122,9 @@ def test_a_whole_expert_embeds_a_region_only_when_chosen_and_then_once():
     question = contract.asked(model)
     with torch.no_grad():
         assert torch.equal(model.decode(*question), model.backbone.decode(*question))
-        model.selection = Forced(1)
-        model.decode(*question)
+        model.choosing(Forced(1)).decode(*question)
         assert own.embedded == 0
-        model.selection = Forced(2)
+        model = model.choosing(Forced(2))
         answer = model.decode(*question)
         assert own.embedded == 4
         assert torch.equal(answer, own.decode(*contract.asked(own)))
@@ -142,8 +138,7 @@ def test_of_a_batch_a_whole_expert_embeds_the_rows_that_chose_it():
     confidence = contract.routed(model).confidence
     own.embedded = 0
     share = float(confidence[:, 1:].amax(dim=1).median()) + 1e-6
-    model.selection = Threshold(share)
-    answered = contract.routed(model).answered
+    answered = contract.routed(model.choosing(Threshold(share))).answered
     assert own.embedded == sum("expert-1" in row for row in answered) < 4
 
 
@@ -161,7 +156,8 @@ def test_images_are_forgotten_with_their_embeddings_and_without_one_a_whole_expe
     with torch.no_grad():
         model.decode(embedding, tokens)
     whole = model.bank.decoder(2)
-    assert len(model._images) == len(whole._kept) == 1
+    kept = model._remembered
+    assert len(kept.images) == len(whole._kept) == 1
     del embedding, tokens
     gc.collect()
-    assert len(model._images) == len(model._said) == len(whole._kept) == 0
+    assert len(kept.images) == len(kept.prompts) == len(whole._kept) == 0

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from sam_moe.errors import FileError, GeometryError
 from sam_moe.space.files import read, same_grid, write_mask, write_volume
-from sam_moe.space.files import writing as module
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -73,19 +72,16 @@ def test_names_of_labels_lie_beside_the_mask(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path, name, monkeypatch):
-    path = tmp_path / name
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(small_disk, name):
+    path = small_disk / name
     write_mask(path, torch.ones(GRID.shape, dtype=torch.uint8), GRID)
     before = path.read_bytes()
-
-    def full(new, old):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module.os, "replace", full)
-    with pytest.raises(FileError, match="No space left on device"):
-        write_mask(path, torch.zeros(GRID.shape, dtype=torch.uint8), GRID)
+    grid = Grid(np.eye(4), (64, 64, 64))
+    noise = torch.randint(0, 255, grid.shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    with pytest.raises(FileError, match=f"{name}: cannot be written"):
+        write_mask(path, noise, grid)
     assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert [p.name for p in small_disk.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(

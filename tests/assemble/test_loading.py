@@ -1,4 +1,4 @@
-"""`sam_moe.load`: the id of a card in, a predictor out."""
+"""`sam_moe.load`: the id of a card in, an immutable model out."""
 
 import shutil
 
@@ -18,8 +18,9 @@ def small(shipped, checkpoint):
     return convert(checkpoint, shipped, "small").card
 
 
-def test_a_model_loads_by_its_id_into_a_predictor():
-    assert isinstance(sam_moe.load("small", device="cpu"), sam_moe.Predictor)
+def test_a_model_loads_by_its_id(small):
+    model = sam_moe.load("small", device="cpu")
+    assert isinstance(model, sam_moe.Model) and model.card == small
 
 
 def test_a_loaded_model_answers_a_click_with_the_cards_preprocessing(small):
@@ -29,11 +30,11 @@ def test_a_loaded_model_answers_a_click_with_the_cards_preprocessing(small):
     answer = predictor.predict(sam_moe.Point((9, 9, 9)))
     assert answer.model_id == "small"
     assert answer.probability.grid.same_as(scan.grid)
-    assert predictor.preprocessing == small.preprocessing
+    assert predictor.model.preprocessing == small.preprocessing
 
 
 def test_without_an_id_the_small_model_that_ships_is_taken(shipped, small):
-    assert sam_moe.load(device="cpu").model_id == small.id
+    assert sam_moe.load(device="cpu").id == small.id
     shutil.rmtree(shipped / "small")
     with pytest.raises(CardError, match="no model with id 'small'"):
         sam_moe.load()

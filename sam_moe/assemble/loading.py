@@ -1,15 +1,19 @@
-"""`sam_moe.load`: the id of a card in, a predictor out."""
+"""`sam_moe.load`: the id of a card in, a model out whose `open` begins a session on a scan."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import torch
 
-from sam_moe.assemble.backbone import as_backbone, choose_device, find_card, load_backbone
-from sam_moe.assemble.mixture import base_of, find_parts, load_alone, load_mixture
+from sam_moe.assemble.backbone import choose_device, load_backbone
+from sam_moe.assemble.finding import as_backbone, find_card
+from sam_moe.assemble.mixture import load_alone, load_mixture
+from sam_moe.assemble.parts import base_of, find_parts
 from sam_moe.errors import CardError, ConfigError
-from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.model import Model
+from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard, plugins
 from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.model import SamMed3D
@@ -28,23 +32,29 @@ def load(
     device: str = "auto",
     box_strategy: str | None = None,
     dtype: str = "float32",
-) -> Predictor:
+    lowering: Lowering | None = None,
+) -> Model:
     """Load a model that answers points and boxes: a general one, a mixture by its gate, or one expert alone.
 
-    The first use of a public model fetches and converts it; later ones need no network. A mixture and each
-    decoder expert embed as their backbone does, so an `EmbeddingCache` can serve them all.
+    The model is immutable, and threads can share it; `model.open(scan)` begins a session on one scan, as many
+    at a time as are wanted. The first use of a public model fetches and converts it; later ones need no
+    network.
+    A mixture and each decoder expert embed as their backbone does, so an `EmbeddingCache` can serve them all.
 
     Args:
         model_id: id of a card, or the path of a card or of its folder; by default the small one that ships.
         folder: where to look the id up, instead of the shipped cards and those in the user's folder.
         device: "auto" takes a CUDA device where there is one; else what torch calls it.
         box_strategy: how a box is lowered; by default what the backbone's card says.
+        lowering: how flat boxes, strokes and loops are lowered to points and boxes; by default as measured.
         dtype: of the encoder's products: "bfloat16" is quicker where the machine has matrix units for it, and
             much slower where it has not; clicks are answered in float32 always.
 
     Raises:
         CardError: for an unknown id, the known ones listed, a bad card, or a part that is missing.
         WeightsError: for weights that are not what the card says, or cannot be fetched.
+        ConfigError: for an unknown dtype or box strategy, one that the weights cannot do, or a device that
+            this machine has not.
     """
     if dtype not in _DTYPES:
         raise ConfigError(f"dtype {dtype!r} is unknown. Known: {', '.join(_DTYPES)}.")
@@ -52,18 +62,21 @@ def load(
     base, architecture, make = _planned(entry, folder)
     strategy = _box_strategy(base, architecture, box_strategy)
     chosen = choose_device(device)
-    model = make()
-    encoder = model.backbone.image_encoder if isinstance(model, SamMed3DMoE) else model.image_encoder
-    own = isinstance(model, SamMed3DMoE) and model.keep_images  # embeddings without their images are no use
-    return Predictor(
-        model.to(chosen),
+    network = make()
+    model = Model(
+        network.to(chosen),
         base.preprocessing,
-        model_id=entry.card.id,
-        encoder_fingerprint="" if own else fingerprint(encoder),
-        box_strategy=strategy,
+        strategy,
+        entry.card.id,
+        card=entry.card,
+        lowering=lowering or Lowering(),
         device=chosen,
         dtype=_DTYPES[dtype],
     )
+    if isinstance(network, SamMed3DMoE) and network.keep_images:
+        return model  # its embeddings are of no use to others, nor are theirs to it: they lack the images
+    encoder = network.backbone.image_encoder if isinstance(network, SamMed3DMoE) else network.image_encoder
+    return replace(model, encoder_fingerprint=fingerprint(encoder))
 
 
 def find_model(model: str | Path, folder: Path | str | None = None) -> Entry[Card]:

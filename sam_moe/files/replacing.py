@@ -1,0 +1,219 @@
+"""Files are replaced in one step, and cleared after the dead.
+
+Everything that the package writes is made in a folder beside its place, whose name begins with `.sam-moe-`,
+and moved out of it when it is whole. The folder is locked as long as it is written to, and the operating
+system gives the lock back when a process dies; so `sweep` tells what was left behind from what is in the
+making.
+"""
+
+import errno
+import importlib.util
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from sam_moe.errors import FileError
+from sam_moe.files.opening import check_ordinary, in_words, shown
+
+PREFIX = ".sam-moe-"
+_LOCKS = importlib.util.find_spec("fcntl") is not None  # not on Windows
+
+
+@contextmanager
+def replacing(path: Path | str, failures: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+    """Where to write a new file of the same name, which takes the place of `path` when the block ends.
+
+    Whatever fails, what was at `path` stays, and nothing is left beside it. The rights are those of the file
+    that it replaces, else what the umask allows. `failures` are the errors that the writer raises for a
+    full disk beside OSError: safetensors, torch and SimpleITK have their own.
+
+    Raises:
+        FileError: where the file cannot be written; one line with the remedy.
+    """
+    path = Path(path)
+    mode = _mode_of(path)
+    with _aside(path) as aside:
+        new = aside / path.name
+        try:
+            yield new
+            if mode is not None:
+                new.chmod(mode)
+            os.replace(new, path)
+        except Exception as error:
+            if not isinstance(error, (OSError, *failures)):
+                raise
+            raise FileError(unwritable(path, error)) from error
+
+
+def replace_text(path: Path | str, text: str) -> None:
+    """Write a text file in UTF-8 in one step: a reader sees the old file or the new one, never a half.
+
+    Raises:
+        FileError: as `replacing`.
+    """
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path | str, content: bytes) -> None:
+    """Write a file in one step.
+
+    Raises:
+        FileError: as `replacing`.
+    """
+    with replacing(path) as new:
+        new.write_bytes(content)
+
+
+@contextmanager
+def new_folder(path: Path | str) -> Iterator[Path]:
+    """A new folder to fill; it gets the name `path`, which must be free, when the block ends.
+
+    Raises:
+        FileError: where it cannot be written or the name is taken; nothing is left behind.
+    """
+    path = Path(path)
+    with _aside(path) as aside:
+        new = aside / path.name
+        try:
+            new.mkdir()
+            yield new
+            if os.path.lexists(path):
+                raise FileError(f"{shown(path)}: is there already. Expected a free name; choose another one.")
+            new.rename(path)
+        except OSError as error:
+            raise FileError(unwritable(path, error)) from error
+
+
+def make_folder(path: Path | str) -> None:
+    """Make a folder and those above it, if need be.
+
+    Raises:
+        FileError: where that is not possible.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise FileError(f"{shown(path)}: is a file. Expected a folder; choose another name.") from error
+    except (OSError, ValueError) as error:
+        raise FileError(unwritable(path, error)) from error
+
+
+def check_writable(folder: Path | str) -> None:
+    """See that files can be made in a folder, or in the nearest one above it that exists: before the work.
+
+    Raises:
+        FileError: where they cannot.
+    """
+    place = Path(folder)
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise FileError(f"{shown(place)}: is a file. Expected a folder; choose another name.")
+        with _aside(place / "probe"):
+            pass
+    except (OSError, ValueError) as error:
+        raise FileError(unwritable(folder, error)) from error
+
+
+def withdraw(path: Path | str) -> None:
+    """Remove a file that no longer holds, if it is there.
+
+    Raises:
+        FileError: where it cannot be removed.
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"{shown(path)}: cannot be removed ({in_words(error)}). Expected a folder with write permission."
+        ) from error
+
+
+def sweep(folder: Path | str) -> None:
+    """Remove what killed processes left half written in a folder; what a living one writes stays.
+
+    A folder that is not there, or closed to us, is left as it is. Without locks nothing is removed.
+    """
+    if not _LOCKS:
+        return
+    with suppress(OSError), _locked(Path(folder)):
+        for path in Path(folder).glob(f"{PREFIX}*"):
+            with suppress(OSError):
+                _remove_abandoned(path)
+
+
+def unwritable(path: Path | str, error: Exception) -> str:
+    """One line on why a path cannot be written, and what to do."""
+    return (
+        f"{shown(path)}: cannot be written ({in_words(error)}). Expected a folder with write permission "
+        "and free space; what was there before is untouched."
+    )
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A locked folder beside `path`, gone with all that is in it when the block ends."""
+    aside = path.parent / f"{PREFIX}{uuid.uuid4().hex}"
+    with ExitStack() as held:
+        try:
+            with _locked(path.parent):  # no sweep between making and locking it
+                aside.mkdir()
+                held.callback(shutil.rmtree, aside, ignore_errors=True)
+                held.enter_context(_locked(aside))
+        except (OSError, ValueError) as error:
+            raise FileError(_no_place(path, error)) from error
+        yield aside
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; where the file system has none, nothing is swept either."""
+    if not _LOCKS:
+        yield
+        return
+    import fcntl
+
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    import fcntl
+
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where somebody writes in it
+        shutil.rmtree(folder)
+    finally:
+        os.close(number)
+
+
+def _mode_of(path: Path) -> int | None:
+    """The rights of the file that is there; None where there is none."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise FileError(unwritable(path, error)) from error
+    if stat.S_ISLNK(found.st_mode):
+        return None
+    check_ordinary(path, found)
+    return stat.S_IMODE(found.st_mode)
+
+
+def _no_place(path: Path, error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return f"{shown(path)}: no such folder {shown(path.parent)}. Expected an existing one; make it first."
+    return unwritable(path, error)
