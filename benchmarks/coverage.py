@@ -11,15 +11,16 @@ one to eight, and a paired difference of two systems. The last line is one JSON 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import process_time
 
 import numpy as np
 from jaxtyping import Float
-from methods import METHODS, Method
+from methods import METHODS, OF_STRUCTURES, Method
 from populations import VERY_MANY, Population, Sample, sample, table
+from scipy.special import expit, logit
 
 from sam_moe.evaluation.intervals import DIFFERENCE, SHARE, Bounds
 
@@ -53,6 +54,7 @@ ONE = (
     ("small", "box", "hippocampus", ()),
     ("small-moe", "click1", "head and neck", ("spinal_cord",)),
 )
+STRUCTURES = 7
 SEVERAL = (("small", "click1"), ("small", "box"), ("random walker", "click5"))
 POOLED = {"kidney_left": "kidneys", "kidney_right": "kidneys", "parotid_left": "p", "parotid_right": "p"}
 LEARNT = ("brainstem", "larynx", "mandible", "parotid_left", "parotid_right")
@@ -113,6 +115,27 @@ def differences(sizes: Sequence[int]) -> Iterator[Case]:
             yield Case("difference", f"{prompt} {group}", str(size), partial(draw, size), truth, DIFFERENCE)
 
 
+def drawn_structures(sizes: Sequence[int]) -> Iterator[Case]:
+    """Means over seven structures that are drawn anew each time, as hard as those of two sets are."""
+    for system, prompt in SEVERAL:
+        population = Population(table(system, prompt, "head and neck", LEARNT)[0])
+        other = Population(table(system, prompt, "abdomen")[0])
+        middles = np.concatenate([population.middle, other.middle])
+        draw = partial(_anew, population, float(middles.mean()), float(middles.std(ddof=1)))
+        rng = np.random.default_rng(0)
+        truth = float(np.mean([draw(30, rng).values.mean() for _ in range(4000)]))
+        for size in sizes:
+            yield Case("7 drawn structures", f"{system} {prompt}", str(size), partial(draw, size), truth)
+
+
+def _anew(population: Population, middle: float, sd: float, size: int, rng: np.random.Generator) -> Sample:
+    """Structures whose middles are normal on the logit scale; patients about them as about known ones."""
+    column = rng.integers(len(population.middle), size=STRUCTURES)
+    dice = np.nan_to_num(population.draw(size, rng), nan=0.5)
+    moved = logit(dice[:, column]) - population.middle[column] + rng.normal(middle, sd, STRUCTURES)
+    return sample([expit(moved)], [range(STRUCTURES)])
+
+
 def _each(
     populations: Sequence[Population],
     structures: Sequence[Sequence[int]],
@@ -171,23 +194,23 @@ def cases() -> list[Case]:
     ]
 
 
-def lines(found: Mapping[Case, Mapping[str, Tried]]) -> Iterator[str]:
+def lines(found: Mapping[Case, Mapping[str, Tried]], methods: Iterable[str] = METHODS) -> Iterator[str]:
     """A line for each question and number of patients: mean coverage and width, and the least coverage."""
-    yield f"{'':<18}{'patients':>9}" + "".join(f"{name:>20}" for name in METHODS)
+    yield f"{'':<18}{'patients':>9}" + "".join(f"{name:>22}" for name in methods)
     for question in dict.fromkeys(case.question for case in found):
         for patients in dict.fromkeys(case.patients for case in found if case.question == question):
             yield f"{question:<18}{patients:>9}" + "".join(
                 _cell(
                     [own[m] for c, own in found.items() if (c.question, c.patients) == (question, patients)]
                 )
-                for m in METHODS
+                for m in methods
             )
-    yield f"{'all':<27}" + "".join(_cell([own[name] for own in found.values()]) for name in METHODS)
+    yield f"{'all':<27}" + "".join(_cell([own[name] for own in found.values()]) for name in methods)
 
 
 def _cell(own: Sequence[Tried]) -> str:
     inside, width = (np.mean([getattr(one, name) for one in own]) for name in ("inside", "width"))
-    return f"{inside:7.3f} {width:5.3f} {min(one.inside for one in own):6.3f}"
+    return f"{inside:9.3f} {width:5.3f} {min(one.inside for one in own):6.3f}"
 
 
 def main() -> None:
@@ -206,6 +229,9 @@ def main() -> None:
     print("intervals that hold the mean of all patients (to be 0.95), their mean width, and the share in the")
     print("worst population.\n")
     print("\n".join(lines(found)))
+    further = {case: tried(case, OF_STRUCTURES, asked.replicates, 0) for case in drawn_structures((4, 6, 12))}
+    print("\nTruth is the mean over all structures of this kind, of which seven are drawn each time.\n")
+    print("\n".join(lines(further, OF_STRUCTURES)))
     print(f"\n{process_time() - start:.0f} s of one core")
     every = {name: [own[name].inside for own in found.values()] for name in METHODS}
     print(json.dumps({name: [round(float(np.mean(own)), 4), min(own)] for name, own in every.items()}))

@@ -123,9 +123,14 @@ def ours(drawn: Sample, bounds: Bounds, resamples: int, rng: np.random.Generator
     return _ours(drawn, bounds)
 
 
-def _ours(drawn: Sample, bounds: Bounds) -> Interval:
+def over_structures_too(drawn: Sample, bounds: Bounds, resamples: int, rng: np.random.Generator) -> Interval:
+    """Ours about further structures as well."""
+    return _ours(drawn, bounds, further=True)
+
+
+def _ours(drawn: Sample, bounds: Bounds, further: bool = False) -> Interval:
     patients, structures, sets = (own.tolist() for own in (drawn.patients, drawn.structures, drawn.sets))
-    return interval(drawn.values, patients, bounds, structures, sets)
+    return interval(drawn.values, patients, bounds, structures, sets, further_structures=further)
 
 
 METHODS: dict[str, Method] = {
@@ -137,6 +142,7 @@ METHODS: dict[str, Method] = {
     "jackknife t": jackknife_t,
     "ours": ours,
 }
+OF_STRUCTURES: dict[str, Method] = {"ours": ours, "ours, structures too": over_structures_too}
 
 
 def _pair(edges: Float[np.ndarray, " 2"]) -> tuple[float, float]:

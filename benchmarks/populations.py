@@ -46,7 +46,7 @@ class Population:
     def __init__(self, dice: Matrix) -> None:
         self._logit = logit(np.clip(dice, _EDGE, 1 - _EDGE))
         seen = (~np.isnan(dice)).sum(axis=0)
-        self._middle = np.nanmean(self._logit, axis=0)
+        self.middle = np.nanmean(self._logit, axis=0)
         self._sd = np.nanstd(self._logit, axis=0, ddof=1)
         self._kept = np.sqrt((1 - NOISE**2) * seen / (seen - 1))
 
@@ -55,7 +55,7 @@ class Population:
         own = self._logit[rng.integers(len(self._logit), size=count)]
         noise = np.sqrt(SHARED) * rng.standard_normal((count, 1))
         noise = noise + np.sqrt(1 - SHARED) * rng.standard_normal(own.shape)
-        found: np.ndarray = expit(self._middle + (own - self._middle) * self._kept + NOISE * self._sd * noise)
+        found: np.ndarray = expit(self.middle + (own - self.middle) * self._kept + NOISE * self._sd * noise)
         return found
 
 

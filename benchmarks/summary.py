@@ -49,13 +49,14 @@ class Means:
         self.by_structure = np.array([self._dice[places].mean() for places in own])
         self.mean = float(self.by_structure.mean())
 
-    def interval(self, structure: str | None = None) -> tuple[float, float] | None:
-        """The interval of a structure's mean, or of the mean over structures."""
+    def interval(self, structure: str | None = None, further: bool = False) -> tuple[float, float] | None:
+        """The interval of a structure's mean, or of the mean over structures, over `further` ones, too."""
         chosen = np.arange(len(self._dice)) if structure is None else self._of(structure)
         patients, structures, sets = (
             [own[place] for place in chosen] for own in (self._patient, self._structure, self._set)
         )
-        return interval(self._dice[chosen], patients, SHARE, structures, sets)
+        values = self._dice[chosen]
+        return interval(values, patients, SHARE, structures, sets, further_structures=further)
 
     def _of(self, structure: str) -> Int[np.ndarray, " rows"]:
         return np.flatnonzero(np.array(self._structure) == structure)
@@ -98,16 +99,18 @@ def _block(rows: Sequence[Row], columns: dict[Column, Means]) -> Iterator[str]:
     yield f"{'MEAN over structures':{_FIRST - 4}}{int(first.count.sum()):4}" + "".join(
         f"{columns[column].mean:{_WIDTH}.3f}" for column in shown
     )
-    yield from _intervals([columns[column].interval() for column in shown])
+    yield from _intervals([columns[column].interval() for column in shown], "95 % over patients")
+    wide = [columns[column].interval(further=True) for column in shown]
+    yield from _intervals(wide, "95 % over structures, too")
     yield f"{'seconds of this answer':{_FIRST}}" + "".join(
         f"{seconds(rows, column):{_WIDTH}.3f}" for column in shown
     )
 
 
-def _intervals(found: Sequence[tuple[float, float] | None]) -> Iterator[str]:
+def _intervals(found: Sequence[tuple[float, float] | None], title: str = "") -> Iterator[str]:
     if any(found):
         cells = (f"{one[0]:.2f}–{one[1]:.2f}".replace("0.", ".") if one else "" for one in found)
-        yield " " * _FIRST + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
+        yield f"{title:{_FIRST}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
 
 
 def seconds(rows: Sequence[Row], column: Column) -> float:

@@ -88,10 +88,15 @@ def _block(block: str, columns: dict[str, Means]) -> Iterator[str]:
         count = int(first.count[number])
         cells = "".join(f"{columns[s].by_structure[number]:{_WIDTH}.3f}" for s in systems)
         yield f"{structure:{_FIRST}}{count:4}{cells}"
-        yield " " * (_FIRST + 4) + "".join(_interval(columns[s].interval(structure)) for s in systems)
+        found = "".join(_interval(columns[s].interval(structure)) for s in systems)
+        if found.strip():
+            yield " " * (_FIRST + 4) + found
     cells = "".join(f"{columns[s].mean:{_WIDTH}.3f}" for s in systems)
     yield f"{'MEAN over structures':{_FIRST}}{int(first.count.sum()):4}{cells}"
-    yield " " * (_FIRST + 4) + "".join(_interval(columns[s].interval()) for s in systems)
+    for title, further in (("95 % over patients", False), ("95 % over structures, too", True)):
+        found = "".join(_interval(columns[s].interval(further=further)) for s in systems)
+        if found.strip():
+            yield f"{title:{_FIRST + 4}}{found}"
 
 
 def _interval(found: tuple[float, float] | None) -> str:

@@ -30,6 +30,16 @@ def test_ours_holds_over_structures_of_two_sets():
     assert held["percentile"] < 0.9
 
 
+@pytest.mark.slow
+def test_of_drawn_structures_only_the_wider_interval_holds():
+    every = [
+        coverage.tried(case, methods.OF_STRUCTURES, 300, 0) for case in coverage.drawn_structures((4, 6, 12))
+    ]
+    held = {name: np.mean([own[name].inside for own in every]) for name in methods.OF_STRUCTURES}
+    assert 0.93 <= held["ours, structures too"] <= 0.98
+    assert held["ours"] < 0.8
+
+
 def test_patients_of_a_population_have_the_spread_of_the_set_and_lack_what_it_lacks(rng):
     dice, _ = populations.table("small", "click1", "head and neck", ("brainstem", "larynx"))
     drawn = populations.Population(dice).draw(20_000, rng)
