@@ -43,9 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             logger.removeHandler(remarks)
             logger.setLevel(level)
         if lost.reason is not None:
-            _say(
-                f"standard output could not be written ({lost.reason.strerror}); what was to be shown is lost."
-            )
+            why = lost.reason.strerror
+            _say(f"standard output could not be written ({why}); what was to be shown is lost.")
             code = code or FAILED
         if launched:
             _leave(code)
