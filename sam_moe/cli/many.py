@@ -1,6 +1,7 @@
 """`sam-moe predict` on many scans: a line for each on stdout, what failed on stderr at the end."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -19,7 +20,8 @@ def segment_many(
     box_strategy: str | None,
     dtype: str,
     *,
-    force: bool,
+    lower: Sequence[str] = (),
+    force: bool = False,
     as_json: bool,
 ) -> None:
     """Run, print and leave with exit code 1 where a scan failed.
@@ -35,7 +37,7 @@ def segment_many(
                 typer.echo(f"{case.mask}: {case.text}")
 
         asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()), force=force)
-        report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype), tell, say)
+        report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype, lower), tell, say)
     if rank() != 0:
         return
     typer.echo(json.dumps(report.as_json()) if as_json else str(report))

@@ -125,6 +125,7 @@ class Loaded:
             weights_sha256=self.weights_sha256,
             box_strategy=self.model.box_strategy,
             dtype=str(self.model.dtype).removeprefix("torch."),
+            **self.model.lowering.model_dump(),
         )
 
 

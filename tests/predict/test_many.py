@@ -135,7 +135,7 @@ def test_two_cases_do_not_share_a_mask_and_stop_no_other(load, scans, tmp_path):
 
 
 def test_a_scan_of_the_mask_s_name_is_never_replaced(scans, load, tmp_path):
-    """Masks beside their scans: `two.nrrd`'s would be `two.nii.gz`, which is another scan, of the run or not."""
+    """Masks beside their scans: the mask of `two.nrrd` would be `two.nii.gz`, which is another scan."""
     other = (scans / "one.nii.gz").read_bytes()
     (scans / "below/two.nii.gz").write_bytes(other)
     (scans / "three.nii.gz").write_bytes(other)

@@ -139,7 +139,7 @@ def test_a_run_that_was_begun_can_be_asked_again_by_its_record(ways, load):
 
 
 def test_the_record_is_of_the_mask_its_names_and_the_scan_as_they_are(ways, load):
-    click, two, _ = ways
+    _, two, _ = ways
     model = load().record()
     done = run(two, load, no_tell)
     assert holds(done.manifest, two.outputs) and finished(two, model)
