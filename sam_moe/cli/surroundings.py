@@ -1,4 +1,4 @@
-"""What an environment lacks or brings along that libraries stumble over: set right before a verb imports them."""
+"""What libraries stumble over in an environment: set right before a verb imports them."""
 
 import getpass
 import logging

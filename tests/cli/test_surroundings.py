@@ -1,8 +1,10 @@
-"""A notebook's backend, a user without a name, a home that is missing or closed: nothing needs what they lack."""
+"""A notebook's backend, a user without a name, a home that is missing: no verb ends for these."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -34,14 +36,20 @@ def test_a_notebooks_backend_ends_no_verb_that_draws(cards, scan, tmp_path, back
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root, to become a nameless user")
 def test_a_user_without_name_and_home_can_do_all_that_needs_no_folder_of_theirs(cards, scan, tmp_path):
-    for words in (drawing(scan), ("checkpoints", "list"), ("doctor",)):
-        done = ran(NAMELESS, words, tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "temporary cache" not in done.stderr
-    assert not (tmp_path / "~").exists()
-    done = ran(NAMELESS, ("convert", cards / "small" / "model.safetensors", "--id", "mine"), tmp_path)
-    assert done.returncode == 1
-    assert "no home folder, set SAM_MOE_CACHE" in done.stderr and "internal error" not in done.stderr
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        folder.chmod(0o755)  # pytest's are closed to others
+        shutil.copytree(cards, folder / "cards")
+        shutil.copy(scan, folder)
+        for words in (drawing("scan.nii.gz"), ("checkpoints", "list"), ("doctor",)):
+            done = ran(NAMELESS, words, folder, SAM_MOE_CHECKPOINTS=str(folder / "cards"))
+            assert done.returncode == 0, done.stderr
+            assert "temporary cache" not in done.stderr
+        assert not (folder / "~").exists()
+        weights = folder / "cards/small/model.safetensors"
+        done = ran(NAMELESS, ("convert", weights, "--id", "mine"), folder)
+        assert done.returncode == 1
+        assert "no home folder, set SAM_MOE_CACHE" in done.stderr and "internal error" not in done.stderr
 
 
 @pytest.mark.slow
