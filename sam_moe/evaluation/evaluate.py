@@ -3,7 +3,6 @@
 import logging
 import multiprocessing
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from sam_moe.evaluation.casefile import Asked, CaseFile, begin, case_path, file_
 from sam_moe.evaluation.challenge import Case, Challenge, cases_of
 from sam_moe.evaluation.changed import forget_changed
 from sam_moe.evaluation.interactive import DEFINITIONS, interactive
-from sam_moe.evaluation.locks import check_several, clear
+from sam_moe.evaluation.locks import check_several, clear, remove_folders
 from sam_moe.evaluation.metrics import definitions
 from sam_moe.evaluation.official import definitions as official_definitions
 from sam_moe.evaluation.predictions import checksum, extra_rows, match
@@ -150,7 +149,7 @@ def _finish(
     write_result(request.out, rows, result)
     write_report(request.out, kept(request.out, cases))
     if not request.save_masks:
-        shutil.rmtree(request.out / PREDICTIONS, ignore_errors=True)
+        remove_folders(request.out / PREDICTIONS, [file_name(id) for id in systems])
     clear(request.out / CASES)
     return ResultFolder(request.out, tuple(rows), result)
 

@@ -1,8 +1,9 @@
 """Who works on which case: a lock a case, which the operating system gives back when a process dies."""
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sam_moe.errors import ConfigError
@@ -49,3 +50,11 @@ def clear(folder: Path) -> None:
     """Remove locks, and what killed processes left half written, once all is done."""
     for path in folder.glob(".*"):
         path.unlink(missing_ok=True)
+
+
+def remove_folders(folder: Path, names: Iterable[str]) -> None:
+    """Remove these folders in one, and that one itself if nothing else is in it."""
+    for name in names:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()
