@@ -116,8 +116,8 @@ def evaluate(
         from functools import partial
 
         from sam_moe.evaluation.asked import ask_models
-        from sam_moe.evaluation.evaluate import Request
         from sam_moe.evaluation.evaluate import evaluate as run
+        from sam_moe.evaluation.finishing import Request
 
         read = _challenge(challenge, data, change)
         scripts, checksum = _scripts(protocol or read.protocol, prompts)

@@ -91,7 +91,7 @@ def checksum(given: Given) -> str:
     found = hashlib.sha256()
     for path in (*given.files.values(), *given.extra):
         for part in parts_of(path):
-            found.update(f"{path.name}/{part.name}/{digest_of(part)}\n".encode("utf-8", "surrogateescape"))
+            found.update(f"{path.name}/{part.name}/{checksum_of(part)}\n".encode("utf-8", "surrogateescape"))
     return found.hexdigest()
 
 
@@ -104,7 +104,7 @@ def parts_of(path: Path) -> list[Path]:
         return []
 
 
-def digest_of(path: Path) -> str:
+def checksum_of(path: Path) -> str:
     """A file's SHA-256, or that it cannot be read, which its row will say."""
     try:
         return sha256_of(path)

@@ -15,7 +15,7 @@ from pydantic import Field, JsonValue, ValidationError, field_validator
 
 from sam_moe.config import Record, Settings, explain, read_json
 from sam_moe.errors import FileError
-from sam_moe.files import replace_text
+from sam_moe.files import make_folder, replace_text, withdraw
 
 Status = Literal[
     "ok",
@@ -146,6 +146,8 @@ class Result(Record):
     seconds: float | None = Field(None, ge=0, description="Wall-clock seconds of the whole run.")
     summary: dict[str, JsonValue] = Field({}, description="What `summarise` made of the rows.")
     interactive: dict[str, JsonValue] = Field({}, description="Figures over the clicks.")
+    made_from: str = Field("", description="A digest of the cases that it follows from, see `derived`.")
+    masks: bool = Field(False, description="Whether each case's last masks were kept beside it.")
     notes: tuple[str, ...] = Field((), description="Remarks for a reader, such as what was left out.")
 
 
@@ -197,16 +199,15 @@ def read_rows(path: Path | str) -> tuple[Row, ...]:
 
 
 def write_result(folder: Path | str, rows: Sequence[Row], result: Result) -> None:
-    """Write rows and record into a folder, made where it is missing.
+    """Write rows and record into a folder, made where it is missing; an older record and report go first.
 
     Raises:
         FileError: where they cannot be written.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be made ({error.strerror}).") from error
+    make_folder(folder)
+    for name in (RESULT, REPORT):  # killed here, no record stands beside other rows
+        withdraw(folder / name)
     write_rows(folder / ROWS, rows)
     replace_text(folder / RESULT, _indented(result.model_dump(mode="json")) + "\n")
 

@@ -12,7 +12,8 @@ from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asked import SystemUnderTest
 from sam_moe.evaluation.challenge import Case, Challenge, Opened, cases_of
 from sam_moe.evaluation.conversation import Turn, converse
-from sam_moe.evaluation.evaluate import result_of
+from sam_moe.evaluation.finishing import result_of
+from sam_moe.evaluation.hardware import device_of, hardware
 from sam_moe.evaluation.protocols import Script, Target
 from sam_moe.evaluation.rehearsing import rehearse
 from sam_moe.evaluation.report import write_report
@@ -67,6 +68,7 @@ def submit(
         command=command,
         notes=(f"One mask a case, after {script.steps[-1]}, through the containers' files.",),
         seconds=perf_counter() - start,
+        hardware=hardware(1, [device_of(system)]),
     )
     write_result(out, rows, result)
     write_report(out)
