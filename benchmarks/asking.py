@@ -70,7 +70,7 @@ class Asked:
         return self._note(lambda: self.predictor.predict(box))
 
     def _note(self, ask: Callable[[], Prediction]) -> Mask:
-        model = self.predictor.model
+        model = self.predictor.model.network
         before = model.bank.calls.copy() if isinstance(model, SamMed3DMoE) else None
         prediction = ask()
         if isinstance(model, SamMed3DMoE) and before is not None:
@@ -85,14 +85,13 @@ class Asked:
 def answers_of(targets: Sequence[Target], systems: Systems) -> Iterator[Answer]:
     """Ask every system about targets of one scan; about what none learnt the general model and the gates."""
     scan, labels = read_case(targets[0].set, targets[0].case)
-    for predictor in systems.predictors.values():
-        predictor.open(scan)
+    sessions = {name: model.open(scan) for name, model in systems.models.items()}
     for target in targets:
         truth = torch.isin(labels.array.long(), torch.tensor(target.values)).numpy()
         box = drawn_box(truth, target.seed)
         plain: dict[str, Asked] = {}
         for name in _asked_about(target, systems):
-            predictor = systems.predictors[name]
+            predictor = sessions[name]
             clicked, boxed = Asked(predictor), Asked(predictor)
             scores, _ = click_through(clicked.clicks, truth, scan.grid.spacing_mm)
             scores.append(by_box(boxed.box, box, truth))
@@ -108,7 +107,7 @@ def answers_of(targets: Sequence[Target], systems: Systems) -> Iterator[Answer]:
 
 def _asked_about(target: Target, systems: Systems) -> list[str]:
     known = target.block in (GENERAL_BLOCK, ZERO_SHOT)
-    return [name for name in systems.predictors if known or name in (GENERAL, *GATES)]
+    return [name for name in systems.models if known or name in (GENERAL, *GATES)]
 
 
 def _answer(target: Target, name: str, score: Score, asked: Asked, plain: Asked, count: int) -> Answer:

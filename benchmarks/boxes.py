@@ -9,6 +9,7 @@ chosen from this, on validation cases; test cases are for `benchmarks/weights.py
 import argparse
 import json
 from collections import defaultdict
+from dataclasses import replace
 from statistics import mean
 
 import numpy as np
@@ -30,18 +31,18 @@ def main() -> None:
     )
     asked = parser.parse_args()
     ways = {
-        f"{strategy}{' refined' if whole else ''}": sam_moe.load(asked.model, box_strategy=strategy)
+        f"{strategy}{' refined' if whole else ''}": replace(
+            sam_moe.load(asked.model, box_strategy=strategy), whole_targets=whole
+        )
         for strategy in ("center", "mask", "corners")
         for whole in (False, True)
     }
-    for name, predictor in ways.items():
-        predictor.whole_targets = name.endswith("refined")
     rng = np.random.default_rng(0)
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for case in general_cases(asked.part):
         box = box_around(case.truth.array.numpy(), rng, jitter=asked.jitter)
-        for name, predictor in ways.items():
-            scores[case.structure][name].append(predictor.open(case.scan).predict(box).dice(case.truth))
+        for name, model in ways.items():
+            scores[case.structure][name].append(model.open(case.scan).predict(box).dice(case.truth))
     print(f"{'structure':28}{'cases':>6}" + "".join(f"{name:>17}" for name in ways))
     for structure, by_way in sorted(scores.items()):
         cells = "".join(f"{mean(by_way[name]):17.3f}" for name in ways)

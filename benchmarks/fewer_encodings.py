@@ -11,6 +11,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -20,7 +21,7 @@ from protocol import JITTER
 
 import sam_moe
 from sam_moe.predict.cache import EmbeddingCache
-from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.model import Model
 from sam_moe.predict.sharing import Sharing
 from sam_moe.prompts import Prompt
 from sam_moe.prompts.simulate import box_around, centre_point
@@ -48,13 +49,11 @@ def asked(cases: list[Case], how: str, seed: int) -> dict[str, Prompt]:
     return found
 
 
-def answered(
-    predictor: Predictor, cases: list[Case], prompts: Mapping[str, Prompt]
-) -> tuple[list[float], int]:
+def answered(model: Model, cases: list[Case], prompts: Mapping[str, Prompt]) -> tuple[list[float], int]:
     """Dice of each target, overlaps between them not counted, and how many regions were encoded."""
-    predictor.cache = EmbeddingCache()
-    found = predictor.predict_targets(prompts).predictions
-    return [found[case.structure].dice(case.truth) for case in cases], len(predictor.cache)
+    cache = EmbeddingCache()
+    found = model.open(cases[0].scan, cache=cache).predict_targets(prompts).predictions
+    return [found[case.structure].dice(case.truth) for case in cases], len(cache)
 
 
 def main() -> None:
@@ -65,7 +64,7 @@ def main() -> None:
     parser.add_argument("--model", default="small")
     parser.add_argument("--cases", type=int, default=8, help="of each set")
     options = parser.parse_args()
-    predictor = sam_moe.load(options.model)
+    model = sam_moe.load(options.model)
     dice: dict[tuple[str, str], list[float]] = defaultdict(list)
     encoded: dict[tuple[str, str], int] = defaultdict(int)
     taken: dict[str, int] = defaultdict(int)
@@ -74,13 +73,11 @@ def main() -> None:
         taken[name] += 1
         if taken[name] > options.cases or len(cases) < 2:
             continue
-        predictor.open(cases[0].scan)
         for how in ("click", "box"):
             prompts = asked(cases, how, taken[name])
             for setting, sharing in SETTINGS.items():
-                predictor.sharing = sharing
-                predictor.dtype = torch.bfloat16 if "bf16" in setting else torch.float32
-                scores, count = answered(predictor, cases, prompts)
+                dtype = torch.bfloat16 if "bf16" in setting else torch.float32
+                scores, count = answered(replace(model, sharing=sharing, dtype=dtype), cases, prompts)
                 dice[how, setting] += scores
                 encoded[how, setting] += count
     print(f"{options.model}; validation cases: {dict(taken)}, of each set at most {options.cases}\n")

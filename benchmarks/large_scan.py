@@ -11,13 +11,14 @@ import argparse
 import json
 import resource
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
 import torch
 
 import sam_moe
-from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.model import Model
 from sam_moe.prompts import Point
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.model import SamMed3D
@@ -61,10 +62,10 @@ def main() -> None:
     torch.manual_seed(0)
     if asked.full_size:
         public = Preprocessing(region_voxels=128, spacing_mm=1.5, normalisation="positive")
-        predictor = Predictor(SamMed3D(Sizes()).eval().requires_grad_(False), public, "mask", "random")
+        model = Model(SamMed3D(Sizes()).eval().requires_grad_(False), public, "mask", "random")
     else:
-        predictor = sam_moe.load(asked.model)
-    predictor.whole_targets = False
+        model = sam_moe.load(asked.model)
+    model = replace(model, whole_targets=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scan.nii"
         write_volume(path, scan())
@@ -72,7 +73,7 @@ def main() -> None:
         volume = read(path)
         reading = perf_counter() - start
     start = perf_counter()
-    predictor.open(volume)
+    predictor = model.open(volume)
     opening = perf_counter() - start
     first = predictor.predict(Point((333, 256, 165)))
     second = predictor.refine(Point((320, 250, 160)))

@@ -16,6 +16,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from encoder import hardware, timed
 from sam_moe.assemble import DEFAULT_MODEL, find_entry, load, load_backbone
 from sam_moe.assemble.experts import add_expert
 from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import Forced, Threshold, TopK
+from sam_moe.moe.selection import Forced, SelectionRule, TopK
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts.prompt import Point
 from sam_moe.registry import BackboneCard, Entry, ExpertCard, GateCard, shipped, write_card
@@ -109,11 +110,14 @@ def make_gate(folder: Path, base: Entry[BackboneCard], experts: list[Entry[Exper
     return place
 
 
-def opened(model: str | Path) -> Predictor:
-    """A predictor with the scan open, one region embedded and a first click answered."""
-    predictor = load(model, device="cpu")
-    predictor.whole_targets = False  # one region: how many are asked is the masks' doing, not the gate's
-    predictor.open(SCAN)
+def opened(path: str | Path, rule: SelectionRule | None = None) -> Predictor:
+    """A session with one region embedded and a first click answered; under a rule, if one is given."""
+    # One region: how many are asked is the masks' doing, not the gate's
+    model = replace(load(path, device="cpu"), whole_targets=False)
+    if rule is not None:
+        assert isinstance(model.network, SamMed3DMoE)
+        model = replace(model, network=model.network.choosing(rule))
+    predictor = model.open(SCAN)
     predictor.predict(first_click(predictor))
     return predictor
 
@@ -136,9 +140,13 @@ def click(predictor: Predictor) -> Run:
     return Run(lambda: predictor.refine(further), undo)
 
 
-def decode(predictor: Predictor) -> Run:
-    """The same question, without all that comes before and after the decoder."""
-    model, sizes = predictor.model, predictor.model.sizes
+def decode(predictor: Predictor, rule: SelectionRule | None = None) -> Run:
+    """The same question without what comes before and after the decoder; under a rule, if one is given."""
+    model = predictor.model.network
+    if rule is not None:
+        assert isinstance(model, SamMed3DMoE)
+        model = model.choosing(rule)
+    sizes = model.sizes
     embedding = next(iter(predictor.cache._kept.values()))
     middle = sizes.image_size / 2
     with torch.no_grad():
@@ -181,23 +189,17 @@ def mixtures(folder: Path, base: Entry[BackboneCard]) -> dict[str, Predictor]:
     for count in EXPERTS:
         found[f"E={count} k=1"] = opened(gates[count])
     for k in CHOSEN[1:]:
-        predictor = opened(gates[WIDE])
-        assert isinstance(predictor.model, SamMed3DMoE)
-        predictor.model.selection = TopK(k)
-        found[f"E={WIDE} k={k}"] = predictor
+        found[f"E={WIDE} k={k}"] = opened(gates[WIDE], TopK(k))
     return found
 
 
 def most_held(predictor: Predictor) -> tuple[int, int]:
     """How many decoders are held beside the base's after each expert was asked once, and how many may be."""
-    model = predictor.model
+    model, most = predictor.model.network, 0
     assert isinstance(model, SamMed3DMoE)
-    run, most = decode(predictor).run, 0
     for index in range(len(model.bank.ids)):
-        model.selection = Forced(index)
-        run()
+        decode(predictor, Forced(index)).run()
         most = max(most, len(model.bank.held) - 1)
-    model.selection = Threshold(0.0)
     return most, model.bank.most
 
 

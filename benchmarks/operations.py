@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import TopK
+from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import cut, region_for
 from sam_moe.prompts import Point, Prompt
@@ -134,10 +135,10 @@ def tiny() -> SamMed3D:
     return SamMed3D(TINY).eval().requires_grad_(False)
 
 
-def opened(model: SamMed3D | SamMed3DMoE, scan: Volume) -> Predictor:
+def opened(network: SamMed3D | SamMed3DMoE, scan: Volume) -> Predictor:
     """A predictor that keeps to one region a prompt: which masks reach further is the weights' doing."""
     preprocessing = Preprocessing(region_voxels=32, spacing_mm=1.5, normalisation="positive", zoom_max=8)
-    return Predictor(model, preprocessing, "mask", "random", whole_targets=False).open(scan)
+    return Model(network, preprocessing, "mask", "random", whole_targets=False).open(scan)
 
 
 def scan_of(shape: tuple[int, int, int] = _SHAPE) -> Volume:
@@ -184,14 +185,12 @@ def of_experts() -> Counts:
         made = {name: MaskDecoder(TINY).eval().requires_grad_(False) for name in ids[1:]}
         bank = ExpertBank(ids, made.__getitem__, backbone.mask_decoder)
         mixture = SamMed3DMoE(backbone, bank, GatingNetwork(TINY.out_channels, count, hidden=16))
-        predictor = opened(mixture, scan_of())
-        predictor.predict(Point((0, 0, 0), space="mm"))
         for k in chosen:
-            mixture.selection = TopK(k)
+            predictor = opened(mixture.choosing(TopK(k)), scan_of())
+            predictor.predict(Point((0, 0, 0), space="mm"))
             with counted(backbone.image_encoder, [backbone.mask_decoder, *made.values()]) as work:
                 predictor.refine(Point((3, 0, 0), space="mm"))
             found |= work.told(f"further click by {k} of {count} experts")
-            predictor.undo()
     return found
 
 
@@ -230,9 +229,9 @@ def of_resampling() -> Counts:
         model, scan = tiny(), scan_of((edge, edge, edge))
         predictor = opened(model, scan)
         prompt = Prompt((Point((0, 0, 0), space="mm"),))
-        region = region_for(prompt, predictor.preprocessing)
+        region = region_for(prompt, predictor.model.preprocessing)
         with Operations() as cutting:
-            cut(scan, region, predictor.preprocessing.spacing_mm, 0.0)
+            cut(scan, region, predictor.model.preprocessing.spacing_mm, 0.0)
         prediction = predictor.predict(*prompt)
         del prediction.__dict__["mask"]
         with Operations() as restoring:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from speed_plain import PublicScript
 from speed_rows import Task
-from speed_scans import LARGE, ORDINARY, ORGANS, Scene, clicks, public_predictor, scene
-from speed_stages import forget
+from speed_scans import LARGE, ORDINARY, ORGANS, Scene, clicks, public_model, scene
 
-from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.cache import EmbeddingCache
+from sam_moe.predict.model import Model
 from sam_moe.prompts import Point, Prompt
 from sam_moe.space.files import read, write_mask
 
@@ -19,9 +19,9 @@ QUICKER = 15  # than the public script
 def cases(folder: Path) -> Iterator[Task]:
     """Ours against the public script's way; its 13 labels are 13 times its one."""
     ordinary, large = scene(folder, *ORDINARY, "ordinary.nii.gz"), scene(folder, *LARGE, "large.nii")
-    predictor = public_predictor()
-    script, out = PublicScript(predictor.model), folder / "mask.nii.gz"
-    answer = one_target(predictor, out)
+    model = public_model()
+    script, out = PublicScript(model.network), folder / "mask.nii.gz"
+    answer = one_target(model, out)
 
     def plainly(place: Scene, count: int) -> Callable[[], None]:
         return lambda: script.whole_case(place.path, out, [click.at for click in clicks(count)])
@@ -42,17 +42,16 @@ def cases(folder: Path) -> Iterator[Task]:
     every = f"{way}; its time for one label, that many times over"
     for count in (2, len(ORGANS)):
         yield Task(
-            f"{count} targets, 1 click each", lambda n=count: several(predictor, ordinary, n, out),  # type: ignore[misc]
+            f"{count} targets, 1 click each", lambda n=count: several(model, ordinary, n, out),  # type: ignore[misc]
             plainly(ordinary, 1), every, plain_times=count, repeats=1, plain_rounds=1, bar=QUICKER,
         )  # fmt: skip
 
 
-def one_target(predictor: Predictor, out: Path) -> Callable[[Scene, int], None]:
+def one_target(model: Model, out: Path) -> Callable[[Scene, int], None]:
     """A case of one target and some clicks."""
 
     def answer(place: Scene, count: int) -> None:
-        forget(predictor)
-        predictor.open(read(place.path))
+        predictor = model.open(read(place.path), cache=EmbeddingCache())
         first, *further = clicks(count)
         found = predictor.predict(first)
         for click in further:
@@ -62,10 +61,9 @@ def one_target(predictor: Predictor, out: Path) -> Callable[[Scene, int], None]:
     return answer
 
 
-def several(predictor: Predictor, place: Scene, count: int, out: Path) -> None:
+def several(model: Model, place: Scene, count: int, out: Path) -> None:
     """A case of several targets, a click each, into one label map."""
-    forget(predictor)
-    predictor.open(read(place.path))
+    predictor = model.open(read(place.path), cache=EmbeddingCache())
     predictor.predict_targets(targets(count)).save(out)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from speed_rows import Task
-from speed_scans import public_predictor
+from speed_scans import public_model
 from speed_stages import decoder_gflop, without_gradients
 from torch import Tensor, nn
 
@@ -31,7 +31,7 @@ class Asked:
     """One region and one click, embedded, and mixtures of any size to answer it."""
 
     def __init__(self) -> None:
-        backbone = public_predictor().model
+        backbone = public_model().network
         assert isinstance(backbone, SamMed3D)
         self.backbone = backbone
         torch.manual_seed(1)
@@ -58,8 +58,8 @@ class Asked:
 
     def decode(self, mixture: SamMed3DMoE, k: int | None) -> Tensor:
         """Answer by the k surest, or by all."""
-        mixture.selection = Dense() if k is None else TopK(k)
-        return mixture.decode(self.embedding, self.tokens)
+        chosen = mixture.choosing(Dense() if k is None else TopK(k))
+        return chosen.decode(self.embedding, self.tokens)
 
 
 def experts(_: Path) -> Iterator[Task]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from speed_cases import one_target, several
 from speed_experts import Asked
 from speed_rows import seconds_of
-from speed_scans import ORDINARY, clicks, public_predictor, scene
+from speed_scans import ORDINARY, clicks, public_model, scene
 from speed_stages import forget, one_click, without_gradients
 
 import sam_moe
@@ -36,18 +36,25 @@ def of_scans(folder: Path) -> list[Growth]:
     out = folder / "mask.nii.gz"
     shapes = [(64, 64, 64), (128, 128, 128), (256, 256, 128), (256, 256, 256), (512, 512, 300)]
     places = [scene(folder, s, [384 / max(s)] * 3, f"{n}.nii") for n, s in enumerate(shapes)]
-    predictor, ordinary = public_predictor(), scene(folder, *ORDINARY, "ordinary.nii.gz")
+    public, ordinary = public_model(), scene(folder, *ORDINARY, "ordinary.nii.gz")
     small = sam_moe.load("small", device="cpu")
-    answer, answer_small = one_target(predictor, out), one_target(small, out)
+    answer, answer_small = one_target(public, out), one_target(small, out)
     curves: dict[str, list[float]] = {"reading": [], "taking up": [], "first click": [], "further click": []}
     for place in places:
         curves["reading"].append(middle(lambda p=place: read(p.path)))  # type: ignore[misc]
-        curves["taking up"].append(middle(lambda p=place: predictor.open(p.volume)))  # type: ignore[misc]
+        curves["taking up"].append(middle(lambda p=place: public.open(p.volume)))  # type: ignore[misc]
+        predictor = public.open(place.volume)
         curves["first click"].append(
-            middle(lambda: predictor.predict(*clicks(1)), before=lambda: forget(predictor))
+            middle(
+                lambda p=predictor: p.predict(*clicks(1)),  # type: ignore[misc]
+                before=lambda p=predictor: forget(p),  # type: ignore[misc]
+            )
         )
         curves["further click"].append(
-            middle(lambda: predictor.refine(clicks(2)[1]), before=lambda: one_click(predictor))
+            middle(
+                lambda p=predictor: p.refine(clicks(2)[1]),  # type: ignore[misc]
+                before=lambda p=predictor: one_click(p),  # type: ignore[misc]
+            )
         )
     counts, many, cases = (1, 2, 4, 8, 16), (1, 2, 4, 8, 13), (1, 2, 4, 8, 16)
 
@@ -62,7 +69,7 @@ def of_scans(folder: Path) -> list[Growth]:
             {name: tuple(values) for name, values in curves.items()},
         ),
         curve("clicks on one target", "whole case", counts, lambda n: answer(ordinary, n)),
-        curve("targets in one scan", "whole case", many, lambda n: several(predictor, ordinary, n, out)),
+        curve("targets in one scan", "whole case", many, lambda n: several(public, ordinary, n, out)),
         curve("cases of small", "one process", cases, repeated),
     ]
 

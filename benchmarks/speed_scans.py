@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.model import Model
 from sam_moe.prompts import Point
 from sam_moe.registry import Preprocessing
 from sam_moe.sam3d.model import SamMed3D
@@ -72,12 +72,12 @@ def scene(folder: Path, shape: Sequence[int], spacing_mm: Sequence[float], name:
     return Scene(read(path), path)
 
 
-def public_predictor() -> Predictor:
+def public_model() -> Model:
     """The public model's sizes and random weights; one region a target, as random masks know no border."""
     torch.manual_seed(0)
     public = Preprocessing(region_voxels=128, spacing_mm=1.5, normalisation="positive")
-    model = SamMed3D(Sizes()).eval().requires_grad_(False)
-    return Predictor(model, public, "mask", "random", whole_targets=False)
+    network = SamMed3D(Sizes()).eval().requires_grad_(False)
+    return Model(network, public, "mask", "random", whole_targets=False)
 
 
 def clicks(count: int, organ: str = "portal vein") -> list[Point]:

@@ -1,6 +1,7 @@
 """The stages of a click at the public model's size, from the file to the file, each against the plain way."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torchio
 from encoder import SIZES, encoder_gflop
 from speed_plain import PublicScript, restored_everywhere
 from speed_rows import Task
-from speed_scans import LARGE, ORDINARY, clicks, public_predictor, scene
+from speed_scans import LARGE, ORDINARY, clicks, public_model, scene
 from torch.utils.flop_counter import FlopCounterMode
 
 import sam_moe
@@ -50,11 +51,12 @@ def decoder_gflop() -> float:
 def stages(folder: Path) -> Iterator[Task]:
     """Every stage by itself."""
     large, ordinary = scene(folder, *LARGE, "large.nii"), scene(folder, *ORDINARY, "ordinary.nii.gz")
-    predictor, image = public_predictor(), tio.ScalarImage(large.path)
+    model, image = public_model(), tio.ScalarImage(large.path)
     image.load()
-    script = PublicScript(predictor.model)
+    network = model.network
+    script = PublicScript(network)
     first = clicks(1)[0]
-    region = region_for(Prompt((first,)), predictor.preprocessing)
+    region = region_for(Prompt((first,)), model.preprocessing)
     scan_mb, region_mb = 2e-6 * large.voxels, 4e-6 * 128**3
     seen_mb = 2e-6 * (192 / 0.75) ** 2 * (192 / 1.5)
 
@@ -71,7 +73,7 @@ def stages(folder: Path) -> Iterator[Task]:
         moved_mb=2e-6 * ordinary.voxels,
     )  # fmt: skip
     yield Task(
-        "taking up: checks and fingerprint", lambda: predictor.open(large.volume), moved_mb=scan_mb,
+        "taking up: checks and fingerprint", lambda: model.open(large.volume), moved_mb=scan_mb,
         note="what makes the cache and the record exact; the plain way has none",
     )  # fmt: skip
     yield Task(
@@ -80,19 +82,19 @@ def stages(folder: Path) -> Iterator[Task]:
     )  # fmt: skip
     with torch.inference_mode():
         normal = cut_and_normalise()[None, None]
-        embedding = predictor.model.encode(normal)
+        embedding = network.encode(normal)
         at = torch.full((1, 1, 3), 64.0)
         zeros = torch.zeros(1, 1, 32, 32, 32)
-        tokens = predictor.model.encode_prompt(at, torch.ones(1, 1, dtype=torch.long), None, zeros)
-        low = predictor.model.decode(embedding, tokens)[0, 0]
-    half = without_gradients(lambda: predictor.model.encode(normal, torch.bfloat16))
+        tokens = network.encode_prompt(at, torch.ones(1, 1, dtype=torch.long), None, zeros)
+        low = network.decode(embedding, tokens)[0, 0]
+    half = without_gradients(lambda: network.encode(normal, torch.bfloat16))
     yield Task(
-        "encoding", without_gradients(lambda: predictor.model.encode(normal)), lambda: script.encode(normal),
+        "encoding", without_gradients(lambda: network.encode(normal)), lambda: script.encode(normal),
         _PADDED, gflop=encoder_gflop(plain=False), bar=12,
     )  # fmt: skip
     yield Task("encoding in bf16", half, gflop=encoder_gflop(plain=False), repeats=1)
     yield Task(
-        "decoding a click", without_gradients(lambda: predictor.model.decode(embedding, tokens)),
+        "decoding a click", without_gradients(lambda: network.decode(embedding, tokens)),
         without_gradients(lambda: script.decode(embedding, at, zeros)), _BLOCKS,
         gflop=decoder_gflop(), bar=1.4, plain_rounds=99,
     )  # fmt: skip
@@ -100,8 +102,7 @@ def stages(folder: Path) -> Iterator[Task]:
         "logits to the region", lambda: upsample(low, 128), lambda: script.upsample(low[None, None]),
         "torch's trilinear interpolation", moved_mb=region_mb, bar=3, plain_rounds=99,
     )  # fmt: skip
-    predictor.open(large.volume)
-    found = predictor.predict(first)
+    found = model.open(large.volume).predict(first)
     probability = found.answer.array.numpy()
 
     def restore() -> object:
@@ -126,9 +127,9 @@ def waiting(folder: Path) -> Iterator[Task]:
     large = scene(folder, *LARGE, "large.nii")
     image = tio.ScalarImage(large.path)
     image.load()
-    public, small = public_predictor(), sam_moe.load("small", device="cpu")
-    small.whole_targets = False
-    script = PublicScript(public.model)
+    public, small = public_model(), sam_moe.load("small", device="cpu")
+    small = replace(small, whole_targets=False)
+    script = PublicScript(public.network)
     at = [click.at for click in clicks(2)]
 
     def whole(count: int) -> None:
@@ -138,10 +139,10 @@ def waiting(folder: Path) -> Iterator[Task]:
 
     ready = script.prepare(image, at[0])
     with torch.inference_mode():
-        embedding = public.model.encode(ready.image.data[None].float())
-    for name, predictor in (("public size", public), ("small", small)):
-        predictor.open(large.volume)
-        is_public = predictor is public
+        embedding = public.network.encode(ready.image.data[None].float())
+    for name, model in (("public size", public), ("small", small)):
+        predictor = model.open(large.volume)
+        is_public = model is public
         yield Task(
             f"{name}: first click", lambda p=predictor: p.predict(clicks(1)[0]),  # type: ignore[misc]
             (lambda: whole(1)) if is_public else None, _SCRIPT if is_public else "",

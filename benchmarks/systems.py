@@ -6,8 +6,8 @@ after the other, and gates that see the image alone or the prompt alone.
 """
 
 from collections.abc import Sequence
-from copy import copy, deepcopy
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import torch
 from cases import ROOT
@@ -20,7 +20,7 @@ from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Forced, Selection
 from sam_moe.predict.answering import Promptable
 from sam_moe.predict.cache import EmbeddingCache
-from sam_moe.predict.predictor import Predictor
+from sam_moe.predict.model import Model
 from sam_moe.registry import ExpertCard, read_entry
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
@@ -53,15 +53,15 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Systems:
-    """Predictors by name, and the experts' ids in the gate's order, the general one's first."""
+    """Models by name, and the experts' ids in the gate's order, the general one's first."""
 
-    predictors: dict[str, Predictor]
+    models: dict[str, Model]
     experts: tuple[str, ...]
 
     @property
     def mixture(self) -> SamMed3DMoE:
         """The mixture itself, for who was asked."""
-        model = self.predictors[MIXTURE].model
+        model = self.models[MIXTURE].network
         assert isinstance(model, SamMed3DMoE)
         return model
 
@@ -69,32 +69,32 @@ class Systems:
 def load_systems(gate: str, general: str, scale: float = ARITHMETIC_SCALE) -> Systems:
     """Everything of the table. Embeddings are made once for all systems, as they share the encoder."""
     plain, mixed = sam_moe.load(general, device="cpu"), sam_moe.load(gate, device="cpu")
-    mixture = mixed.model
+    mixture = mixed.network
     assert isinstance(mixture, SamMed3DMoE)
     backbone, bank = mixture.backbone, mixture.bank
     bank.most = len(bank.ids)
     specialists = [bank.decoder(index) for index in range(1, len(bank.ids))]
-    models: dict[str, Promptable] = {GENERAL: plain.model}
+    networks: dict[str, Promptable] = {GENERAL: plain.network}
     for index, name in enumerate(bank.ids[1:], start=1):
-        models[name] = SamMed3DMoE(backbone, bank, mixture.gate, Forced(index))
+        networks[name] = SamMed3DMoE(backbone, bank, mixture.gate, Forced(index))
     for name in (JOINT, SEQUENCE):
         if (BASELINES / name / "card.json").is_file():
             entry = read_entry(BASELINES / name / "card.json")
             assert isinstance(entry.card, ExpertCard)
-            models[name] = _alone(mixture, name, load_decoder(entry, backbone))
-    models[ENSEMBLE] = SamMed3DMoE(backbone, bank, mixture.gate, Uniform())
+            networks[name] = _alone(mixture, name, load_decoder(entry, backbone))
+    networks[ENSEMBLE] = SamMed3DMoE(backbone, bank, mixture.gate, Uniform())
     equal = 1 / (len(specialists) + 1)
     for name, share in ((SOUP, equal), (ARITHMETIC, scale)):
-        models[name] = _alone(mixture, name, combined(backbone.mask_decoder, specialists, share))
+        networks[name] = _alone(mixture, name, combined(backbone.mask_decoder, specialists, share))
     for name, folder in ((IMAGE_GATE, "gate-image"), (PROMPT_GATE, "gate-prompt")):
         if (BASELINES / folder / "card.json").is_file():
-            models[name] = sam_moe.load(BASELINES / folder, device="cpu").model
-    models[MIXTURE] = mixture
-    predictors, cache = {}, EmbeddingCache(_CACHE_BYTES)
-    for name, model in models.items():
-        predictors[name] = copy(mixed)
-        predictors[name].model, predictors[name].model_id, predictors[name].cache = model, name, cache
-    return Systems(predictors, bank.ids)
+            networks[name] = sam_moe.load(BASELINES / folder, device="cpu").network
+    networks[MIXTURE] = mixture
+    cache = EmbeddingCache(_CACHE_BYTES)
+    models = {
+        name: replace(mixed, network=network, id=name, cache=cache) for name, network in networks.items()
+    }
+    return Systems(models, bank.ids)
 
 
 def combined(general: MaskDecoder, experts: Sequence[MaskDecoder], share: float) -> MaskDecoder:

@@ -12,6 +12,7 @@ from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from protocol import Score, by_box, click_through, drawn_box, replay
 from slicewise import SliceWise
 
+from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.simulate import Mask
@@ -35,7 +36,7 @@ class Row:
     score: Score
 
 
-def rows_of(targets: Sequence[Target], predictor: Predictor | None, peer: Any = None) -> Iterator[Row]:
+def rows_of(targets: Sequence[Target], model: Model | None, peer: Any = None) -> Iterator[Row]:
     """Ask every tool about targets that are all of one scan; the peer answers the general block only."""
     first = targets[0]
     scan, labels = read_case(first.set, first.case)
@@ -43,8 +44,7 @@ def rows_of(targets: Sequence[Target], predictor: Predictor | None, peer: Any = 
     if peer is not None and first.block == GENERAL:
         modality = str(cases_of(first.set)[first.case].get("modality", ""))
         slices = SliceWise(peer, scan, ct=modality.startswith("CT"))
-    if predictor is not None:
-        predictor.open(scan)
+    predictor = None if model is None else model.open(scan)
     for target in targets:
         truth = torch.isin(labels.array.long(), torch.tensor(target.values)).numpy()
         ours: list[Point] = []

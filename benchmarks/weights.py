@@ -30,7 +30,7 @@ from summary import means, seconds, table
 from tools import CLASSICAL, GROWING, OURS, PEER, TOLD, WALKER, Row, rows_of
 
 import sam_moe
-from sam_moe.assemble.load import DEFAULT_MODEL
+from sam_moe.assemble.loading import DEFAULT_MODEL
 
 _worker: dict[str, Any] = {}
 
@@ -181,13 +181,13 @@ def _by_scan(chosen: Sequence[Target]) -> list[list[Target]]:
 
 def _start(model: str) -> None:
     torch.set_num_threads(1)
-    _worker["predictor"] = sam_moe.load(model)
+    _worker["model"] = sam_moe.load(model)
     _worker["peer"] = slicewise.load_network() if slicewise.installed() else None
 
 
 def _ask(job: tuple[Sequence[Target], bool]) -> list[Row]:
     scan, slow = job
-    return list(rows_of(scan, _worker["predictor"], _worker["peer"] if slow else None))
+    return list(rows_of(scan, _worker["model"], _worker["peer"] if slow else None))
 
 
 if __name__ == "__main__":

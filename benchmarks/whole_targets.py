@@ -9,6 +9,7 @@ validation cases from a box. The last line is one JSON object.
 
 import argparse
 import json
+from dataclasses import replace
 from statistics import mean
 
 import torch
@@ -28,17 +29,14 @@ def main() -> None:
     )
     parser.add_argument("--model", default="small")
     asked = parser.parse_args()
-    predictor = sam_moe.load(asked.model)
-    card = predictor.preprocessing
+    model = sam_moe.load(asked.model)
+    narrow, card = replace(model, whole_targets=False), model.preprocessing
     spacing = card.spacing_mm * card.click_zoom
     rows: dict[str, list[tuple[float, float, float]]] = {}
 
     def compare(row: str, scan: Volume, truth: Volume, item: Point | Box) -> None:
-        predictor.open(scan)
-        predictor.whole_targets = False
-        alone = predictor.predict(item)
-        predictor.whole_targets = True
-        whole = predictor.predict(item)
+        alone = narrow.open(scan).predict(item)
+        whole = model.open(scan).predict(item)
         rows.setdefault(row, []).append((alone.dice(truth), whole.dice(truth), whole.latency_ms))
 
     for seed in range(10):

@@ -9,6 +9,7 @@ import numpy as np
 from sam_moe.config import nearest_first
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.bootstrap import RESAMPLES, Patients
+from sam_moe.evaluation.intervals import DIFFERENCE, UNBOUNDED
 from sam_moe.evaluation.known import check_known, ml_words, same_volume
 from sam_moe.evaluation.ranking import SCHEMES, Pair, Ranking, compared, rank
 from sam_moe.evaluation.results import GIVEN, METRICS, ResultFolder, Row, answers_to
@@ -233,7 +234,12 @@ def _standing(
     plain = np.array([[[getattr(table[s][t], m) for t in targets] for s in systems] for m in metrics])
     signs = np.array([1.0 if METRICS[name].higher_is_better else -1.0 for name in metrics])
     values: Float[np.ndarray, "metrics systems targets"] = plain * signs[:, None, None]
-    pairs = [pair for at, name in enumerate(metrics) for pair in compared(name, plain[at], systems, owners)]
+    bounds = [UNBOUNDED if METRICS[name].unit else DIFFERENCE for name in metrics]
+    pairs = [
+        pair
+        for at, name in enumerate(metrics)
+        for pair in compared(name, plain[at], systems, owners, bounds[at])
+    ]
     return Standing(
         prompt,
         tuple(rank(values, systems, owners, scheme, patients) for scheme in SCHEMES.values()),

@@ -145,8 +145,8 @@ def result_of(
         "hardware": hardware,
         "command": list(command),
         "seconds": round(seconds, 1),
-        "summary": summarise(rows, seed=challenge.seed),
-        "interactive": interactive(rows, seed=challenge.seed),
+        "summary": summarise(rows),
+        "interactive": interactive(rows),
         "notes": tuple(notes),
     }
     return Result(**found)

@@ -11,8 +11,9 @@ from sam_moe.evaluation.asked import Reply, SystemUnderTest
 from sam_moe.evaluation.casefile import relative
 from sam_moe.evaluation.challenge import Challenge, cases_of, open_case
 from sam_moe.evaluation.conversation import converse
-from sam_moe.evaluation.protocols import BETWEEN, Kind, Simulated, Target
+from sam_moe.evaluation.protocols import BETWEEN, Simulated, Target
 from sam_moe.evaluation.runner import Tell
+from sam_moe.evaluation.steps import ALL, Kind
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space.files import fingerprint
@@ -23,7 +24,7 @@ class Nobody:
     """Answers nothing at all; enough where one thing is said."""
 
     id = "nobody"
-    hears: frozenset[Kind] = frozenset({"point", "box"})
+    hears: frozenset[Kind] = ALL
 
     def open(self, scan: Volume) -> None:
         """Take up a scan."""

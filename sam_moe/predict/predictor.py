@@ -28,6 +28,7 @@ from sam_moe.predict.regions import (
     touches_border,
 )
 from sam_moe.predict.timing import timed
+from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.sam3d.normalise import normalise
 from sam_moe.space.grid import Grid
@@ -35,7 +36,7 @@ from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
 
-_NOTHING = "nothing was said: give at least one Point or Box."
+_NOTHING = "nothing was given: give at least one Point or Box, Stroke or Loop."
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Predictor:
             raise PromptError(f"{len(targets)} targets do not make a label map; give 1 to 255 named prompts.")
         regions: list[Grid | None] = [None] * len(targets)
         if (sharing := self.model.sharing) is not None:
-            worlds = [prompt.in_mm(self.scan.grid.affine) for prompt in targets.values()]
+            worlds = [self._lowered(prompt) for prompt in targets.values()]
             regions = [*sharing.share([region_for(world, self.model.preprocessing) for world in worlds])]
         asked = zip(targets.items(), regions, strict=True)
         with self._one_at_a_time:
@@ -169,12 +170,16 @@ class Predictor:
             prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
         return prediction
 
+    def _lowered(self, prompt: Prompt) -> Prompt:
+        """The prompt in millimetres, of points and boxes alone."""
+        return lower(prompt, self.scan.grid.affine, self.scan.grid.shape, self.model.lowering)
+
     def _segment(
         self, prompt: Prompt, last: _Turn | None, region: Grid | None, cost: _Cost
     ) -> tuple[_Turn, bool]:
         """Find the region, answer on it, follow the target beyond it, refine what had to be coarse."""
         card = self.model.preprocessing
-        world = prompt.in_mm(self.scan.grid.affine)
+        world = self._lowered(prompt)
         home, answer, cached = self._first_region(world, last, region, cost)
         if not holds_boxes(answer.region, world):
             log.warning(

@@ -41,11 +41,11 @@ def region_for(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
 
 
 def check_positive(prompt: Prompt) -> None:
-    """Raise PromptError for a prompt of negative points alone."""
-    if not prompt.boxes and not any(point.positive for point in prompt.points):
+    """Raise PromptError for a prompt of negative items alone."""
+    if not prompt.shows_target:
         raise PromptError(
-            "a prompt of negative points alone does not say what to segment. "
-            "Add a positive point on the target or a box around it."
+            "a prompt of negative points alone does not say what to segment (nor of negative strokes and "
+            "loops). Add a positive point on the target or a box around it."
         )
 
 
