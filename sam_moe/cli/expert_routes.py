@@ -36,10 +36,11 @@ def route(
     with Progress(quiet=as_json) as tell:
         from sam_moe.assemble import find_model
         from sam_moe.cli.loading import loaded
-        from sam_moe.errors import CardError, FileError
+        from sam_moe.errors import CardError
+        from sam_moe.files import check_writable, make_folder, sweep
         from sam_moe.predict.labelled import cases_of
         from sam_moe.predict.routes import route as run
-        from sam_moe.predict.routes import write
+        from sam_moe.predict.routes import withdraw_old, write
 
         entry = find_model(model)
         if entry.card.kind != "gate":
@@ -48,12 +49,12 @@ def route(
                 "sam-moe checkpoints."
             )
         asked = cases_of(cases, seed)[:first]
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"{out}: cannot be made ({error.strerror}). Choose another folder.") from error
+        make_folder(out)
+        check_writable(out)  # before the work, not after it
+        sweep(out)
         tell("loading the model")
         mixture = loaded(str(entry.path), device, None).model
+        withdraw_old(out)
         found = run(mixture, asked, tell)
         tell("writing")
         files = write(found, out)

@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, ValidationError, field_validator
 from sam_moe.config import Record, Settings, explain, read_json
 from sam_moe.errors import FileError
 from sam_moe.files import make_folder, replace_text, withdraw
+from sam_moe.files.cells import shielded, unshielded
 
 Status = Literal[
     "ok",
@@ -164,7 +165,7 @@ def write_rows(path: Path | str, rows: Iterable[Row]) -> None:
     """Write rows as CSV in one step; `read_rows` reads them back equal, to the last bit.
 
     A key of a dictionary is a column, `stratum.modality`; the cell is empty where a row lacks it, `null`
-    where it is none.
+    where it is none. Text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Raises:
         FileError: where the file cannot be written.
@@ -261,7 +262,9 @@ def _cells(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else repr(value)  # repr: the shortest that reads back the same
+    if isinstance(value, str):
+        return shielded(value)
+    return repr(value)  # the shortest that reads back the same
 
 
 def _row(cells: Mapping[str | None, Any], where: str) -> Row:
@@ -275,11 +278,11 @@ def _row(cells: Mapping[str | None, Any], where: str) -> Row:
         if field is not None:
             if cell:
                 key = str(column).removeprefix(_FLATTENED[field])
-                data[field][key] = None if cell == _NONE and field != "strata" else cell
+                data[field][key] = None if cell == _NONE and field != "strata" else unshielded(cell)
         elif not cell and column in _MAYBE_UNKNOWN:
             data[str(column)] = None
         else:
-            data[str(column)] = cell
+            data[str(column)] = unshielded(cell)
     try:
         return Row.model_validate(data)
     except ValidationError as error:
