@@ -22,7 +22,7 @@ from sam_moe.evaluation.layouts.source import entries, label_values, stem_of, vo
 from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring import score, worst
-from sam_moe.files import in_words
+from sam_moe.files import in_words, shown
 from sam_moe.sam3d.weights import sha256_of
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample_labels
@@ -164,7 +164,7 @@ def extra_rows(given: Given, system: str) -> list[Row]:
     return [
         Row(
             system=system,
-            case=path.name,
+            case=shown(path.name),
             patient="",
             label="",
             prompt=GIVEN,
