@@ -34,7 +34,8 @@ from sam_moe.training.gate_card import BANK, bank_of, load_banks, save_banks, we
 from sam_moe.training.gate_regions import Stream, draw_regions
 from sam_moe.training.gate_table import build_table
 
-_REGIONS = 96
+# Cut from the examples for the new expert; twice as many for the general one.
+REGIONS = 96
 
 
 def grow_gate(
@@ -43,13 +44,15 @@ def grow_gate(
     examples: Path,
     to: str | None = None,
     base: LoadedBase | None = None,
+    regions: int = REGIONS,
 ) -> tuple[Grown, Path]:
     """Give a gate a column for an expert, from a few labelled cases, and return where the gate now lies.
 
     The gate itself is not changed: a new one is written to the user's folder, by the id `to` (its own and
     the expert's joined unless told), its card last, so that a kill leaves none. The expert's folder gets a
     bank of what the gate saw of the examples, if it has none and is the user's own. `base` is the backbone,
-    where the caller has loaded it.
+    where the caller has loaded it. `regions` are cut from the examples for the expert, and twice as many for
+    the general one.
 
     Raises:
         CardError: for an expert of another backbone or one that the gate has, or an id already taken.
@@ -70,7 +73,7 @@ def grow_gate(
     _check(gate_entry, expert, base.sha256)
     gate, banks = load_gate(gate_entry, model), _banks(gate_entry)
     scans, _ = read_examples(examples, [cover.structure for cover in expert.card.covers])
-    stream = Stream(_REGIONS, 0, unlabelled_share=0.25)  # varied: they are few
+    stream = Stream(regions, 0, unlabelled_share=0.25)  # varied: they are few
     own = [{"example": ["example"]}]
     drawn = draw_regions(scans, own, frozenset(), base.entry.card.preprocessing, stream)
     decoders = (model.mask_decoder, load_decoder(expert, model))
