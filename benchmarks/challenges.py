@@ -31,7 +31,8 @@ from tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
 from sam_moe.cli.evaluation_pages import table
 from sam_moe.evaluation.asked import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge import cases_of, load_challenge
-from sam_moe.evaluation.evaluate import Request, evaluate
+from sam_moe.evaluation.evaluate import evaluate
+from sam_moe.evaluation.finishing import Request
 from sam_moe.evaluation.interactive import interactive
 from sam_moe.evaluation.protocols import Kind, scripts_for
 from sam_moe.evaluation.report import report

@@ -121,8 +121,8 @@ def evaluate(
         from functools import partial
 
         from sam_moe.evaluation.asked import ask_models
-        from sam_moe.evaluation.evaluate import Request
         from sam_moe.evaluation.evaluate import evaluate as run
+        from sam_moe.evaluation.finishing import Request
 
         read = _challenge(challenge, data, change)
         check_evaluation(out, [file for file in (challenge, prompts) if file], predictions, force=force)

@@ -39,10 +39,10 @@ def route(
         from sam_moe.cli.loading import loaded
         from sam_moe.cli.outputs import ROUTES, check_folder
         from sam_moe.errors import CardError
-        from sam_moe.files import check_writable, make_folder
+        from sam_moe.files import check_writable, make_folder, sweep
         from sam_moe.predict.labelled import cases_of
         from sam_moe.predict.routes import route as run
-        from sam_moe.predict.routes import write
+        from sam_moe.predict.routes import withdraw_old, write
 
         entry = find_model(model)
         if entry.card.kind != "gate":
@@ -53,9 +53,11 @@ def route(
         check_folder(out, ROUTES, [cases], force=force)
         asked = cases_of(cases, seed)[:first]
         make_folder(out)
-        check_writable(out)
+        check_writable(out)  # before the work, not after it
+        sweep(out)
         tell("loading the model")
         mixture = loaded(str(entry.path), device, None).model
+        withdraw_old(out)
         found = run(mixture, asked, tell)
         tell("writing")
         files = write(found, out)

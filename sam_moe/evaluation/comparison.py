@@ -95,8 +95,7 @@ def compare(
         _check_alike(table, prompt)
         check_known((row for own in table.values() for row in own.values()), metrics)
     first = next(iter(tables[chosen[0]].values()))
-    owners = [row.patient for row in first.values()]
-    patients = Patients(owners, resamples, seed)
+    patients = Patients([row.patient for row in first.values()], resamples, seed)
     standings = tuple(_standing(prompt, table, metrics, patients) for prompt, table in tables.items())
     return Comparison(
         tuple(rows), tuple(metrics), len(first), len(patients.names), standings, definitions, sources
