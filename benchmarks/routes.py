@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from systems import GENERAL, MIXTURE
 from verdict import BY_PROGRAM, OWNERS, SPECIALISED, block_of
 
-from sam_moe.assemble.backbone import find_card
+from sam_moe.assemble.finding import find_card
 from sam_moe.registry import GateCard
 
 _TAUS = np.linspace(0, 1, 101)

@@ -30,7 +30,7 @@ from summary import means, seconds, table
 from tools import CLASSICAL, GROWING, OURS, PEER, TOLD, WALKER, Row, rows_of
 
 import sam_moe
-from sam_moe.assemble.load import DEFAULT_MODEL
+from sam_moe.assemble.loading import DEFAULT_MODEL
 
 _worker: dict[str, Any] = {}
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sam_moe.predict.model import Model
     from sam_moe.predict.prediction import Prediction
     from sam_moe.predict.predictor import Predictor
-    from sam_moe.prompts.prompt import Box, Point, Prompt
+    from sam_moe.prompts.lowering import Lowering
+    from sam_moe.prompts.prompt import Box, Loop, Point, Prompt, Stroke
     from sam_moe.space.files import read, write_mask
     from sam_moe.space.grid import Grid
     from sam_moe.space.volume import Volume
@@ -25,11 +26,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Box",
     "Grid",
+    "Loop",
+    "Lowering",
     "Model",
     "Point",
     "Prediction",
     "Predictor",
     "Prompt",
+    "Stroke",
     "Volume",
     "__version__",
     "load",
@@ -40,11 +44,14 @@ __all__ = [
 _HOMES = {
     "Box": "sam_moe.prompts.prompt",
     "Grid": "sam_moe.space.grid",
+    "Loop": "sam_moe.prompts.prompt",
+    "Lowering": "sam_moe.prompts.lowering",
     "Model": "sam_moe.predict.model",
     "Point": "sam_moe.prompts.prompt",
     "Prediction": "sam_moe.predict.prediction",
     "Predictor": "sam_moe.predict.predictor",
     "Prompt": "sam_moe.prompts.prompt",
+    "Stroke": "sam_moe.prompts.prompt",
     "Volume": "sam_moe.space.volume",
     "load": "sam_moe.assemble",
     "read": "sam_moe.space.files",

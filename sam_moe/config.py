@@ -4,20 +4,34 @@ Settings are YAML, overridden by `--set a.b=c`; cards and prompt sets are JSON. 
 names the file, the field and the nearest known key. What ran is written beside what it made.
 """
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.files import replace_text
+from sam_moe.explaining import explain, nearest_first
+from sam_moe.files import read_bytes, replace_text
+from sam_moe.parsing import decoded, parse_json, parse_yaml
 
-_SHOWN_PROBLEMS = 4
-_KEY_PROBLEMS = ("extra_forbidden", "missing")  # pydantic: the location ends with the key
+__all__ = [
+    "Record",
+    "Settings",
+    "check_json",
+    "dump_settings",
+    "explain",
+    "load_settings",
+    "nearest_first",
+    "read_json",
+    "read_object",
+    "write_json",
+]
+
+# What a file may hold: PyYAML reads some 100,000 letters a second, JSON is a hundred times quicker.
+_MOST_YAML, _MOST_JSON = 4 * 2**20, 256 * 2**20
 
 R = TypeVar("R", bound="Record")
 S = TypeVar("S", bound="Settings")
@@ -45,9 +59,10 @@ def load_settings(cls: type[S], path: Path | str | None, overrides: Sequence[str
     data: dict[str, Any] = {}
     if path is not None:
         try:
-            data = _yaml(_read_text(Path(path), ConfigError)) or {}
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{where}: not readable as YAML: {_one_line(error)}") from error
+            found = parse_yaml(_read_text(path, ConfigError, _MOST_YAML))
+        except ValueError as error:
+            raise ConfigError(f"{where}: not readable as YAML: {error}") from error
+        data = {} if found is None else found  # an empty file
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: expected 'key: value' lines, found a {type(data).__name__}.")
     overridden = {_override(data, text): text for text in overrides}
@@ -71,23 +86,16 @@ def read_json(cls: type[R], path: Path | str, error_class: type[SamMoeError]) ->
     Raises:
         error_class: naming the file, the field and, for an unknown key, the nearest known one.
     """
-    return check_json(cls, read_object(path, error_class), path, error_class)
+    return check_json(cls, _object(path, error_class, finite=False), path, error_class)
 
 
 def read_object(path: Path | str, error_class: type[SamMoeError]) -> dict[str, Any]:
-    """Read a JSON file that holds one object, unchecked but for keys given twice.
+    """Read a JSON file that holds one object, unchecked but for keys given twice and numbers without end.
 
     Raises:
         error_class: for anything else.
     """
-    text = _read_text(Path(path), error_class)
-    try:
-        data = json.loads(text, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:  # the latter where brackets are nested too deep
-        raise error_class(f"{path}: not readable as JSON: {_one_line(error)}") from error
-    if not isinstance(data, dict):
-        raise error_class(f"{path}: the whole record: expected an object, found a {type(data).__name__}.")
-    return data
+    return _object(path, error_class, finite=True)
 
 
 def check_json(cls: type[R], data: Mapping[str, Any], path: Path | str, error_class: type[SamMoeError]) -> R:
@@ -100,8 +108,6 @@ def check_json(cls: type[R], data: Mapping[str, Any], path: Path | str, error_cl
             )
     try:
         return cls.model_validate_json(json.dumps(data), strict=True)
-    except RecursionError as error:
-        raise error_class(f"{path}: not readable as JSON: {_one_line(error)}") from error
     except ValidationError as error:
         raise error_class(explain(error, cls, str(path))) from error
 
@@ -110,91 +116,6 @@ def write_json(record: Record, path: Path | str) -> None:
     """Write a record as indented JSON, optional fields that are empty left out, in one step."""
     data = record.model_dump(mode="json", exclude_none=True)
     replace_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-
-def nearest_first(name: str, known: Iterable[str]) -> list[str]:
-    """The known names, those spelled most like `name` first."""
-    return sorted(known, key=lambda other: (-difflib.SequenceMatcher(None, name, other).ratio(), other))
-
-
-def explain(
-    error: ValidationError,
-    cls: type[BaseModel],
-    where: str,
-    overridden: dict[tuple[str, ...], str] | None = None,
-) -> str:
-    """One line for a person out of a pydantic error: where, which field, what is wrong, what to do.
-
-    `overridden` names the keys that came from the command line rather than from `where`.
-    """
-    found = error.errors(include_url=False)
-    problems = []
-    for problem in found:
-        inside = [other for other in found if other["loc"][:-1][: len(problem["loc"])] == problem["loc"]]
-        if problem["type"] == "too_short" and inside:  # only because its bad elements were left out
-            continue
-        path, models = _walk(cls, problem["loc"], problem["type"] in _KEY_PROBLEMS)
-        origin = next(
-            (
-                f"--set {text}"
-                for key, text in (overridden or {}).items()
-                if problem["loc"][: len(key)] == key
-            ),
-            where,
-        )
-        problems.append(f"{origin}: {path or 'the whole record'}: {_complaint(dict(problem), models)}")
-    shown = "; ".join(problems[:_SHOWN_PROBLEMS])
-    more = len(problems) - _SHOWN_PROBLEMS
-    return f"{shown}; and {more} more" if more > 0 else shown
-
-
-def _complaint(problem: dict[str, Any], models: list[type[BaseModel]]) -> str:
-    if problem["type"] == "extra_forbidden":
-        known = nearest_first(
-            str(problem["loc"][-1]), {key for model in models for key in model.model_fields}
-        )
-        return f"unknown key; did you mean '{known[0]}'? Known here: {', '.join(known)}"
-    if problem["type"] == "missing":
-        name = problem["loc"][-1]
-        field = next((model.model_fields[name] for model in models if name in model.model_fields), None)
-        return f"missing; add it{f' ({field.description})' if field and field.description else ''}"
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    given = repr(problem["input"])
-    return message if problem["type"] == "value_error" or len(given) > 80 else f"{message}, not {given}"
-
-
-def _walk(
-    cls: type[BaseModel], loc: Sequence[int | str], ends_with_key: bool
-) -> tuple[str, list[type[BaseModel]]]:
-    """The readable path of a location, and the records whose keys stand at its end."""
-    path, models, here = "", [cls], [cls]
-    for place, part in enumerate(loc, start=1):
-        if isinstance(part, int):
-            path += f"[{part}]"
-            continue
-        models = here
-        fields = [model.model_fields[part] for model in models if part in model.model_fields]
-        tagged = [model for model in models if part in _tags(model)]
-        if (
-            not fields and tagged and not (ends_with_key and place == len(loc))
-        ):  # the branch of a union, not a key in the file
-            here = tagged
-            continue
-        here = [model for field in fields for model in _records_in(field.annotation)]
-        path += f".{part}" if path else part
-    return path, models
-
-
-def _tags(model: type[BaseModel]) -> set[str]:
-    return {str(tag) for field in model.model_fields.values() for tag in get_args(field.annotation)} | {
-        model.__name__
-    }
-
-
-def _records_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in get_args(annotation) for model in _records_in(inner)]
 
 
 def _override(data: dict[str, Any], text: str) -> tuple[str, ...]:
@@ -206,51 +127,30 @@ def _override(data: dict[str, Any], text: str) -> tuple[str, ...]:
             f"--set {text}: expected KEY=VALUE, nested keys with dots: --set optimiser.lr=1e-4."
         )
     for depth, part in enumerate(path[:-1], start=1):
-        data = data.setdefault(part, {})
-        if not isinstance(data, dict):
+        inner = data.get(part, {})
+        if not isinstance(inner, dict):
             raise ConfigError(f"--set {text}: {'.'.join(path[:depth])} is a value, not a group of settings.")
+        data[part] = data = dict(inner)  # a copy: an alias elsewhere in the file may mean the same one
     try:
-        data[path[-1]] = _yaml(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not readable as YAML: {_one_line(error)}") from error
+        data[path[-1]] = parse_yaml(value)
+    except ValueError as error:
+        raise ConfigError(f"--set {text}: the value is not readable as YAML: {error}") from error
     return path
 
 
-_MERGE = "tag:yaml.org,2002:merge"
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, except that a key given twice is an error instead of the last one winning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
-        for number, key in enumerate(keys):
-            if key in keys[:number]:
-                problem = f"key {key!r} is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _yaml(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    for number, key in enumerate(keys):
-        if key in keys[:number]:
-            raise ValueError(f"key {key!r} is given twice")
-    return dict(pairs)
-
-
-def _read_text(path: Path, error_class: type[SamMoeError]) -> str:
+def _object(path: Path | str, error_class: type[SamMoeError], finite: bool) -> dict[str, Any]:
+    text = _read_text(path, error_class, _MOST_JSON)
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise error_class(f"{path}: no such file. Give the path of an existing file.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise error_class(f"{path}: cannot be read as text: {_one_line(error)}") from error
+        data = parse_json(text, finite)
+    except ValueError as error:
+        raise error_class(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise error_class(f"{path}: the whole record: expected an object, found a {type(data).__name__}.")
+    return data
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _read_text(path: Path | str, error_class: type[SamMoeError], most: int) -> str:
+    try:
+        return decoded(read_bytes(path, error_class, most))
+    except ValueError as error:
+        raise error_class(f"{path}: {error}.") from error

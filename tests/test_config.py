@@ -1,5 +1,7 @@
 """Settings come back as written, overrides win in order, and a wrong key names its nearest neighbour."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,3 +129,52 @@ def test_json_nested_too_deep_is_an_error_of_the_file(tmp_path):
     (tmp_path / "deep.json").write_text("[" * 200_000)
     with pytest.raises(ConfigError, match=r"deep\.json: not readable as JSON"):
         read_json(Recipe, tmp_path / "deep.json", ConfigError)
+
+
+def test_an_override_changes_what_it_names_and_not_what_shares_an_alias(tmp_path):
+    class Two(Settings):
+        first: Optimiser
+        second: Optimiser
+
+    path = written(tmp_path, "first: &it {steps: 3}\nsecond: *it")
+    both = load_settings(Two, path, ["first.steps=5"])
+    assert (both.first.steps, both.second.steps) == (5, 3)
+
+
+@pytest.mark.parametrize("text", ["[]", "0", "false", "''"])
+def test_a_file_that_holds_something_else_is_not_taken_for_an_empty_one(tmp_path, text):
+    with pytest.raises(ConfigError, match="expected 'key: value' lines"):
+        load_settings(Recipe, written(tmp_path, text), ["name=a"])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    (tmp_path / "a.json").write_text('{"name": "a"}', encoding="utf-8-sig")
+    (tmp_path / "a.yaml").write_text("name: a", encoding="utf-8-sig")
+    assert read_json(Recipe, tmp_path / "a.json", ConfigError) == Recipe(name="a")
+    assert load_settings(Recipe, tmp_path / "a.yaml") == Recipe(name="a")
+
+
+def test_another_encoding_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "a.yaml").write_text("name: a", encoding="utf-16")
+    with pytest.raises(
+        ConfigError, match=r"a\.yaml: the text is UTF-16\. Expected UTF-8; open it in an edit"
+    ):
+        load_settings(Recipe, tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_pipe_is_refused_at_once(tmp_path, link):
+    path = tmp_path / "a.json"
+    os.mkfifo(tmp_path / "pipe")
+    path.symlink_to("pipe") if link else (tmp_path / "pipe").rename(path)
+    for read in (
+        lambda: read_json(Recipe, path, ConfigError),
+        lambda: load_settings(Recipe, path),
+    ):
+        with pytest.raises(ConfigError, match="is a pipe"):
+            read()
+
+
+def test_a_device_without_end_is_refused_at_once():
+    with pytest.raises(ConfigError, match="is a device"):
+        load_settings(Recipe, "/dev/zero")

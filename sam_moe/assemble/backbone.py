@@ -1,4 +1,4 @@
-"""From a card to a frozen model: find the card, see that the weights are the card's, load them."""
+"""From a card to a frozen model: see that the weights are the card's, and load them."""
 
 import dataclasses
 import logging
@@ -7,72 +7,24 @@ from pathlib import Path
 
 import torch
 
-from sam_moe.assemble.convert import convert, user_folder
+from sam_moe.assemble.convert import convert
+from sam_moe.assemble.finding import as_backbone, find_entry, user_folder
 from sam_moe.assemble.hub import fetch
-from sam_moe.config import nearest_first
-from sam_moe.errors import CardError, ConfigError, WeightsError
+from sam_moe.errors import CardError, ConfigError, FileError, WeightsError
+from sam_moe.files import check_ordinary, unreadable
 from sam_moe.registry import (
     CARD,
     Architecture,
     BackboneCard,
-    Card,
     Entry,
-    ExpertCard,
-    GateCard,
-    Registry,
     Weights,
-    default_folder,
     read_card,
-    read_entry,
 )
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.weights import fingerprint, load_model, sha256_of
 
 logger = logging.getLogger(__name__)
-
-NAMES = {"backbone": "a general model", "expert": "an expert", "gate": "a gate"}
-
-
-def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[BackboneCard]:
-    """Find a backbone's card, as `find_card` does.
-
-    Raises:
-        CardError: naming the known ids, the nearest first; or for another kind of card.
-    """
-    return as_backbone(find_card(model, folder, (BackboneCard,)))
-
-
-def find_card(
-    model: str | Path,
-    folder: Path | str | None = None,
-    offered: tuple[type[Card], ...] = (BackboneCard, ExpertCard, GateCard),
-) -> Entry[Card]:
-    """Find a card by id, or read it from the path of a card or of its folder.
-
-    An id is looked up in `folder`; without one among the cards that ship, then in the user's folder.
-    `offered` are the kinds that an error names; any kind is found.
-
-    Raises:
-        CardError: naming the known ids, the nearest first.
-    """
-    if isinstance(model, Path) or "/" in model or model.endswith((".json", ".pth", ".pt", ".safetensors")):
-        return _entry_at(Path(model).expanduser())
-    folders = [Path(folder)] if folder is not None else [default_folder()]
-    if folder is None and user_folder().is_dir():
-        folders.append(user_folder())
-    known: dict[str, Entry[Card]] = {}
-    for place in folders:
-        known = {entry.card.id: entry for entry in Registry(place).list()} | known
-        if model in known:
-            return known[model]
-    models = [id for id, entry in known.items() if isinstance(entry.card, offered)]
-    told = {id: known[id].card.kind for id in nearest_first(model, models)}
-    several = len(offered) > 1  # else all are of the kind that was asked for
-    ids = ", ".join(f"{id} ({NAMES[kind]})" if several else id for id, kind in told.items()) or "none"
-    raise CardError(
-        f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
-    )
 
 
 def load_backbone(entry: Entry[BackboneCard]) -> SamMed3D:
@@ -132,35 +84,6 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def _entry_at(path: Path) -> Entry[Card]:
-    card_path = path / CARD if path.is_dir() else path
-    if card_path.suffix != ".json":
-        raise CardError(
-            f"{path}: is not a card. Give an id, a {CARD} or its folder; for a checkpoint, first run "
-            f"`sam-moe convert {path}`."
-        )
-    if path.is_dir() and not card_path.is_file():
-        raise CardError(
-            f"{path}: has no {CARD}. Give the folder of one model, or an id and folder={str(path)!r}."
-        )
-    return read_entry(card_path)
-
-
-def as_backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
-    """The entry, if it is a backbone's.
-
-    Raises:
-        CardError: for an expert or a gate, naming the model it works on.
-    """
-    card = entry.card
-    if not isinstance(card, BackboneCard):
-        raise CardError(
-            f"{entry.path}: {card.id!r} is {NAMES[card.kind]}, no general model. Give the one that it works "
-            f"on: {card.base.id!r}."
-        )
-    return Entry(card, entry.path)
-
-
 def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
     """The card of a public file as it lies converted in the user's folder; fetched where it does not."""
     assert entry.card.hub is not None
@@ -168,7 +91,11 @@ def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
     if not path.is_file():
         source = fetch(entry.card.hub)
         logger.info("converting %s once; the result is kept in %s", source, path.parent)
-        convert(source, user_folder(), card=entry.card, force=True)
+        try:
+            convert(source, user_folder(), card=entry.card, force=True)
+        except FileError:
+            if not path.is_file():  # else another process has converted it meanwhile
+                raise
     kept = as_backbone(Entry(read_card(path), path)).card
     if kept.hub != entry.card.hub or kept.architecture != entry.card.architecture:
         raise CardError(
@@ -187,10 +114,13 @@ def check_file(path: Path, weights: Weights, card: Path) -> None:
     """
     try:
         stat = path.stat()
+        check_ordinary(path, stat, WeightsError)
     except FileNotFoundError as error:
         raise WeightsError(
             f"{path}: no such file, though {card} names it. Restore it (git lfs pull?), or convert it again."
         ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(unreadable(path, error)) from error
     if stat.st_size == weights.size_bytes:
         found = _known_sha256(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
         if found == weights.sha256:

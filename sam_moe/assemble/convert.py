@@ -2,7 +2,7 @@
 
 import os
 import re
-import tempfile
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,14 +12,17 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from sam_moe.assemble.finding import user_folder
 from sam_moe.config import explain
 from sam_moe.errors import CardError, FileError, WeightsError
-from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, write_card
+from sam_moe.files import check_writable, make_folder, new_folder, replacing, sweep, withdraw
+from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, read_card, write_card
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.weights import KeyReport, check_state, read_sizes, read_state, save_weights, sha256_of
 
-CACHE_VARIABLE = "SAM_MOE_CACHE"
 WEIGHTS = "model.safetensors"
+# New weights, while the old ones still serve.
+BESIDE = "model.new.safetensors"
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -74,6 +77,7 @@ def convert(
     """
     source = Path(source)
     folder = user_folder() if folder is None else Path(folder)
+    check_writable(folder)
     state = read_state(source)
     checksum = sha256_of(source)
     card = _published(checksum) if card is None else card
@@ -92,18 +96,21 @@ def convert(
     report = check_state(state, sizes, str(source))
     state = _cast(state, dtype, source)
     target = folder / model_id
+    sweep(folder)
+    _clear(target)
     taken = [name for name in (CARD, WEIGHTS) if (target / name).exists()]
     if taken and not force:
         raise FileError(f"{target}: already has {' and '.join(taken)}. Choose another id, or force it.")
-    written = _write(state, target, card, dtype, checksum)
+    made = _make_folders(folder)
+    try:
+        written = _write(state, target, card, dtype, checksum)
+    except BaseException:
+        for empty in made:
+            if empty.is_dir() and not any(empty.iterdir()):
+                empty.rmdir()
+        raise
     parameters = sum(tensor.numel() for tensor in state.values())
     return Conversion(written, target / CARD, parameters, report)
-
-
-def user_folder() -> Path:
-    """Where this user's converted models are: $SAM_MOE_CACHE/checkpoints, else under ~/.cache/sam_moe."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return (Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sam_moe") / "checkpoints"
 
 
 def _published(checksum: str) -> BackboneCard | None:
@@ -156,34 +163,66 @@ def _cast(state: Mapping[str, Tensor], dtype: Precision, source: Path) -> dict[s
 def _write(
     state: Mapping[str, Tensor], target: Path, card: BackboneCard, dtype: Precision, checksum: str
 ) -> BackboneCard:
-    """Make both files aside, then move them in, the card last: no reader meets a card without weights."""
-    made = _make_folders(target)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target) as aside:
-            weights, new_card = Path(aside) / WEIGHTS, Path(aside) / CARD
-            save_weights(state, weights, {"source_sha256": checksum})
-            record = Weights(
-                file=WEIGHTS, sha256=sha256_of(weights), size_bytes=weights.stat().st_size, dtype=dtype
-            )
-            written = card.model_copy(update={"weights": record})
-            write_card(written, new_card)
-            os.replace(weights, target / WEIGHTS)
-            os.replace(new_card, target / CARD)
+    """Write a model so that whoever reads meets it whole, the one before it or none, whenever this is killed.
+
+    A new one comes as a whole folder. Of one that takes another's place the weights come beside the old
+    ones first, and the card, which names one of the two files, decides in one step which of them it is.
+    """
+
+    def save(folder: Path, name: str) -> BackboneCard:
+        path = folder / name
+        save_weights(state, path, {"source_sha256": checksum})
+        record = Weights(file=name, sha256=sha256_of(path), size_bytes=path.stat().st_size, dtype=dtype)
+        return card.model_copy(update={"weights": record})
+
+    if not os.path.lexists(target):
+        with new_folder(target) as new:
+            written = save(new, WEIGHTS)
+            write_card(written, new / CARD)
         return written
-    except BaseException as error:
-        for empty in made:
-            if empty.is_dir() and not any(empty.iterdir()):
-                empty.rmdir()
-        if isinstance(error, OSError):
-            raise FileError(f"{target}: cannot be written ({error}). Check rights and room.") from error
-        raise
+    before = _weights_there(target)
+    try:
+        if before is not None and before.file == WEIGHTS:
+            beside = save(target, BESIDE)
+            assert beside.weights is not None  # just put there
+            write_card(beside, target / CARD)
+            with replacing(target / WEIGHTS) as again:
+                _link(target / BESIDE, again)
+            record = beside.weights.model_copy(update={"file": WEIGHTS})
+            written = beside.model_copy(update={"weights": record})
+        else:
+            written = save(target, WEIGHTS)
+        write_card(written, target / CARD)
+    finally:
+        _clear(target)
+    return written
+
+
+def _link(file: Path, again: Path) -> None:
+    """The same file under a second name; a copy where the file system has no such links."""
+    try:
+        again.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, again)
+
+
+def _weights_there(target: Path) -> Weights | None:
+    """What a model's folder names as its weights; None without a card that can be read."""
+    try:
+        return read_card(target / CARD).weights
+    except CardError:
+        return None
+
+
+def _clear(target: Path) -> None:
+    """Remove weights that a conversion, or one that was killed, left without a card that names them."""
+    sweep(target)
+    if (kept := _weights_there(target)) is not None and kept.file in (WEIGHTS, BESIDE):
+        withdraw(target / (BESIDE if kept.file == WEIGHTS else WEIGHTS))
 
 
 def _make_folders(target: Path) -> list[Path]:
     """Make a folder; returns what had to be made, innermost first."""
     made = [place for place in (target, *target.parents) if not place.exists()]
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{target}: cannot be made ({error.strerror}). Choose another folder.") from error
+    make_folder(target)
     return made

@@ -1,40 +1,28 @@
-"""Experts come and go: found by id, checked against their base, added in one step, removed and put back."""
+"""Experts come and go: checked against their base, added in one step, removed and put back."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sam_moe.assemble.backbone import NAMES, LoadedBase, check_file, find_entry, load_backbone, load_base
-from sam_moe.assemble.convert import user_folder
+from sam_moe.assemble.backbone import LoadedBase, check_file, load_base
 from sam_moe.assemble.expert_weights import Taken, decoder_of, merged_lora, take, take_lora
-from sam_moe.assemble.keeping import (
-    card_folders,
-    check_sizes,
-    holder_of,
-    record_of,
-    refuse,
-    same_weights,
-    take_out,
-    was_removed,
-    write_expert,
-)
-from sam_moe.config import nearest_first
+from sam_moe.assemble.finding import expert_at, find_expert, holder_of, user_folder
+from sam_moe.assemble.keeping import check_sizes, record_of, refuse, same_weights, write_expert
+from sam_moe.assemble.removal import take_out, was_removed
 from sam_moe.errors import CardError
+from sam_moe.files import check_writable, sweep
 from sam_moe.registry import (
     CARD,
     Draft,
     Entry,
     ExpertCard,
     Lora,
-    Registry,
     most_restrictive,
-    plugins,
     read_draft,
-    read_entry,
 )
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.weights import fingerprint, read_metadata, read_state, sha256_of
+from sam_moe.sam3d.weights import read_metadata, read_state, sha256_of
 
 
 @dataclass(frozen=True)
@@ -63,42 +51,6 @@ class Kept:
     new: bool
 
 
-def list_experts() -> tuple[Entry[ExpertCard], ...]:
-    """The experts that ship and the user's own, by id; a shipped id hides the user's."""
-    found: dict[str, Entry[ExpertCard]] = {}
-    for folder in card_folders():
-        found = {entry.card.id: entry for entry in Registry(folder).experts()} | found
-    return tuple(found[id] for id in sorted(found))
-
-
-def find_expert(expert: str | Path) -> Entry[ExpertCard]:
-    """Find an expert by id or by the path of its card or folder; by id also in other packages' folders.
-
-    Raises:
-        CardError: naming the known ids, the nearest first.
-    """
-    if isinstance(expert, Path) or "/" in expert or expert.endswith(".json"):
-        path = Path(expert).expanduser()
-        return _expert(path / CARD if path.is_dir() else path)
-    known = {entry.card.id: entry for entry in list_experts()}
-    if expert not in known:
-        for plugin in plugins():
-            for entry in plugin.registry().experts():
-                if other := known.get(entry.card.id):
-                    if other.path.resolve() == entry.path.resolve():
-                        continue
-                    raise CardError(f"{entry.path}: id: {entry.card.id!r} is already taken by {other.path}.")
-                known[entry.card.id] = entry
-    if expert not in known:
-        if (holder := holder_of(expert, user_folder())) is not None:
-            raise CardError(
-                f"{expert!r} is {NAMES[holder.card.kind]}, no expert. See: sam-moe checkpoints show {expert}"
-            )
-        ids = ", ".join(nearest_first(expert, known)) or "none"
-        raise CardError(f"no expert with id {expert!r}. Known, nearest first: {ids}.")
-    return known[expert]
-
-
 def add_expert(
     source: Path | str,
     card: Path | str | None = None,
@@ -118,9 +70,9 @@ def add_expert(
         WeightsError: for weights that do not fit the base or are not finite.
         FileError: where the folder cannot be written; nothing is left behind.
     """
+    _prepare(folder)
     incoming = _incoming(Path(source), card)
-    model = load_backbone(find_entry(incoming.draft.base_id)) if base is None else base
-    return _place(incoming, model, fingerprint(model), folder)[0]
+    return _place(incoming, load_base(incoming.draft.base_id, base), folder)[0].entry
 
 
 def keep_expert(
@@ -141,10 +93,11 @@ def keep_expert(
         known = find_expert(str(source))
         base = load_base(known.card.base.id)
         return Kept(_checked(known, base), base, new=False)
+    _prepare(folder)
     incoming = _incoming(Path(source), card)
     base = load_base(incoming.draft.base_id)
-    entry, new = _place(incoming, base.model, base.sha256, folder, again)
-    return Kept(_checked(entry, base), base, new)
+    checked, new = _place(incoming, base, folder, again)
+    return Kept(checked, base, new)
 
 
 def remove_expert(id: str, folder: Path | str | None = None) -> Path:
@@ -178,7 +131,7 @@ class _Incoming:
 
 def _incoming(source: Path, card: Path | str | None) -> _Incoming:
     if source.is_dir():
-        finished = _expert(source / CARD)
+        finished = expert_at(source / CARD)
         weights = source / finished.card.weights.file
         check_file(weights, finished.card.weights, finished.path)
         origin = read_metadata(weights).get("source_sha256", finished.card.weights.sha256)
@@ -190,23 +143,33 @@ def _incoming(source: Path, card: Path | str | None) -> _Incoming:
     return _Incoming(source, read_draft(card), source, sha256_of(source))
 
 
+def _prepare(folder: Path | str | None) -> None:
+    """See that experts can be written, before the work, and clear what killed processes left behind."""
+    folder = user_folder() if folder is None else Path(folder)
+    check_writable(folder)
+    sweep(folder)
+
+
 def _place(
-    incoming: _Incoming, base: SamMed3D, sha256: str, folder: Path | str | None, again: bool = False
-) -> tuple[Entry[ExpertCard], bool]:
+    incoming: _Incoming, base: LoadedBase, folder: Path | str | None, again: bool = False
+) -> tuple[Checked, bool]:
     """Write an expert, and whether that was needed: with `again` one that is here already may stay."""
     folder, draft = user_folder() if folder is None else Path(folder), incoming.draft
-    _check_base(draft, sha256)
-    taken = _take(incoming.weights, base, _lora(draft), str(incoming.weights))
+    _check_base(draft, base.sha256)
+    taken = _take(incoming.weights, base.model, _lora(draft), str(incoming.weights))
     holder = holder_of(str(draft.fields.get("id")), folder) if again else None
     if holder is not None and isinstance(holder.card, ExpertCard):
         known = Entry(holder.card, holder.path)
         if not same_weights(known, taken.state):
             raise refuse(known.card.id, holder, taken.state, str(draft.path))
-        return known, False
-    placed = write_expert(draft, taken, sha256, incoming.origin, folder)
+        return _checked(known, base), False
+    found: list[Checked] = []
+    placed = write_expert(
+        draft, taken, base.sha256, incoming.origin, folder, lambda new: found.append(_checked(new, base))
+    )
     if was_removed(incoming.source, folder):
         shutil.rmtree(incoming.source)  # it is back in its place
-    return placed, True
+    return replace(found[0], entry=placed), True
 
 
 def _checked(entry: Entry[ExpertCard], base: LoadedBase) -> Checked:
@@ -236,13 +199,6 @@ def load_decoder(entry: Entry[ExpertCard], base: SamMed3D) -> MaskDecoder:
     check_file(path, entry.card.weights, entry.path)
     state = read_state(path)
     return decoder_of(state, base, str(path)) if lora is None else merged_lora(state, base, lora, str(path))
-
-
-def _expert(path: Path) -> Entry[ExpertCard]:
-    entry = read_entry(path)
-    if not isinstance(entry.card, ExpertCard):
-        raise CardError(f"{path}: is the card of a {entry.card.kind}, not of an expert.")
-    return Entry(entry.card, entry.path)
 
 
 def _check_base(draft: Draft, sha256: str) -> None:

@@ -1,98 +1,47 @@
-"""Cards come into a folder and go out of it in one step; what goes out is kept aside, to be put back."""
+"""An expert comes into a folder of cards in one step, whole or not at all."""
 
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sam_moe.assemble.backbone import check_file, sizes_of
-from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.expert_weights import Taken
-from sam_moe.config import nearest_first
-from sam_moe.errors import CardError, FileError
+from sam_moe.assemble.finding import holder_of, user_folder
+from sam_moe.errors import CardError
+from sam_moe.files import make_folder, new_folder
 from sam_moe.registry import (
     CARD,
     Card,
     Draft,
     Entry,
     ExpertCard,
-    Registry,
     Weights,
-    default_folder,
     write_card,
 )
 from sam_moe.sam3d.weights import check_state, read_state, save_weights, sha256_of
 
-REMOVED = ".removed"
 WEIGHTS = "expert.safetensors"
+BANK = "bank.safetensors"
 
 _STORED = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
-def card_folders() -> list[Path]:
-    """Where ids are looked up: the cards that ship, then the user's own."""
-    return [default_folder()] + ([user_folder()] if user_folder().is_dir() else [])
-
-
-def holder_of(id: str, folder: Path) -> Entry[Card] | None:
-    """The card that has an id, in a folder or where ids are looked up."""
-    places = dict.fromkeys([*([folder] if folder.is_dir() else []), *card_folders()])
-    entries = (entry for place in places for entry in Registry(place).list())
-    return next((entry for entry in entries if entry.card.id == id), None)
-
-
-def take_out(id: str, folder: Path | str | None = None, kinds: Sequence[str] = ("expert", "gate")) -> Path:
-    """Take a card of these kinds out of a folder of cards, and return where it lies now.
-
-    `add_expert` of that, or `restore_gate`, undoes it. Only this card goes; what it names stays.
-
-    Raises:
-        CardError: where the folder has no such card; of a card that ships it says so.
-        FileError: where it cannot be moved.
-    """
-    folder = user_folder() if folder is None else Path(folder)
-    cards = Registry(folder).list() if folder.is_dir() else ()
-    entries = {entry.card.id: entry for entry in cards if entry.card.kind in kinds}
-    if id not in entries:
-        shipped = {entry.card.id: entry.card.kind for entry in Registry(default_folder()).list()}
-        if id in shipped:
-            told = f"{id!r} ships with sam-moe and is never changed; only what lies in {folder} is removed."
-            if shipped[id] == "expert":
-                told += f" For a gate without it: sam-moe experts remove {id} --gate GATE"
-            raise CardError(told)
-        known = ", ".join(nearest_first(id, entries)) or "none"
-        raise CardError(
-            f"{folder}: has no {' or '.join(kinds)} with id {id!r}. Known, nearest first: {known}."
-        )
-    entry = entries[id]
-    weights = entry.card.weights
-    aside = folder / REMOVED / f"{id}-{weights.sha256[:8] if weights else 'hub'}"
-    try:
-        aside.parent.mkdir(exist_ok=True)
-        if aside.exists():  # the same weights, removed before
-            shutil.rmtree(aside)
-        os.replace(entry.folder, aside)
-    except OSError as error:
-        raise FileError(
-            f"{entry.folder}: cannot be moved to {aside} ({error.strerror}). Check rights."
-        ) from error
-    return aside
-
-
-def was_removed(source: Path, folder: Path) -> bool:
-    """Whether a card's folder lies among what was removed from a folder of cards."""
-    return source.resolve().parent == (folder / REMOVED).resolve()
-
-
 def write_expert(
-    draft: Draft, taken: Taken, base_sha256: str, source_sha256: str, folder: Path
+    draft: Draft,
+    taken: Taken,
+    base_sha256: str,
+    source_sha256: str,
+    folder: Path,
+    check: Callable[[Entry[ExpertCard]], object],
 ) -> Entry[ExpertCard]:
-    """Write weights and card of an expert, and of its feature bank if it has one; all of it or nothing.
+    """Write weights and card of an expert, and its feature bank if it has one; all of it or nothing.
+
+    The files get names of ours, whatever the draft calls them. `check` is given the finished expert before
+    it comes to its place; what it raises leaves nothing there.
 
     Raises:
         CardError: for a card that does not fit the weights, or an id already taken.
@@ -100,33 +49,29 @@ def write_expert(
     """
     state, dtype = storable(taken.state)
     known = {**taken.known(), "base": {"sha256": base_sha256}}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder) as incoming:
-            aside = Path(incoming) / "expert"
-            aside.mkdir()
-            path = aside / WEIGHTS
-            save_weights(state, path, {"source_sha256": source_sha256})
-            record = record_of(WEIGHTS, sha256_of(path), path.stat().st_size, dtype)
-            draft.finished({**known, "weights": record})  # what it says of its weights is no less checked
-            card = Draft(draft.path, {**draft.fields, "weights": record}).finished(known)
-            if card.expert_kind != taken.kind:
-                raise CardError(
-                    f"{draft.path}: expert_kind: is {card.expert_kind!r}, and the weights are a {taken.kind} "
-                    f"for {card.base.id}. Correct it or leave it out."
-                )
-            check_sizes(card, state, str(draft.path))
-            if (holder := holder_of(card.id, folder)) is not None:
-                raise refuse(card.id, holder, taken.state, str(draft.path))
-            if card.feature_bank is not None:
-                bank = draft.path.parent / card.feature_bank.file
-                check_file(bank, card.feature_bank, draft.path)
-                (aside / card.feature_bank.file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bank, aside / card.feature_bank.file)
-            write_card(card, aside / CARD)
-            os.replace(aside, folder / card.id)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be written ({error}). Check rights and room.") from error
+    unknown = record_of(WEIGHTS, "0" * 64, 1, dtype)
+    card = draft.finished({**known, "weights": unknown})  # what it says of its weights is checked, too
+    if card.expert_kind != taken.kind:
+        raise CardError(
+            f"{draft.path}: expert_kind: is {card.expert_kind!r}, and the weights are a {taken.kind} "
+            f"for {card.base.id}. Correct it or leave it out."
+        )
+    check_sizes(card, state, str(draft.path))
+    if (holder := holder_of(card.id, folder)) is not None:
+        raise refuse(card.id, holder, taken.state, str(draft.path))
+    make_folder(folder)
+    with new_folder(folder / card.id) as new:
+        path, files = new / WEIGHTS, {}
+        save_weights(state, path, {"source_sha256": source_sha256})
+        files["weights"] = record_of(WEIGHTS, sha256_of(path), path.stat().st_size, dtype)
+        if (named := card.feature_bank) is not None:
+            bank = draft.path.parent / named.file
+            check_file(bank, named, draft.path)
+            shutil.copyfile(bank, new / BANK)
+            files["feature_bank"] = record_of(BANK, named.sha256, named.size_bytes, named.dtype)
+        card = Draft(draft.path, {**draft.fields, **files}).finished(known)
+        write_card(card, new / CARD)
+        check(Entry(card, new / CARD))
     return Entry(card, folder / card.id / CARD)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from sam_moe.cli.asked import (
     EVERYWHERE,
     AsJson,
     AskedWrongly,
+    Force,
     ListedByDefault,
     PromptCommand,
     in_order,
@@ -19,6 +20,19 @@ from sam_moe.cli.asked import (
 from sam_moe.cli.comparing import comparing
 from sam_moe.cli.evaluation import evaluation
 from sam_moe.cli.experts import experts
+from sam_moe.cli.prompting import (
+    Boxes,
+    FlatBoxes,
+    Loops,
+    Lower,
+    NegativeLoops,
+    NegativePoints,
+    NegativeStrokes,
+    Points,
+    Strokes,
+    in_options,
+    prompt_of,
+)
 from sam_moe.cli.training import training
 
 # Plain help: drawing it with rich would cost more than everything else that --help does.
@@ -72,19 +86,14 @@ def predict(
             help="Mask to write: .nii.gz, .nii, .nrrd or .mha; for many scans a folder.", metavar="MASK"
         ),
     ],
-    point: Annotated[
-        list[str] | None, typer.Option(metavar="I J K", help="A voxel of the target. Repeatable.")
-    ] = None,
-    negative: Annotated[
-        list[str] | None, typer.Option(metavar="I J K", help="A voxel beside the target. Repeatable.")
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="I0 J0 K0 I1 J1 K1",
-            help="A box around the target, from its first voxel to the one after its last. Repeatable.",
-        ),
-    ] = None,
+    point: Points = None,
+    negative: NegativePoints = None,
+    box: Boxes = None,
+    flat_box: FlatBoxes = None,
+    stroke: Strokes = None,
+    negative_stroke: NegativeStrokes = None,
+    loop: Loops = None,
+    negative_loop: NegativeLoops = None,
     mm: Annotated[
         bool, typer.Option("--mm", help="Numbers are RAS+ millimetres, not voxel indices of the stored axes.")
     ] = False,
@@ -102,6 +111,7 @@ def predict(
     box_strategy: Annotated[
         str | None, typer.Option(metavar="NAME", help="How a box reaches the model: center, mask or corners.")
     ] = None,
+    lower: Lower = None,
     dtype: Annotated[
         str,
         typer.Option(
@@ -112,14 +122,15 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say which experts of a mixture answered, and why.")
     ] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Segment what points and boxes show.
+    """Segment what points, boxes, strokes and loops show.
 
     For example: sam-moe predict scan.nii.gz --point 40 52 17 --out liver.nii.gz
 
-    The mask has the scan's own grid. Points and boxes count in the order in which they are typed. Beside the
-    mask, <mask>.run.json says what ran; --prompts <mask>.run.json asks the same again.
+    The mask has the scan's own grid. Prompts count in the order in which they are typed. Beside the mask,
+    <mask>.run.json says what ran; --prompts <mask>.run.json asks the same again.
 
     Many scans: sam-moe predict SCANS --prompts FILE --out FOLDER segments every case of the file. What was
     finished before is not done again, what fails is listed at the end. Several processes share the work when
@@ -128,7 +139,13 @@ def predict(
     from sam_moe.cli.progress import Progress
     from sam_moe.errors import PromptError
 
-    typed = in_order(point or (), negative or (), box or ())
+    lines = {
+        "stroke": stroke,
+        "negative-stroke": negative_stroke,
+        "loop": loop,
+        "negative-loop": negative_loop,
+    }
+    typed = in_order({"point": point, "negative": negative, "box": box, "flat-box": flat_box, **lines})
     if bool(typed) == (prompts is not None):
         both = "both --prompts and points or boxes" if typed else "no prompt"
         raise AskedWrongly(
@@ -139,17 +156,28 @@ def predict(
             raise AskedWrongly("--overlay draws one scan. Leave it out, or give one scan and one mask")
         from sam_moe.cli.many import segment_many
 
-        return segment_many(scan, prompts, out, model, device, box_strategy, dtype, as_json=as_json)
-    prompt = _prompt(typed, mm) if typed else None
+        return segment_many(
+            scan,
+            prompts,
+            out,
+            model,
+            device,
+            box_strategy,
+            dtype,
+            lower=lower or (),
+            force=force,
+            as_json=as_json,
+        )
+    prompt = prompt_of(typed, mm) if typed else None
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
         from sam_moe.predict.command import Request, run
 
-        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()))
+        request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()), force=force)
         try:
-            done = run(request, lambda: loaded(model, device, box_strategy, dtype), tell)
+            done = run(request, lambda: loaded(model, device, box_strategy, dtype, lower or ()), tell)
         except PromptError as error:
-            raise PromptError(_in_options(str(error))) from error
+            raise PromptError(in_options(str(error))) from error
     typer.echo(json.dumps(done.as_json()) if as_json else str(done))
     if explain and not as_json:
         typer.echo(done.explain())
@@ -243,26 +271,3 @@ def demo(
 
         report = run(out, lambda: loaded(model, "auto", None).model, tell)
     typer.echo(report)
-
-
-def _in_options(text: str) -> str:
-    """What the library advises, in the words of the command line."""
-    return text.replace("say space='mm'", "add --mm").replace("say space='voxel'", "leave out --mm")
-
-
-def _prompt(typed: list[Any], mm: bool) -> Any:
-    from sam_moe.errors import PromptError
-    from sam_moe.prompts.prompt import Box, Point, Prompt, Space
-
-    space: Space = "mm" if mm else "voxel"
-    try:
-        return Prompt(
-            tuple(
-                Box(said.numbers[:3], said.numbers[3:], space)
-                if said.option == "--box"
-                else Point(said.numbers, said.option == "--point", space)
-                for said in typed
-            )
-        )
-    except PromptError as error:
-        raise AskedWrongly(str(error)) from error

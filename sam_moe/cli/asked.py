@@ -1,8 +1,8 @@
-"""Points and boxes as typed: several numbers each, signs included, in one order over all options."""
+"""Points, boxes, strokes and loops as typed: numbers, signs included, in one order over all options."""
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,28 @@ COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("COMMAND_LINE", default=(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, for machines.")]
 
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace files of these names, even those that sam-moe did not write.")
+]
+
+_POINT, _BOX, _LINE = (
+    ("I", "J", "K"),
+    ("I0", "J0", "K0", "I1", "J1", "K1"),
+    ("I", "J", "K", "I", "J", "K", "…"),
+)
 _NUMBERS = {
-    "--point": ("I", "J", "K"),
-    "--negative": ("I", "J", "K"),
-    "--box": ("I0", "J0", "K0", "I1", "J1", "K1"),
+    "--point": _POINT,
+    "--negative": _POINT,
+    "--box": _BOX,
+    "--flat-box": _BOX,
+    "--stroke": _LINE,
+    "--negative-stroke": _LINE,
+    "--loop": _LINE,
+    "--negative-loop": _LINE,
 }
 _WORDS = {3: "three", 6: "six"}
+_LEAST = {"stroke": 1, "loop": 3}  # points of a line
+_COUNTED = {1: "one", 3: "three"}
 
 
 class AskedWrongly(typer.BadParameter):
@@ -35,7 +51,7 @@ class AskedWrongly(typer.BadParameter):
 
 @dataclass(frozen=True, order=True)
 class Typed:
-    """One point or box: its place among all of them, the option that gave it, its numbers."""
+    """One item of a prompt: its place among all of them, the option that gave it, its numbers."""
 
     place: int
     option: str
@@ -43,7 +59,7 @@ class Typed:
 
 
 class PromptCommand(TyperCommand):
-    """A verb whose prompt options take three or six numbers, as often as wanted, in an order that counts.
+    """A verb whose prompt options take numbers, three, six or more, repeatable, in an order that counts.
 
     Typer takes neither several numbers at a time nor the order between options. So each `--point 40 52 17` is
     handed to it as the one word `--point=0:40 52 17`, numbered, and `in_order` takes these apart again.
@@ -62,12 +78,16 @@ class ListedByDefault(TyperGroup):
         return super().parse_args(ctx, args or ["list"])
 
 
-def in_order(point: Iterable[str], negative: Iterable[str], box: Iterable[str]) -> list[Typed]:
-    """The prompt options in the order they were typed, from the lists that typer gives for each option."""
+def in_order(given: Mapping[str, Iterable[str] | None]) -> list[Typed]:
+    """The prompt options in the order they were typed, from the lists that typer gives for each of them.
+
+    >>> in_order({"point": ["1:4 5 6"], "box": None, "negative": ["0:1 2 3"]})[0].option
+    '--negative'
+    """
     found = []
-    for option, words in (("--point", point), ("--negative", negative), ("--box", box)):
-        for place, _, numbers in (word.partition(":") for word in words):
-            found.append(Typed(int(place), option, tuple(map(float, numbers.split()))))
+    for name, words in given.items():
+        for place, _, numbers in (word.partition(":") for word in words or ()):
+            found.append(Typed(int(place), f"--{name}", tuple(map(float, numbers.split()))))
     return sorted(found)
 
 
@@ -85,14 +105,50 @@ def _joined(args: list[str], context: Any) -> Iterable[str]:
             continue
         if equals:
             rest.insert(0, value)
-        count = len(_NUMBERS[option])
         given = list(_leading_numbers(rest))
+        if _NUMBERS[option] is _LINE:
+            count = _line_length(option, given, rest, context)
+            yield f"{option}={place}:{' '.join(rest[:count])}"
+            place, rest = place + 1, rest[count:]
+            continue
+        count = len(_NUMBERS[option])
         typed, surplus = rest[:count], given[count:]
         # A scan may have a number for a name: `--point 1 2 3 007`.
         if len(given) < count or (surplus and not Path(surplus[0]).exists()):
             raise AskedWrongly(_complaint(option, given, rest), context)
         yield f"{option}={place}:{' '.join(typed)}"
         place, rest = place + 1, rest[count:]
+
+
+def _line_length(option: str, given: list[str], rest: list[str], context: Any) -> int:
+    """How many of the numbers after a stroke or a loop are its own: whole triples, enough of them."""
+    over = len(given) % 3
+    # A scan may have a number for a name: `--stroke 1 2 3 4 5 6 007`.
+    if over == 1 and Path(given[-1]).exists():
+        over, given = 0, given[:-1]
+    least = _LEAST[option.rpartition("-")[2]]
+    stop = rest[len(given)] if len(rest) > len(given) else "--"
+    if over or len(given) < 3 * least or (not stop.startswith("--") and _is_written_otherwise(stop)):
+        raise AskedWrongly(_line_complaint(option, given, rest, least), context)
+    return len(given)
+
+
+def _is_written_otherwise(word: str) -> bool:
+    """Whether a word holds numbers in another writing: 40,52,17 or "(40," or "40 52 17"."""
+    pieces = re.findall(r"[^\s,;()\[\]]+", word)
+    return not Path(word).exists() and bool(pieces) and len(list(_leading_numbers(pieces))) == len(pieces)
+
+
+def _line_complaint(option: str, given: list[str], rest: list[str], least: int) -> str:
+    points = f"at least {_COUNTED[least]} point{'s' * (least > 1)}"
+    wanted = f"{option} takes three numbers for each point, {' '.join(_LINE)}, and {points}"
+    pieces = re.findall(r"[^\s,;()\[\]]+", " ".join(_upto_option(rest)))
+    numbers = list(_leading_numbers(pieces))
+    if len(numbers) > len(given) and len(numbers) % 3 == 0 and len(numbers) >= 3 * least:
+        return f"{wanted}, with spaces between. Write: {option} {' '.join(numbers)}"
+    return (
+        f"{wanted}, and there {'is' if len(given) == 1 else 'are'} {len(given)}: {' '.join(given) or 'none'}."
+    )
 
 
 def _leading_numbers(words: list[str]) -> Iterable[str]:

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sam_moe.assemble import find_card, find_entry
-from sam_moe.assemble.convert import user_folder
+from sam_moe.assemble.finding import find_card, find_entry, user_folder
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import (
     CARD,
@@ -55,7 +54,7 @@ class Checkpoint:
         card = self.entry.card
         if isinstance(card, BackboneCard):
             return card.licence
-        from sam_moe.assemble.mixture import find_parts
+        from sam_moe.assemble.parts import find_parts
 
         try:
             return find_parts(Entry(card, self.entry.path)).licence

@@ -13,10 +13,8 @@ import torch
 
 from sam_moe.assemble import choose_device
 from sam_moe.assemble.backbone import check_file
-from sam_moe.assemble.convert import user_folder
-from sam_moe.assemble.experts import list_experts
-from sam_moe.assemble.gates import list_gates
-from sam_moe.assemble.mixture import find_parts
+from sam_moe.assemble.finding import list_experts, list_gates, user_folder
+from sam_moe.assemble.parts import find_parts
 from sam_moe.cli.checkpoints import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.predict.manifest import versions

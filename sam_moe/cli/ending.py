@@ -11,7 +11,9 @@ import typer
 from sam_moe.cli.app import app
 from sam_moe.cli.asked import COMMAND_LINE
 from sam_moe.cli.progress import Remarks
+from sam_moe.cli.streams import sturdy_streams
 from sam_moe.errors import SamMoeError
+from sam_moe.launch import world_size
 
 DONE, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
 
@@ -23,22 +25,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     COMMAND_LINE.set(tuple(words))
     debug = _take_debug(words)
+    # Figures are drawn into files. A notebook hands the name of its own backend to all that it starts, and
+    # with a name that it does not know matplotlib cannot be imported.
+    os.environ["MPLBACKEND"] = "agg"
     remarks, logger = Remarks(), logging.getLogger("sam_moe")
     level = logger.level
-    logger.addHandler(remarks)
-    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
-    try:
-        code = _run(words, debug)
-    finally:
-        logger.removeHandler(remarks)
-        logger.setLevel(level)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        _leave(code)
+    with sturdy_streams() as lost:
+        logger.addHandler(remarks)
+        logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+        launched = False
+        try:
+            launched = world_size() > 1
+            code = _run(words, debug)
+        except SamMoeError as error:
+            code = _failed(error, debug)
+        finally:
+            logger.removeHandler(remarks)
+            logger.setLevel(level)
+        if lost.reason is not None:
+            _say(
+                f"standard output could not be written ({lost.reason.strerror}); what was to be shown is lost."
+            )
+            code = code or FAILED
+        if launched:
+            _leave(code)
     return code
 
 
 def _leave(code: int) -> None:
-    """End one of a launcher's processes at once, with all that it said.
+    """End one of a launcher's processes at once, with all that it wrote.
 
     torch's threads for talking with the others are not always joined when a process winds down, and then it
     aborts in one run of ten or so, after all is done (seen with torch 2.13 and gloo).

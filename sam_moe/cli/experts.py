@@ -22,7 +22,7 @@ Folder = Annotated[
 @experts.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List the experts and the licence of all of them in one mixture."""
-    from sam_moe.assemble.experts import list_experts
+    from sam_moe.assemble.finding import list_experts
     from sam_moe.cli import expert_pages
     from sam_moe.registry import plugins
 
@@ -34,7 +34,7 @@ def list_all(as_json: AsJson = False) -> None:
 @experts.command("show")
 def show(id: Expert, as_json: AsJson = False) -> None:
     """Show all that an expert's card says."""
-    from sam_moe.assemble.experts import find_expert
+    from sam_moe.assemble.finding import find_expert
     from sam_moe.cli.expert_pages import page
 
     entry = find_expert(id)
@@ -56,7 +56,8 @@ def check(
 
     with Progress() as tell:
         tell("checking experts")
-        from sam_moe.assemble.experts import check_expert, find_expert, list_experts
+        from sam_moe.assemble.experts import check_expert
+        from sam_moe.assemble.finding import find_expert, list_experts
 
         entries = [find_expert(id) for id in ids] if ids else list(list_experts())
         for entry in entries:
@@ -182,7 +183,7 @@ def remove(
         return
     if to is not None:
         raise AskedWrongly("--to names a new gate; give --gate too.")
-    from sam_moe.assemble.keeping import take_out
+    from sam_moe.assemble.removal import take_out
 
     aside = take_out(id, folder)
     typer.echo(f"{id}: removed, kept in {aside}")

@@ -18,7 +18,7 @@ def grow(
     base: "LoadedBase | None" = None,
 ) -> tuple[str, str]:
     """Give a gate a column for an expert, or take that out again; what came of it, and the gate's id."""
-    from sam_moe.assemble.gates import find_gate
+    from sam_moe.assemble.finding import find_gate
     from sam_moe.training.grown import grow_gate
 
     try:
@@ -32,7 +32,7 @@ def grow(
 
 def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
     """Make a gate without an expert out of one that has it; what came of it, and the new gate's id."""
-    from sam_moe.assemble.gates import find_gate
+    from sam_moe.assemble.finding import find_gate
     from sam_moe.registry import CARD, GateCard, read_card
     from sam_moe.training.grown import shrink_gate
 
@@ -45,7 +45,7 @@ def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
 
 def left_behind(expert: str) -> list[str]:
     """What to say of the gates that choose among an expert which is gone."""
-    from sam_moe.assemble.gates import gates_over
+    from sam_moe.assemble.finding import gates_over
 
     return [
         f"{gate} chooses among others {expert}, and cannot be loaded without it. For one that can: sam-moe "
@@ -63,6 +63,6 @@ def is_gate(source: Path) -> bool:
 
 def put_back(source: Path, folder: Path | None) -> Path:
     """Put a gate back that was removed; where it lies now."""
-    from sam_moe.assemble.gates import restore_gate
+    from sam_moe.assemble.removal import restore_gate
 
     return restore_gate(source, folder).folder

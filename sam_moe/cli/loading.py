@@ -1,15 +1,25 @@
 """A model for a verb, with what the manifest wants to know about it."""
 
+from collections.abc import Sequence
+
 from sam_moe.assemble import DEFAULT_MODEL, find_model, load
-from sam_moe.assemble.convert import user_folder
+from sam_moe.assemble.finding import user_folder
+from sam_moe.cli.prompting import lowering_of
 from sam_moe.predict.command import Loaded
 from sam_moe.registry import CARD, Card, Entry, read_card
 
 
-def loaded(model: str | None, device: str, box_strategy: str | None, dtype: str = "float32") -> Loaded:
+def loaded(
+    model: str | None,
+    device: str,
+    box_strategy: str | None,
+    dtype: str = "float32",
+    lower: Sequence[str] = (),
+) -> Loaded:
     """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
+    rules = lowering_of(lower)
     entry = find_model(model or DEFAULT_MODEL)
-    chosen = load(entry.path, device=device, box_strategy=box_strategy, dtype=dtype)
+    chosen = load(entry.path, device=device, box_strategy=box_strategy, dtype=dtype, lowering=rules)
     return Loaded(chosen, weights_sha256(entry))
 
 

@@ -1,12 +1,14 @@
 """`sam-moe predict` on many scans: a line for each on stdout, what failed on stderr at the end."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
 from sam_moe.cli.asked import COMMAND_LINE
 from sam_moe.cli.progress import Progress
+from sam_moe.launch import rank
 
 
 def segment_many(
@@ -18,6 +20,8 @@ def segment_many(
     box_strategy: str | None,
     dtype: str,
     *,
+    lower: Sequence[str] = (),
+    force: bool = False,
     as_json: bool,
 ) -> None:
     """Run, print and leave with exit code 1 where a scan failed.
@@ -27,14 +31,13 @@ def segment_many(
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
         from sam_moe.predict.many import CaseReport, requests, run_many
-        from sam_moe.predict.processes import rank
 
         def say(case: CaseReport) -> None:
             if case.state == "done" and not as_json:
                 typer.echo(f"{case.mask}: {case.text}")
 
-        asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()))
-        report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype), tell, say)
+        asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()), force=force)
+        report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype, lower), tell, say)
     if rank() != 0:
         return
     typer.echo(json.dumps(report.as_json()) if as_json else str(report))

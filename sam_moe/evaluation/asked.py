@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import JsonValue
 
 from sam_moe.assemble import find_model, load
-from sam_moe.assemble.mixture import find_parts
+from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import ConfigError, PromptError
-from sam_moe.evaluation.protocols import Kind
+from sam_moe.evaluation.steps import ALL, Kind
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
@@ -60,7 +60,7 @@ class SystemUnderTest(Protocol):
 class AskedPredictor:
     """A model of ours; each further item refines, as in a session with a person."""
 
-    hears: frozenset[Kind] = frozenset({"point", "box"})
+    hears: frozenset[Kind] = ALL
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ def ask_models(
                 f"two systems are called {loaded.id}. Expected different ids; give each once, or "
                 "change the id in one card."
             )
-        described = describe(entry) | {"box_strategy": loaded.box_strategy}
+        described = describe(entry) | {"box_strategy": loaded.box_strategy, **loaded.lowering.model_dump()}
         described["embeddings"] = "shared with the systems of one encoder" if share_embeddings else "its own"
         systems.append(AskedPredictor(loaded, described, shared))
     return tuple(systems)

@@ -1,17 +1,16 @@
-"""Intervals over patients: what else a mean could have been, had other patients come.
+"""Resamples of patients for rankings: who else might be first, had other patients come.
 
 Cases of one patient, and structures of one case, resemble each other, so patients are drawn and not rows.
+Means have no use for this: of few patients a percentile of resampled means is too narrow (`intervals.py`).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from sam_moe.shapes import Float, Int
+from sam_moe.shapes import Int
 
 RESAMPLES = 1000
-LEAST_PATIENTS = 3
-LEVEL = 0.95
 
 
 class Patients:
@@ -27,30 +26,6 @@ class Patients:
     def of(self, patients: Sequence[str]) -> Int[np.ndarray, " rows"]:
         """The place of each row's patient among the names."""
         return np.array([self._place[name] for name in patients], dtype=np.int64)
-
-    def means(
-        self, values: Float[np.ndarray, " rows"], patients: Sequence[str]
-    ) -> Float[np.ndarray, " resamples"]:
-        """The mean over rows in each resample; NaN where none of their patients was drawn."""
-        place, count = self.of(patients), len(self.names)
-        total = self.draws @ np.bincount(place, weights=values, minlength=count)
-        rows = self.draws @ np.bincount(place, minlength=count)
-        found: np.ndarray = np.divide(total, rows, out=np.full_like(total, np.nan), where=rows > 0)
-        return found
-
-    def interval(
-        self, values: Float[np.ndarray, " rows"], patients: Sequence[str], level: float = LEVEL
-    ) -> tuple[float, float] | None:
-        """The middle of the resampled means (percentile bootstrap); None for fewer than three patients.
-
-        Two patients have three resamples, whose spread says nothing. Resamples without any row of these
-        (a rare structure) are left out.
-        """
-        if len(set(patients)) < LEAST_PATIENTS:
-            return None
-        edges = (100 * (1 - level) / 2, 100 * (1 + level) / 2)
-        low, high = np.nanpercentile(self.means(values, patients), edges).tolist()
-        return low, high
 
     def resampled(self, patients: Sequence[str], number: int) -> Int[np.ndarray, " drawn"]:
         """The rows of one resample: those of a patient drawn twice stand there twice."""

@@ -26,6 +26,7 @@ class CaseFile(Record):
     prompts: dict[str, PromptCase] = Field({}, description="What was said to each system.")
     notes: tuple[str, ...] = Field((), description="What was left out, and why.")
     seconds: float = Field(ge=0, description="Wall-clock seconds of the case, scoring included.")
+    unread: bool = Field(False, description="Whether its files could not be read, so that all has failed.")
     made_of: str = Field("", description="A digest of the files that it came from, see `changed.made_of`.")
 
 

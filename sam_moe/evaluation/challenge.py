@@ -11,18 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field, PrivateAttr, field_validator
 
 from sam_moe.config import Settings, load_settings, nearest_first
 from sam_moe.errors import ConfigError, GeometryError
 from sam_moe.evaluation.layouts import Found, Source, choose
-from sam_moe.evaluation.layouts.reading import read_image, read_labels
+from sam_moe.evaluation.layouts.archives import read_array
+from sam_moe.evaluation.layouts.reading import LABELS, read_image, read_labels
 from sam_moe.evaluation.layouts.source import DATA, Labels
 from sam_moe.evaluation.metrics import TOLERANCE_MM
+from sam_moe.shapes import Bool
 from sam_moe.space.grid import same_grid
-from sam_moe.space.volume import Volume, resample
+from sam_moe.space.volume import Volume, resample, resample_labels
 
 log = logging.getLogger(__name__)
+
+# What nnU-Net's `dataset.json` calls voxels that were not annotated.
+IGNORE = "ignore"
 
 
 class Challenge(Settings):
@@ -78,7 +84,10 @@ class Challenge(Settings):
 
 @dataclass(frozen=True)
 class Case:
-    """One scan, perhaps of several series, with its label map; `labels` are its structures' values there."""
+    """One scan, perhaps of several series, with its label map; `labels` are its structures' values there.
+
+    `ignored` are the values of voxels that were not annotated: nnU-Net's label `ignore`.
+    """
 
     id: str
     patient: str
@@ -88,6 +97,7 @@ class Case:
     strata: Mapping[str, str]
     labels: Mapping[str, tuple[int, ...]]
     least_voxels: int = 1
+    ignored: tuple[int, ...] = ()
 
 
 def load_challenge(
@@ -117,7 +127,7 @@ def cases_of(challenge: Challenge) -> tuple[Case, ...]:
     known: set[str] = set()
     for source in challenge.sets:
         for found in choose(source, challenge.root_of(source), challenge.folder):
-            known |= set(found.names)
+            known |= set(found.names) - {IGNORE}
             labels = _labels_of(source.labels or challenge.labels, found)
             met |= set(labels)
             if not labels:
@@ -144,10 +154,23 @@ def cases_of(challenge: Challenge) -> tuple[Case, ...]:
     return tuple(cases)
 
 
-def read_case(case: Case) -> tuple[Volume, dict[str, Volume]]:
+@dataclass(frozen=True)
+class Opened:
+    """A case that was read: its reference scan and, on the scan's grid, the truths.
+
+    `ignored` is true where nothing was annotated, and no truth is; None where all of the scan was.
+    """
+
+    scan: Volume
+    truths: Mapping[str, Volume]
+    ignored: Bool[np.ndarray, "i j k"] | None = None
+
+
+def open_case(case: Case) -> Opened:
     """The reference scan and, on its grid, a boolean mask of each structure that is there.
 
-    A structure that is absent, or smaller than the challenge's `least_voxels`, is left out with a remark.
+    A structure that is absent, or smaller than the challenge's `least_voxels`, is left out with a remark. A
+    label map whose voxels are the scan's, in another order of its axes, is brought into the scan's order.
 
     Raises:
         FileError: for a file that cannot be read.
@@ -155,10 +178,37 @@ def read_case(case: Case) -> tuple[Volume, dict[str, Volume]]:
     """
     scan = read_image(case.images[case.reference])
     truth = read_labels(case.truth, scan.grid)
+    if not truth.grid.same_as(scan.grid) and truth.grid.same_places(scan.grid):
+        truth = resample_labels(truth, scan.grid)  # to the bit: each centre is a voxel's centre
     try:
         same_grid(scan.grid, truth.grid)
     except GeometryError as error:
         raise GeometryError(f"{case.id}: {case.truth.name} and {case.reference}: {error}") from error
+    ignored = np.isin(truth.array.numpy(), case.ignored) if case.ignored else None
+    return Opened(scan, _masks(case, truth), ignored)
+
+
+def read_case(case: Case) -> tuple[Volume, dict[str, Volume]]:
+    """The scan and the truths of `open_case` alone."""
+    opened = open_case(case)
+    return opened.scan, dict(opened.truths)
+
+
+def read_truths(case: Case) -> dict[str, Volume] | None:
+    """The truths of `open_case` on the label map's own grid, for a case whose scan cannot be read.
+
+    None where the label map cannot be read either, or is an archive without a spacing of its own.
+    """
+    try:
+        if case.truth.suffix == ".npz" and read_array(case.truth, LABELS)[1] is None:
+            return None
+        return _masks(case, read_labels(case.truth))
+    except Exception:  # a damaged file can raise whatever its bytes spell
+        log.debug("%s cannot be read", case.truth, exc_info=True)
+        return None
+
+
+def _masks(case: Case, truth: Volume) -> dict[str, Volume]:
     masks = {}
     for name, values in case.labels.items():
         mask = truth.array == values[0]
@@ -169,7 +219,7 @@ def read_case(case: Case) -> tuple[Volume, dict[str, Volume]]:
             log.info("%s: %s has %d voxels and is left out", case.id, name, voxels)
             continue
         masks[name] = Volume(mask, truth.grid)
-    return scan, masks
+    return masks
 
 
 def read_series(case: Case) -> dict[str, Volume]:
@@ -187,9 +237,15 @@ def read_series(case: Case) -> dict[str, Volume]:
 
 def _labels_of(wanted: Labels, found: Found) -> dict[str, tuple[int, ...]]:
     labels = {}
+    ignored = set(found.names.get(IGNORE, ()))
     for structure, values in wanted.items():
         own = [found.names.get(v, ()) if isinstance(v, str) else (v,) for v in values or (structure,)]
         chosen = tuple(value for values in own for value in values)
+        if ignored & set(chosen):
+            raise ConfigError(
+                f"{found.case}: {structure} has the value {min(ignored & set(chosen))}, which its set's "
+                f"table calls {IGNORE!r}: voxels that were not annotated. Mend `labels`."
+            )
         if chosen:
             labels[structure] = chosen
     return labels
@@ -215,4 +271,5 @@ def _case(challenge: Challenge, source: Source, found: Found, labels: Mapping[st
         strata=strata,
         labels=dict(labels),
         least_voxels=challenge.least_voxels,
+        ignored=tuple(found.names.get(IGNORE, ())),
     )

@@ -9,13 +9,14 @@ import numpy as np
 from sam_moe.config import nearest_first
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.bootstrap import RESAMPLES, Patients
+from sam_moe.evaluation.intervals import DIFFERENCE, UNBOUNDED
+from sam_moe.evaluation.known import check_known, ml_words, same_volume
 from sam_moe.evaluation.ranking import SCHEMES, Pair, Ranking, compared, rank
 from sam_moe.evaluation.results import GIVEN, METRICS, ResultFolder, Row, answers_to
 from sam_moe.evaluation.summary import main_prompts, prompts_of
 from sam_moe.shapes import Float
 
 DEFAULT_METRICS = ("dice", "nsd")
-_ALIKE_ML = 1e-6
 _NAMED = 3
 
 Target = tuple[str, str]  # case, structure
@@ -92,6 +93,7 @@ def compare(
     }
     for prompt, table in tables.items():
         _check_alike(table, prompt)
+        check_known((row for own in table.values() for row in own.values()), metrics)
     first = next(iter(tables[chosen[0]].values()))
     owners = [row.patient for row in first.values()]
     patients = Patients(owners, resamples, seed)
@@ -207,10 +209,10 @@ def _check_alike(table: Mapping[str, Mapping[Target, Row]], prompt: str) -> None
             )
         for target, row in table[first].items():
             twin = table[other][target]
-            if abs(row.truth_ml - twin.truth_ml) > _ALIKE_ML * max(1.0, row.truth_ml):
+            if not same_volume(row.truth_ml, twin.truth_ml):
                 raise ConfigError(
-                    f"{target[1]} in {target[0]} has {row.truth_ml:g} ml in the truth of {first} and "
-                    f"{twin.truth_ml:g} ml in that of {other}. Evaluate both against the same labels."
+                    f"{target[1]} in {target[0]} has {ml_words(row.truth_ml)} in the truth of {first} and "
+                    f"{ml_words(twin.truth_ml)} in that of {other}. Evaluate both against the same labels."
                 )
             if row.patient != twin.patient:
                 raise ConfigError(
@@ -232,7 +234,12 @@ def _standing(
     plain = np.array([[[getattr(table[s][t], m) for t in targets] for s in systems] for m in metrics])
     signs = np.array([1.0 if METRICS[name].higher_is_better else -1.0 for name in metrics])
     values: Float[np.ndarray, "metrics systems targets"] = plain * signs[:, None, None]
-    pairs = [pair for at, name in enumerate(metrics) for pair in compared(name, plain[at], systems, owners)]
+    bounds = [UNBOUNDED if METRICS[name].unit else DIFFERENCE for name in metrics]
+    pairs = [
+        pair
+        for at, name in enumerate(metrics)
+        for pair in compared(name, plain[at], systems, owners, bounds[at])
+    ]
     return Standing(
         prompt,
         tuple(rank(values, systems, owners, scheme, patients) for scheme in SCHEMES.values()),

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 from sam_moe import __version__
 from sam_moe.errors import FileError
 from sam_moe.evaluation.comparison import Comparison, Standing
+from sam_moe.evaluation.intervals import ABOUT
 from sam_moe.evaluation.page import colour, contents, el, figure, name_of, page, section, table, write_page
 from sam_moe.evaluation.ranking import SCHEMES, Pair, Ranking
 from sam_moe.evaluation.results import METRICS, answers_to
@@ -114,12 +115,21 @@ def _tests(pairs: Sequence[Pair], systems: Sequence[str]) -> Element:
                 el("td", name_of(better, systems)),
                 el("td", verb, class_="faint"),
                 el("td", name_of(other, systems)),
-                el("td", f"{abs(pair.difference):.{metric.digits}f}{unit}", class_="n"),
+                el("td", f"{abs(pair.difference):.{metric.digits}f}{unit}", _note(pair), class_="n"),
                 el("td", _p(pair.p), class_="n"),
                 el("td", _p(pair.p_holm), class_=sure),
             ]
         )
     return table(["metric", "", "", "", "mean difference", "p", "p, Holm"], body)
+
+
+def _note(pair: Pair) -> list[Element]:
+    """The interval of the difference, from the better one's side; below 0 the other one is ahead."""
+    if pair.ci95 is None:
+        return []
+    digits, sign = METRICS[pair.metric].digits, -1 if pair.difference < 0 else 1
+    low, high = sorted(sign * edge for edge in pair.ci95)
+    return [el("small", f"{low:.{digits}f} to {high:.{digits}f}")]
 
 
 def _p(value: float) -> str:
@@ -137,7 +147,8 @@ def _rules(found: Comparison) -> Element:
         el(
             "dd",
             "Wilcoxon's signed-rank test, two-sided; a patient is one observation, the mean of the targets. "
-            "Holm's correction over the pairs of one metric and prompt; bold: p below 0.05 after it.",
+            "Holm's correction over the pairs of one metric and prompt; bold: p below 0.05 after it. Below "
+            f"each difference its interval. {ABOUT}",
         ),
     ]
     for name, words in found.definitions.items():

@@ -44,7 +44,7 @@ def converse(system: SystemUnderTest, script: Script, target: Target) -> Iterato
     last = Turn("", 0, None, np.zeros_like(target.truth), "missing", "nothing was said")
     for step, name in enumerate(script.steps):
         try:
-            item = script.item(target, said, last.mask)
+            item = script.item(target, said, target.judged(last.mask))
         except PromptError as error:
             last = Turn(name, step, None, last.mask, "missing", str(error))
         else:
@@ -101,7 +101,7 @@ class Scorer:
         if turn.status != "ok":
             return worst(truth, spacing_mm, turn.status, turn.reason)
         if self._scores is None or self._mask is not turn.mask:
-            self._scores = score(truth, turn.mask, spacing_mm, self.tolerance_mm)
+            self._scores = score(truth, self.target.judged(turn.mask), spacing_mm, self.tolerance_mm)
             self._mask = turn.mask
         found = self._scores.copy()
         found["reason"] = found["reason"] or turn.reason

@@ -44,6 +44,7 @@ from sam_moe.evaluation.results import (
 )
 from sam_moe.evaluation.runner import Folder, Tell, Work, heard, work_through
 from sam_moe.evaluation.summary import summarise
+from sam_moe.evaluation.unread import DEFINITIONS as UNREAD
 from sam_moe.predict.manifest import machine, versions
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 
@@ -169,14 +170,16 @@ def result_of(
     found: dict[str, Any] = {
         "challenge": challenge.model_dump(mode="json"),
         "protocol": protocol,
-        "definitions": definitions(challenge.nsd_tolerance_mm) | official_definitions() | {**DEFINITIONS},
+        "definitions": definitions(challenge.nsd_tolerance_mm)
+        | official_definitions()
+        | {**DEFINITIONS, **UNREAD},
         "systems": systems,
         "versions": versions(PACKAGES),
         "hardware": _hardware(processes),
         "command": list(command),
         "seconds": round(seconds, 1),
-        "summary": summarise(rows, seed=challenge.seed),
-        "interactive": interactive(rows, seed=challenge.seed),
+        "summary": summarise(rows),
+        "interactive": interactive(rows),
         "notes": tuple(notes),
     }
     return Result(**found)

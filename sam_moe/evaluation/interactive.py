@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sam_moe.evaluation.bootstrap import RESAMPLES, Patients
+from sam_moe.evaluation.intervals import SHARE
 from sam_moe.evaluation.results import Row
 from sam_moe.evaluation.summary import chains_of, figures_of, prompts_of
 
@@ -27,13 +27,12 @@ DEFINITIONS: Mapping[str, str] = {
 }
 
 
-def interactive(rows: Sequence[Row], seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+def interactive(rows: Sequence[Row]) -> dict[str, Any]:
     """Of each system and each chain of at least two clicks: AUC, final and clicks to a Dice, with intervals.
 
     `{system: {chain: {figure: {mean, median, …}}}}`; a chain is called by its clicks: `click`, `box+click`.
     """
     kept = [row for row in rows if row.counts]
-    patients = Patients([row.patient for row in kept], resamples, seed)
     found: dict[str, Any] = {}
     for system in dict.fromkeys(row.system for row in kept):
         own = [row for row in kept if row.system == system]
@@ -44,8 +43,8 @@ def interactive(rows: Sequence[Row], seed: int = 0, resamples: int = RESAMPLES) 
                 name = clicks[0].rstrip("0123456789")
                 found.setdefault(system, {})[name] = {
                     "clicks": len(clicks),
-                    **_of_cases(chained, clicks, patients),
-                    **_of_targets(chained, chain, patients),
+                    **_of_cases(chained, clicks),
+                    **_of_targets(chained, chain),
                 }
     return found
 
@@ -73,7 +72,7 @@ def clicks_to(dice: Sequence[float], wanted: float, boxed: bool) -> tuple[int, b
     return first + (not boxed), True
 
 
-def _of_cases(rows: Sequence[Row], clicks: Sequence[str], patients: Patients) -> dict[str, Any]:
+def _of_cases(rows: Sequence[Row], clicks: Sequence[str]) -> dict[str, Any]:
     """AUC and final of each case, over its structures."""
     cases: dict[str, list[Row]] = {}
     for row in rows:
@@ -90,21 +89,26 @@ def _of_cases(rows: Sequence[Row], clicks: Sequence[str], patients: Patients) ->
             figures[f"{name}_auc"].append(auc(values))
             figures[f"{name}_final"].append(values[-1])
     owners = [own[0].patient for own in cases.values()]
-    return {name: figures_of(np.array(values), owners, patients) for name, values in figures.items()}
+    area = (0.0, len(clicks) - 1.0)
+    return {
+        name: figures_of(np.array(values), owners, area if name.endswith("_auc") else SHARE)
+        for name, values in figures.items()
+    }
 
 
-def _of_targets(rows: Sequence[Row], chain: Sequence[str], patients: Patients) -> dict[str, Any]:
+def _of_targets(rows: Sequence[Row], chain: Sequence[str]) -> dict[str, Any]:
     """Clicks to each Dice, over targets."""
     targets: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         targets.setdefault((row.case, row.label), {})[row.prompt] = row
     boxed = "click" not in chain[0]
     owners = [own[chain[0]].patient for own in targets.values()]
+    fewest, most = float(not boxed), float(len(chain) + (not boxed))
     found = {}
     for wanted in WANTED_DICE:
         counted = [clicks_to([own[p].dice for p in chain], wanted, boxed) for own in targets.values()]
         found[f"clicks_to_{wanted}"] = {
-            **figures_of(np.array([float(count) for count, _ in counted]), owners, patients),
+            **figures_of(np.array([float(count) for count, _ in counted]), owners, (fewest, most)),
             "reached": sum(reached for _, reached in counted) / len(counted),
         }
     return found

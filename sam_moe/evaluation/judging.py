@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.challenge import Case, read_case
+from sam_moe.evaluation.challenge import Case, open_case
 from sam_moe.evaluation.container import INPUT, METRICS, OUTPUT, SPPIN, Interfaces, Job, read_jobs
 from sam_moe.evaluation.layouts.source import volumes_in
 from sam_moe.evaluation.metrics import TOLERANCE_MM, definitions
@@ -18,6 +18,7 @@ from sam_moe.evaluation.results import Row
 from sam_moe.files import replace_text
 
 STRUCTURE = "target"
+IGNORED = 255  # in a truth of 0 and 1: not annotated
 
 
 def truths_of(folder: Path) -> dict[str, Path]:
@@ -49,6 +50,8 @@ def judge(
 ) -> list[Row]:
     """Score every expected case, whether it has a job or not, and write `metrics.json`; gives the rows.
 
+    A truth is a mask of 0 and 1; what is 255 beside 1 was not annotated and counts for nothing.
+
     The file has the official script's keys, `case` and `aggregates`, with its definitions (`null` for its
     NaN), and beside them `recommended`: the worst value for every case that is missed, and their number.
 
@@ -59,9 +62,11 @@ def judge(
     rows: list[Row] = []
     for name, truth in truths.items():
         patient = name.partition("_")[0] if len(interfaces.id_parts) > 1 else name
-        case = Case(name, patient, {STRUCTURE: truth}, STRUCTURE, truth, {}, {STRUCTURE: (1,)})
+        case = Case(
+            name, patient, {STRUCTURE: truth}, STRUCTURE, truth, {}, {STRUCTURE: (1,)}, ignored=(IGNORED,)
+        )
         job = jobs.get(name, Job("", name, None, "no job of this case"))
-        scored = score_given(case, read_case(case)[1], job.mask, system, tolerance_mm)
+        scored = score_given(case, open_case(case), job.mask, system, tolerance_mm)
         if not scored:
             raise ConfigError(f"{truth}: no voxel is 1, so there is no target. Expected a mask of 0 and 1.")
         for row in scored:

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from sam_moe.config import read_object
-from sam_moe.errors import ConfigError, FileError, GeometryError, SamMoeError, ValuesError, WeightsError
-from sam_moe.evaluation.challenge import Case
+from sam_moe.errors import ConfigError, SamMoeError, ValuesError, WeightsError
+from sam_moe.evaluation.challenge import Case, Opened
 from sam_moe.evaluation.layouts.reading import read_labels
-from sam_moe.evaluation.layouts.source import label_values, stem_of
+from sam_moe.evaluation.layouts.source import entries, label_values, stem_of, volumes_in
 from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring import score, worst
+from sam_moe.files import in_words
 from sam_moe.sam3d.weights import sha256_of
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample_labels
@@ -62,9 +63,9 @@ def match(cases: Sequence[Case], folder: Path) -> Given:
     files: dict[str, Path] = {}
     extra = []
     # nnU-Net leaves CASE.npz with probabilities beside CASE.nii.gz: volumes come first
-    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix == ".npz", path.name)):
+    for path in sorted(entries(folder), key=lambda path: path.suffix == ".npz"):
         name = path.name if path.is_dir() else path.stem if path.suffix == ".npz" else stem_of(path)
-        if path.name.startswith(".") or name is None:
+        if name is None:
             continue
         if name not in known:
             extra.append(path)
@@ -89,32 +90,44 @@ def checksum(given: Given) -> str:
     """The SHA-256 over all that is scored, with its names: other masks are another evaluation."""
     found = hashlib.sha256()
     for path in (*given.files.values(), *given.extra):
-        parts = sorted(path.iterdir()) if path.is_dir() else [path, own_table(path)]
-        for part in (part for part in parts if part.is_file()):
-            found.update(f"{path.name}/{part.name}/{_digest(part)}\n".encode())
+        for part in parts_of(path):
+            found.update(f"{path.name}/{part.name}/{digest_of(part)}\n".encode("utf-8", "surrogateescape"))
     return found.hexdigest()
 
 
-def _digest(path: Path) -> str:
+def parts_of(path: Path) -> list[Path]:
+    """The files of a prediction: a label map with its own table, or a folder's masks."""
+    try:
+        parts = sorted(path.iterdir()) if path.is_dir() else [path, own_table(path)]
+        return [part for part in parts if part.is_file()]
+    except OSError:  # a closed folder: its rows will say so
+        return []
+
+
+def digest_of(path: Path) -> str:
+    """A file's SHA-256, or that it cannot be read, which its row will say."""
     try:
         return sha256_of(path)
-    except WeightsError:  # which its row will say
+    except WeightsError:
         return "unreadable"
 
 
 def score_given(
     case: Case,
-    truths: Mapping[str, Volume],
+    opened: Opened,
     path: Path | None,
     system: str,
     tolerance_mm: float = TOLERANCE_MM,
     resample: bool = False,
 ) -> list[Row]:
-    """One row for each structure in `truths`, whatever the prediction is worth; None where there is none.
+    """One row for each structure of the case, whatever the prediction is worth; no `path`: there is none.
 
-    With `resample` a mask on another grid is taken to the case's by the nearest voxel, and its rows say so.
+    A mask whose voxels are the case's in another order of axes is brought into its order. With `resample` a
+    mask on another grid is taken to the case's by the nearest voxel, and its rows say so. Nothing counts
+    where the case was not annotated.
     """
     rows: list[Row] = []
+    truths = opened.truths
     if not truths:
         return rows
     answers: Mapping[str, tuple[Mask, str] | _Refused] = (
@@ -128,7 +141,8 @@ def score_given(
         if isinstance(answer, _Refused):
             scores = worst(mask, spacing_mm, answer.status, answer.reason)
         else:
-            scores = score(mask, answer[0], spacing_mm, tolerance_mm)
+            judged = answer[0] if opened.ignored is None else answer[0] & ~opened.ignored
+            scores = score(mask, judged, spacing_mm, tolerance_mm)
             scores["reason"] = "; ".join(filter(None, (scores["reason"], answer[1])))
         rows.append(
             Row(
@@ -188,7 +202,10 @@ def _answers(
             if name in values:
                 found[name] = (np.isin(array, values[name]), remark)
         return found
-    files = {stem_of(file): file for file in sorted(path.iterdir()) if stem_of(file)}
+    try:
+        files = volumes_in(path)
+    except ConfigError as error:
+        return dict.fromkeys(truths, _Refused("unreadable", _said(path, error)))
     for name, truth in truths.items():
         try:
             if name not in files:
@@ -207,10 +224,15 @@ def _label_map(path: Path, grid: Grid, resample: bool) -> tuple[np.ndarray, str]
         volume = read_labels(path, grid, key="segs")
     except ValuesError as error:
         raise _Refused("bad_values", _said(path, error)) from error
-    except (FileError, GeometryError) as error:
+    except SamMoeError as error:
         raise _Refused("unreadable", _said(path, error)) from error
+    except Exception as error:  # a damaged file can raise whatever its bytes spell
+        log.debug("%s cannot be read", path, exc_info=True)
+        raise _Refused("unreadable", f"{path.name}: {in_words(error)}") from error
     if volume.grid.same_as(grid, TOLERANCE_VOXELS):
         return volume.array.numpy(), ""
+    if volume.grid.same_places(grid, TOLERANCE_VOXELS):
+        return resample_labels(volume, grid).array.numpy(), ""
     where = f"{path.name}: it lies on {volume.grid}, the case on {grid}"
     if not resample:
         raise _Refused("wrong_grid", f"{where}. Expected the case's grid; resample it, or allow --resample.")

@@ -8,11 +8,23 @@ import numpy as np
 
 from sam_moe.config import nearest_first
 from sam_moe.errors import ConfigError, PromptError
-from sam_moe.prompts.prompt import Box, Item, Point, Triple
+from sam_moe.evaluation.steps import Kind as Kind
+from sam_moe.evaluation.steps import kinds_of, step_names
+from sam_moe.prompts.prompt import Item, Triple
 from sam_moe.prompts.promptset import PromptSet
 from sam_moe.prompts.simulate import Mask, box_around, centre_point, challenge_click, next_click
+from sam_moe.prompts.sketch import (
+    challenge_box,
+    drawing_axis,
+    flat_box,
+    loop_around,
+    next_loop,
+    next_stroke,
+    stroke_along,
+)
 
-Kind = Literal["point", "box"]
+First = Literal["", "box", "flat"]
+Means = Literal["click", "stroke", "loop"]
 
 CLICKS = 5
 JITTER = 0.05  # a person's box: each side up to a twentieth of the edge in or out
@@ -23,7 +35,8 @@ BETWEEN = " · "  # between a structure and its protocol in a prompt file that h
 class Target:
     """One structure of one case, as a user who knows the truth sees it.
 
-    `scan` is the fingerprint of the scan, by which recorded prompts are found again.
+    `scan` is the fingerprint of the scan, by which recorded prompts are found again. `ignored` is true where
+    nothing was annotated: such voxels are in no truth, and whatever is answered there counts for nothing.
     """
 
     case: str
@@ -32,6 +45,11 @@ class Target:
     spacing_mm: Triple
     scan: str = ""
     seed: int = 0
+    ignored: Mask | None = None
+
+    def judged(self, answer: Mask) -> Mask:
+        """An answer where the scan was annotated, nothing elsewhere."""
+        return answer if self.ignored is None else answer & ~self.ignored
 
     @property
     def rng(self) -> np.random.Generator:
@@ -65,36 +83,48 @@ class Script(Protocol):
 
 @dataclass(frozen=True)
 class Simulated:
-    """A box or none, then clicks at the errors of the answer so far (ours, or as CVPR 2025 has it).
+    """A box or none, then clicks, strokes or loops at the errors of the answer (ours, or CVPR 2025's).
 
-    Ours: the box's sides are each moved by up to 5 % of its edge, and clicks are `next_click`'s, in
-    millimetres, on missed and on false tissue apart. CVPR's: `challenge_click`, and the box is the target's
-    own. (There it is drawn on one slice and structures are clicked side by side; here one after another.)
+    Ours: a box's sides are each moved by up to 5 % of its edge; `flat` is such a box on the target's middle
+    slice alone, across the thickest voxels, where strokes and loops are drawn, too. Clicks are
+    `next_click`'s, in millimetres, on missed and on false tissue apart; so are strokes and loops after the
+    first. CVPR's: `challenge_click` and `challenge_box`: drawn on one slice of the third axis, and either
+    taken from the target's first slice to its last, which the challenge's archives give, too, or left on its
+    slice. (There structures are clicked side by side; here one after another.)
     """
 
     name: str
     description: str
-    box: bool = False
+    first: First = ""
     clicks: int = 0
     cvpr: bool = False
+    means: Means = "click"
 
     @property
     def steps(self) -> tuple[str, ...]:
         """The names of the steps."""
-        first = ("box",) if self.box else ()
-        return first + tuple(f"{'box+' * self.box}click{n}" for n in range(1, self.clicks + 1))
+        lead = f"{self.first}+" if self.first else ""
+        begin = (self.first,) if self.first else ()
+        return begin + tuple(f"{lead}{self.means}{n}" for n in range(1, self.clicks + 1))
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        """Box, point or both."""
-        return _kinds(self.steps)
+        """What its steps are made of."""
+        return kinds_of(self.steps)
 
     def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
-        """The box, the first click, or the click that mends the answer."""
-        if self.box and not said:
+        """The box, the first click, stroke or loop, or the one that mends the answer."""
+        axis = drawing_axis(target.spacing_mm)
+        if self.first and not said:
             if self.cvpr:
-                return box_around(target.truth)
+                return challenge_box(target.truth, flat=self.first == "flat")
+            if self.first == "flat":
+                return flat_box(target.truth, axis, target.rng, jitter=JITTER)
             return box_around(target.truth, target.rng, jitter=JITTER)
+        if self.means == "stroke":
+            return next_stroke(target.truth, answer, axis) if said else stroke_along(target.truth, axis)
+        if self.means == "loop":
+            return next_loop(target.truth, answer, axis) if said else loop_around(target.truth, axis)
         if self.cvpr:
             return challenge_click(target.truth, answer)
         if not said:
@@ -107,9 +137,26 @@ SIMULATED: Mapping[str, Simulated] = {
     for script in (
         Simulated("click", "one click on the target's deepest voxel", clicks=1),
         Simulated("clicks", "a click on the deepest voxel, then four at the largest error", clicks=CLICKS),
-        Simulated("box", "a box around the target, its sides moved by up to 5 %", box=True),
+        Simulated("box", "a box around the target, its sides moved by up to 5 %", "box"),
+        Simulated("flat", "a box on the target's middle slice, its sides moved by up to 5 %", "flat"),
+        Simulated("stroke", "a scribble along the target on its middle slice", clicks=1, means="stroke"),
+        Simulated("loop", "a lasso around the target on its middle slice", clicks=1, means="loop"),
+        Simulated("strokes", "a scribble, then four at the largest error", clicks=CLICKS, means="stroke"),
+        Simulated("loops", "a lasso, then four around the largest error", clicks=CLICKS, means="loop"),
         Simulated(
-            "cvpr2025", "the target's box, then five clicks by CVPR 2025's rule", True, CLICKS, cvpr=True
+            "cvpr2025",
+            "the box of the target's middle slice, from its first slice to its last, then five clicks by "
+            "CVPR 2025's rule",
+            "box",
+            CLICKS,
+            cvpr=True,
+        ),
+        Simulated(
+            "cvpr2025-flat",
+            "the box of the target's middle slice alone, then five clicks by CVPR 2025's rule",
+            "flat",
+            CLICKS,
+            cvpr=True,
         ),
     )
 }
@@ -151,7 +198,7 @@ class Replay:
     @property
     def kinds(self) -> frozenset[Kind]:
         """What the recorded items are."""
-        return _kinds(self.steps)
+        return kinds_of(self.steps)
 
     def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
         """The next of the recorded items, whatever was answered."""
@@ -213,7 +260,7 @@ class Begun:
     @property
     def kinds(self) -> frozenset[Kind]:
         """What these steps are made of."""
-        return _kinds(self.steps)
+        return kinds_of(self.steps)
 
     def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
         """What the script says."""
@@ -224,25 +271,5 @@ def understood(script: Script, hears: frozenset[Kind]) -> Script | None:
     """As much of a script as who hears only this understands from its beginning; None for nothing."""
     if script.kinds <= hears:
         return script
-    count = sum(_kinds(script.steps[: n + 1]) <= hears for n in range(len(script.steps)))
+    count = sum(kinds_of(script.steps[: n + 1]) <= hears for n in range(len(script.steps)))
     return Begun(script, count) if count else None
-
-
-def step_names(items: Sequence[Item]) -> tuple[str, ...]:
-    """What was said at each step, by counting boxes and clicks.
-
-    >>> step_names((Box((0, 0, 0), (1, 1, 1)), Point((0, 0, 0))))
-    ('box', 'box+click1')
-    """
-    names = []
-    for count in range(1, len(items) + 1):
-        boxes = sum(isinstance(item, Box) for item in items[:count])
-        clicks = sum(isinstance(item, Point) for item in items[:count])
-        parts = [f"box{boxes if boxes > 1 else ''}"] * bool(boxes) + [f"click{clicks}"] * bool(clicks)
-        names.append("+".join(parts))
-    return tuple(names)
-
-
-def _kinds(steps: Sequence[str]) -> frozenset[Kind]:
-    kinds: dict[Kind, str] = {"box": "box", "point": "click"}
-    return frozenset(kind for kind, word in kinds.items() if any(word in step for step in steps))

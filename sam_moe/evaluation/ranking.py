@@ -5,13 +5,14 @@ Several rules are in use and they disagree, so all are computed (Maier-Hein et a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from scipy import stats
 
-from sam_moe.evaluation.bootstrap import LEAST_PATIENTS, Patients
+from sam_moe.evaluation.bootstrap import Patients
+from sam_moe.evaluation.intervals import LEAST_PATIENTS, UNBOUNDED, Bounds, interval
 from sam_moe.shapes import Float
 
 Values = Float[np.ndarray, "metrics systems targets"]
@@ -74,7 +75,10 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two systems in one metric: mean difference over patients, and Wilcoxon's p before and after Holm."""
+    """Two systems in one metric: mean difference over patients, and Wilcoxon's p before and after Holm.
+
+    `ci95` is the interval of the difference; none for fewer than three patients, or where all differ alike.
+    """
 
     metric: str
     one: str
@@ -83,6 +87,7 @@ class Pair:
     patients: int
     p: float
     p_holm: float = 1.0
+    ci95: tuple[float, float] | None = None
 
 
 def places(values: Float[np.ndarray, "*axes"], axis: int) -> Float[np.ndarray, "*axes"]:
@@ -185,12 +190,17 @@ def _taus(
 
 
 def compared(
-    metric: str, values: Float[np.ndarray, "systems targets"], systems: Sequence[str], owners: Sequence[str]
+    metric: str,
+    values: Float[np.ndarray, "systems targets"],
+    systems: Sequence[str],
+    owners: Sequence[str],
+    bounds: Bounds = UNBOUNDED,
 ) -> tuple[Pair, ...]:
     """Every pair of systems by Wilcoxon's signed-rank test, two-sided, corrected by Holm over the pairs.
 
     A patient is one observation, the mean of their targets: structures of one scan are not independent.
-    Patients without a difference are dropped, as Wilcoxon did; where nobody is left, p is 1.
+    Patients without a difference are dropped, as Wilcoxon did; where none is left, p is 1. `bounds` are those
+    of a difference, for its interval.
     """
     place, count = np.unique(np.array(list(owners)), return_inverse=True)[1], len(set(owners))
     by_patient = np.array(
@@ -200,12 +210,10 @@ def compared(
     for one, other in combinations(range(len(systems)), 2):
         apart = np.round(by_patient[one] - by_patient[other], _DIGITS)
         p = float(stats.wilcoxon(apart).pvalue) if apart.any() else 1.0
-        found.append(Pair(metric, systems[one], systems[other], float(apart.mean()), count, p))
+        ci95 = interval(apart, range(count), bounds)
+        found.append(Pair(metric, systems[one], systems[other], float(apart.mean()), count, p, ci95=ci95))
     corrected = holm([pair.p for pair in found])
-    return tuple(
-        Pair(pair.metric, pair.one, pair.other, pair.difference, pair.patients, pair.p, p)
-        for pair, p in zip(found, corrected, strict=True)
-    )
+    return tuple(replace(pair, p_holm=p) for pair, p in zip(found, corrected, strict=True))
 
 
 def holm(p: Sequence[float]) -> list[float]:

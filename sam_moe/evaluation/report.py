@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 import yaml
 
 from sam_moe import __version__
+from sam_moe.evaluation.intervals import ABOUT
 from sam_moe.evaluation.page import contents, el, figure, page, section, table, write_page
 from sam_moe.evaluation.report_cases import Look, counted, not_there, worst_cases
 from sam_moe.evaluation.report_plots import against_volume, box_plots, curves
@@ -38,8 +39,7 @@ def write_report(folder: Path | str, look: Look | None = None, pictures: int = _
 def report(found: ResultFolder, look: Look | None = None, pictures: int = _PICTURES) -> str:
     """The page as text."""
     rows = [row for row in found.rows if row.counts]
-    seed = found.result.challenge.get("seed", 0)
-    summary = summarise(found.rows, seed if isinstance(seed, int) else 0)
+    summary = summarise(found.rows)
     name = str(found.result.challenge.get("title") or found.result.challenge.get("name") or found.path.name)
     if not rows:
         return page(name, el("h1", name), el("p", "No case has an answer."), *_how(found.result))
@@ -64,7 +64,7 @@ def report(found: ResultFolder, look: Look | None = None, pictures: int = _PICTU
 
 def _results(summary: Mapping[str, Any], prompts: Sequence[str]) -> Element:
     main = prompts if len(prompts) <= _FEW else main_prompts(prompts)
-    note = "Mean over targets; below it the 95 % interval from resampled patients, and the median."
+    note = f"Mean over targets; below it its interval over patients, and the median. {ABOUT}"
     made = section("Results", "results", el("p", note, class_="faint"), overview(summary["all"], main))
     if len(main) < len(prompts):
         made.append(el("details", el("summary", "After every prompt"), overview(summary["all"], prompts)))
@@ -115,7 +115,7 @@ def _over_clicks(summary: Mapping[str, Any], prompts: Sequence[str], result: Res
     if not chains:
         return None
     drawn = [figure(curves(summary, METRICS[name], chain)) for chain in chains for name in ("dice", "nsd")]
-    told = "Means over targets with 95 % intervals from resampled patients."
+    told = "Means over targets with 95 % intervals over patients."
     made = section("Over clicks", "clicks", el("p", told, class_="faint"), el("div", drawn, class_="grid"))
     figures = clicks({s: own for s, own in result.interactive.items() if isinstance(own, dict)})
     if figures is not None:

@@ -64,7 +64,7 @@ def _kept_mask(folder: Path, row: Row, scan: Volume) -> dict[str, torch.Tensor]:
     path, names = stem.with_name(f"{stem.name}.nii.gz"), stem.with_name(f"{stem.name}.labels.json")
     if not path.is_file() or not names.is_file():
         return {}
-    found = read(path)
+    found = read(path, quiet=True)  # an empty answer is no scan that shows nothing
     values = label_values(names, read_object(names, ConfigError)).get(row.label, ())
     if tuple(found.array.shape) != scan.grid.shape or not values:
         return {}
@@ -112,7 +112,7 @@ def _pictured(row: Row, look: Look | None) -> Element | None:
     if scene is None:
         return None
     words = f"{row.case}, {row.label}, {row.system} after {row.prompt}: Dice {row.dice:.3f}"
-    words += f", HD95 {row.hd95_mm:.1f} mm, {row.predicted_ml:.1f} ml of {row.truth_ml:.1f} ml"
+    words += f", HD95 {row.hd95_mm:.1f} mm, {row.predicted_ml:.1f} ml of {_ml(row.truth_ml)} ml"
     words += "" if row.status == "ok" else f"; {row.status}: {row.reason}".rstrip(": ")
     note = "; its mask was not kept" if not scene.masks and row.status == "ok" else ""
     picture = el("img", src=data_uri(drawn([scene], "webp", _PIXELS), "webp"), alt=words)
@@ -134,11 +134,15 @@ def _listed(rows: Sequence[Row]) -> Element:
     body = []
     for row in rows:
         figures = (f"{row.dice:.3f}", f"{row.nsd:.3f}", f"{row.hd95_mm:.1f}")
-        volumes = (f"{row.truth_ml:.1f}", f"{row.predicted_ml:.1f}")
+        volumes = (_ml(row.truth_ml), f"{row.predicted_ml:.1f}")
         cells = [el("td", word) for word in (row.case, row.label, row.prompt)]
         cells += [el("td", figure_, class_="n") for figure_ in (*figures, *volumes)]
         body.append([*cells, _status(row)])
     return table(head, body)
+
+
+def _ml(volume: float | None) -> str:
+    return "?" if volume is None else f"{volume:.1f}"
 
 
 def not_there(rows: Sequence[Row]) -> Element | None:

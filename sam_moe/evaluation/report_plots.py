@@ -142,10 +142,10 @@ def against_volume(rows: Sequence[Row], systems: Sequence[str]) -> Element | Non
 
     None where no target has a volume above 0.
     """
-    rows = [row for row in rows if row.truth_ml > 0]
+    rows = [row for row in rows if row.truth_ml]
     if not rows:
         return None
-    volumes = [row.truth_ml for row in rows]
+    volumes = [row.truth_ml or 0.0 for row in rows]
     names, room = legend(systems, 44, 14, _WIDTH - 50, {row.system for row in rows})
     top = room + 30
     bottom = top + 230
@@ -157,8 +157,8 @@ def against_volume(rows: Sequence[Row], systems: Sequence[str]) -> Element | Non
         *across(along, top, bottom, "volume of the target (ml)"),
     ]
     for place, system in enumerate(systems):
-        own = sorted((row for row in rows if row.system == system), key=lambda row: row.truth_ml)
-        places = [(along(row.truth_ml), up(row.dice)) for row in own]
+        own = sorted((row for row in rows if row.system == system), key=lambda row: row.truth_ml or 0.0)
+        places = [(along(row.truth_ml or 0.0), up(row.dice)) for row in own]
         if len(own) > _MANY:
             made.append(dots(places, 3.5, colour(place), 0.3))
         else:
@@ -167,7 +167,7 @@ def against_volume(rows: Sequence[Row], systems: Sequence[str]) -> Element | Non
             parts = [p for p in np.array_split(np.arange(len(own)), _BINS) if len(p)]
             medians = [
                 (
-                    along(float(np.median([own[i].truth_ml for i in part]))),
+                    along(float(np.median([own[i].truth_ml or 0.0 for i in part]))),
                     up(float(np.median([own[i].dice for i in part]))),
                 )
                 for part in parts
@@ -178,5 +178,5 @@ def against_volume(rows: Sequence[Row], systems: Sequence[str]) -> Element | Non
 
 def _named(row: Row, x: float, y: float, ink: str) -> Element:
     """A dot that tells its case when pointed at."""
-    words = f"{row.case}, {row.label}: Dice {row.dice:.3f}, {number(row.truth_ml)} ml ({row.system})"
+    words = f"{row.case}, {row.label}: Dice {row.dice:.3f}, {number(row.truth_ml or 0.0)} ml ({row.system})"
     return el("circle", el("title", words), cx=x, cy=y, r=2.6, fill=ink, fill_opacity=0.55)

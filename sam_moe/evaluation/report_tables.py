@@ -26,7 +26,8 @@ def overview(summary: Figures, prompts: Sequence[str]) -> Element:
             cells = summary[system][prompt]
             missed = cells["dice"]["n_missed"]
             row = [el("th", prompt if system == asked[0] else ""), el("td", name_of(system, systems))]
-            row += [_cell(cells[name], metric, best[name]) for name, metric in METRICS.items()]
+            count = cells["dice"]["n"]
+            row += [_cell(cells[name], metric, best[name], count) for name, metric in METRICS.items()]
             row.append(el("td", str(cells["dice"]["n"]), class_="n"))
             row.append(el("td", el("span", str(missed), class_="bad" if missed else None), class_="n"))
             rows.append((system == asked[0], row))
@@ -130,8 +131,9 @@ def _is_best(cell: Figures, best: float | None) -> bool:
     return best is not None and cell["mean"] is not None and abs(cell["mean"] - best) < _ALIKE
 
 
-def _cell(cell: Figures, metric: Metric, best: float | None) -> Element:
+def _cell(cell: Figures, metric: Metric, best: float | None, targets: int) -> Element:
     notes = [_interval(cell, metric.digits), f"median {_number(cell['median'], metric.digits)}"]
+    notes.append("" if cell["n"] == targets else f"known of {cell['n']}")
     small = [el("small", note) for note in notes if note]
     marked = "n best" if _is_best(cell, best) else "n"
     return el("td", _number(cell["mean"], metric.digits), small, class_=marked)

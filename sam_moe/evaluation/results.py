@@ -49,6 +49,7 @@ _FLATTENED = {
     "confidence": "confidence.",
 }
 _NONE = "null"
+_MAYBE_UNKNOWN = ("volume_error_ml", "truth_ml", "seconds")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class Row(Settings):
     """One answer about one structure of one case, and how good it is.
 
     Where there is no answer to measure, or an empty one, every metric holds its worst value: `hd95_mm` the
-    diagonal of the scan, the shares 0, the volume error the whole target.
+    diagonal of the scan, the shares 0, the volume error the whole target. The two volumes are none where
+    the label map cannot be read, so that the target is unknown; a mean leaves these out and says so in `n`.
     """
 
     system: str = Field(description="Who answered.")
@@ -96,8 +98,8 @@ class Row(Settings):
     nsd: _Share
     vs: _Share
     hd95_mm: _Amount
-    volume_error_ml: _Amount
-    truth_ml: _Amount
+    volume_error_ml: _Amount | None
+    truth_ml: _Amount | None
     predicted_ml: _Amount
     official: dict[str, float | None] = Field(
         {}, description="dice, hd95_mm and vs by the challenge's own definitions; none where those say NaN."
@@ -273,7 +275,9 @@ def _row(cells: Mapping[str | None, Any], where: str) -> Row:
             if cell:
                 key = str(column).removeprefix(_FLATTENED[field])
                 data[field][key] = None if cell == _NONE and field != "strata" else cell
-        elif cell or column != "seconds":
+        elif not cell and column in _MAYBE_UNKNOWN:
+            data[str(column)] = None
+        else:
             data[str(column)] = cell
     try:
         return Row.model_validate(data)

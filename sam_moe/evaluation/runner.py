@@ -9,35 +9,29 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 
-from sam_moe.errors import SamMoeError
 from sam_moe.evaluation.asked import SystemUnderTest
 from sam_moe.evaluation.casefile import CaseFile, case_path, file_name, relative, write_whole
-from sam_moe.evaluation.challenge import Case, Challenge, read_case
+from sam_moe.evaluation.challenge import Case, Challenge, Opened, open_case
 from sam_moe.evaluation.changed import made_of
 from sam_moe.evaluation.conversation import Scorer, Turn, converse
 from sam_moe.evaluation.locks import claimed
-from sam_moe.evaluation.metrics import diagonal_mm
 from sam_moe.evaluation.predictions import Given, score_given
 from sam_moe.evaluation.protocols import BETWEEN, Script, Target, understood
 from sam_moe.evaluation.results import GIVEN, PREDICTIONS, Row
+from sam_moe.evaluation.unread import reason_of, unread_rows
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase
-from sam_moe.space.files import fingerprint, read_header, write_mask
-from sam_moe.space.volume import Volume
+from sam_moe.space.files import fingerprint, write_mask
 
 log = logging.getLogger(__name__)
 
 Tell = Callable[[str, float], None]
-
-# What stands for the diagonal of a scan whose header cannot be read.
-UNKNOWN_DIAGONAL_MM = 1000.0
 
 
 @dataclass(frozen=True)
@@ -96,50 +90,56 @@ def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> Case
     start = perf_counter()
     systems = [s for s in systems if case.patient in work.only.get(s.id, {case.patient})]
     try:
-        scan, truths = read_case(case)
-    except SamMoeError as error:
-        log.warning("%s: %s", case.id, error)
-        rows = tuple(_unread(work, case, systems, str(error)))
+        opened = open_case(case)
+    except Exception as error:  # a damaged file can raise whatever its bytes spell, and the others go on
+        log.debug("%s cannot be read", case.id, exc_info=True)
+        reason = reason_of(error)
+        log.warning("%s: %s", case.id, reason)
         return CaseFile(
-            case=case.id, rows=rows, notes=(f"{case.id}: {error}",), seconds=perf_counter() - start
+            case=case.id,
+            rows=tuple(unread_rows(case, _asked(work, systems), reason)),
+            notes=(f"{case.id}: {reason}",),
+            seconds=perf_counter() - start,
+            unread=True,
         )
-    left_out = [name for name in case.labels if name not in truths]
+    left_out = [name for name in case.labels if name not in opened.truths]
     notes = (f"{case.id}: left out as absent or too small: {', '.join(left_out)}",) if left_out else ()
-    found = _Found(work, case, scan, truths)
+    found = _Found(work, case, opened)
     for system in systems:
         found.ask(system)
     return CaseFile(
         case=case.id,
-        rows=(*found.rows, *_given(work, case, truths)),
+        rows=(*found.rows, *_given(work, case, opened)),
         prompts=found.prompts,
         notes=notes,
         seconds=perf_counter() - start,
     )
 
 
-def _given(work: Work, case: Case, truths: Mapping[str, Volume]) -> list[Row]:
+def _given(work: Work, case: Case, opened: Opened) -> list[Row]:
     if work.given is None:
         return []
     file, tolerance_mm = work.given.masks.files.get(case.id), work.challenge.nsd_tolerance_mm
-    return score_given(case, truths, file, work.given.id, tolerance_mm, work.given.resample)
+    return score_given(case, opened, file, work.given.id, tolerance_mm, work.given.resample)
 
 
 class _Found:
     """One case being asked about: its rows, and what was said."""
 
-    def __init__(self, work: Work, case: Case, scan: Volume, truths: dict[str, Volume]) -> None:
-        self.work, self.case, self.scan = work, case, scan
-        self.key = fingerprint(scan)
+    def __init__(self, work: Work, case: Case, opened: Opened) -> None:
+        self.work, self.case, self.scan = work, case, opened.scan
+        self.key = fingerprint(self.scan)
         self.targets = [
             Target(
                 case.id,
                 label,
                 np.asarray(truth.array.numpy().astype(bool)),
-                scan.grid.spacing_mm,
+                self.scan.grid.spacing_mm,
                 self.key,
                 work.challenge.seed,
+                opened.ignored,
             )
-            for label, truth in truths.items()
+            for label, truth in opened.truths.items()
         ]
         self.rows: list[Row] = []
         self.prompts: dict[str, PromptCase] = {}
@@ -213,38 +213,10 @@ def heard(system: SystemUnderTest, scripts: Sequence[Script]) -> list[Script]:
     return [script for script in own if script is not None]
 
 
-def _unread(work: Work, case: Case, systems: Sequence[SystemUnderTest], reason: str) -> Iterator[Row]:
-    """The rows of a case that cannot be read: how large its targets are, nobody knows."""
-    try:
-        header = read_header(case.images[case.reference])
-        worst_mm = diagonal_mm(header.grid.shape, header.grid.spacing_mm)
-    except SamMoeError:
-        worst_mm = UNKNOWN_DIAGONAL_MM
-    asked = {system.id: [script.steps for script in heard(system, work.scripts)] for system in systems}
-    if work.given is not None:
-        asked[work.given.id] = [(GIVEN,)]
-    for system, label in product(asked, case.labels):
-        for steps in asked[system]:
-            for step, name in enumerate(steps):
-                yield Row(
-                    system=system,
-                    case=case.id,
-                    patient=case.patient,
-                    label=label,
-                    strata=dict(case.strata),
-                    prompt=name,
-                    step=step,
-                    status="failed",
-                    reason=f"the case cannot be read: {reason}",
-                    dice=0.0,
-                    nsd=0.0,
-                    vs=0.0,
-                    hd95_mm=worst_mm,
-                    volume_error_ml=0.0,
-                    truth_ml=0.0,
-                    predicted_ml=0.0,
-                    official={"dice": None, "hd95_mm": None, "vs": None},
-                )
+def _asked(work: Work, systems: Sequence[SystemUnderTest]) -> dict[str, list[str]]:
+    """The names of all steps that each system is asked, by its id."""
+    asked = {s.id: [step for script in heard(s, work.scripts) for step in script.steps] for s in systems}
+    return asked if work.given is None else {**asked, work.given.id: [GIVEN]}
 
 
 def _finished(work: Work) -> int:

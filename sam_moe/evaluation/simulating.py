@@ -9,10 +9,11 @@ from pydantic import JsonValue
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asked import Reply, SystemUnderTest
 from sam_moe.evaluation.casefile import relative
-from sam_moe.evaluation.challenge import Challenge, cases_of, read_case
+from sam_moe.evaluation.challenge import Challenge, cases_of, open_case
 from sam_moe.evaluation.conversation import converse
-from sam_moe.evaluation.protocols import BETWEEN, Kind, Simulated, Target
+from sam_moe.evaluation.protocols import BETWEEN, Simulated, Target
 from sam_moe.evaluation.runner import Tell
+from sam_moe.evaluation.steps import ALL, Kind
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space.files import fingerprint
@@ -23,7 +24,7 @@ class Nobody:
     """Answers nothing at all; enough where one thing is said."""
 
     id = "nobody"
-    hears: frozenset[Kind] = frozenset({"point", "box"})
+    hears: frozenset[Kind] = ALL
 
     def open(self, scan: Volume) -> None:
         """Take up a scan."""
@@ -66,12 +67,13 @@ def simulate(
     recorded = []
     for number, case in enumerate(cases):
         tell(f"case {number + 1} of {len(cases)}: {case.id}", number / len(cases))
-        scan, truths = read_case(case)
+        opened = open_case(case)
+        scan, truths = opened.scan, opened.truths
         answering.open(scan)
         key, said = fingerprint(scan), dict[str, Prompt]()
         for label, truth in truths.items():
             mask = np.asarray(truth.array.numpy().astype(bool))
-            target = Target(case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed)
+            target = Target(case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed, opened.ignored)
             for script in scripts:
                 items = [turn.said for turn in converse(answering, script, target) if turn.said is not None]
                 said[label + (BETWEEN + script.name) * (len(scripts) > 1)] = Prompt(tuple(items))

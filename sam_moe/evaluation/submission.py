@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asked import SystemUnderTest
-from sam_moe.evaluation.challenge import Case, Challenge, cases_of
+from sam_moe.evaluation.challenge import Case, Challenge, Opened, cases_of
 from sam_moe.evaluation.conversation import Turn, converse
 from sam_moe.evaluation.evaluate import result_of
 from sam_moe.evaluation.protocols import Script, Target
@@ -19,7 +19,6 @@ from sam_moe.evaluation.report import write_report
 from sam_moe.evaluation.results import ResultFolder, write_result
 from sam_moe.shapes import UInt8
 from sam_moe.space.files import fingerprint
-from sam_moe.space.volume import Volume
 
 CONTAINER = "grand-challenge"
 
@@ -45,10 +44,14 @@ def submit(
         )
     start, script = perf_counter(), scripts[0]
 
-    def answer(case: Case, scan: Volume, truth: Volume) -> UInt8[Tensor, "i j k"]:
+    def answer(case: Case, opened: Opened) -> UInt8[Tensor, "i j k"]:
+        scan = opened.scan
         system.open(scan)
-        mask, (label,) = np.asarray(truth.array.numpy().astype(bool)), case.labels
-        target = Target(case.id, label, mask, scan.grid.spacing_mm, fingerprint(scan), challenge.seed)
+        (label,) = case.labels
+        mask, key = np.asarray(opened.truths[label].array.numpy().astype(bool)), fingerprint(scan)
+        target = Target(
+            case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed, ignored=opened.ignored
+        )
         last: Turn = list(converse(system, script, target))[-1]
         if last.status != "ok":
             raise PromptError(last.reason)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sam_moe.evaluation.bootstrap import RESAMPLES, Patients
+from sam_moe.evaluation.intervals import AMOUNT, SHARE, Bounds, interval
 from sam_moe.evaluation.results import METRICS, Row
 from sam_moe.shapes import Float
 
@@ -16,21 +16,21 @@ _THIRDS = 3
 _LEAST_FOR_THIRDS = 9
 
 
-def summarise(rows: Sequence[Row], seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Figures of every system and prompt, as strict JSON: none where there is nothing to say.
 
     `all`, `labels` by structure and `strata` by group hold `{system: {prompt: {metric: figures}}}`; the
     targets' volumes, in thirds, are a group too. A mean is one over targets, that is structures of cases;
-    `ci95` draws patients. A target without a usable answer counts with the worst values and is in
-    `n_missed`; only metrics by the challenge's own definition, `official.dice`, leave out what those leave
-    out, and say so in `n`. `statuses` counts the rows of each status, extra files included.
+    `ci95` is `intervals.interval` over patients. A target without a usable answer counts with the worst
+    values and is in `n_missed`; only metrics by the challenge's own definition, `official.dice`, leave out
+    what those leave out, and say so in `n`. `statuses` counts the rows of each status, extra files included.
     """
     kept = [row for row in rows if row.counts]
-    patients = Patients([row.patient for row in kept], resamples, seed)
-    volumes = thirds([row.truth_ml for row in kept])
+    sized = [row for row in kept if row.truth_ml is not None]
+    volumes = thirds([row.truth_ml or 0.0 for row in sized])
 
     def figures(chosen: Sequence[Row]) -> dict[str, Any]:
-        return _grouped(chosen, lambda row: row.system, lambda own: _by_prompt(own, patients))
+        return _grouped(chosen, lambda row: row.system, _by_prompt)
 
     def strata(name: str) -> dict[str, Any]:
         own = [row for row in kept if name in row.strata]
@@ -38,8 +38,8 @@ def summarise(rows: Sequence[Row], seed: int = 0, resamples: int = RESAMPLES) ->
 
     by_group = {name: strata(name) for name in sorted({name for row in kept for name in row.strata})}
     if volumes is not None and VOLUME not in by_group:
-        smallest_first = sorted(kept, key=lambda row: row.truth_ml)
-        by_group[VOLUME] = _grouped(smallest_first, lambda row: volumes(row.truth_ml), figures)
+        smallest_first = sorted(sized, key=lambda row: row.truth_ml or 0.0)
+        by_group[VOLUME] = _grouped(smallest_first, lambda row: volumes(row.truth_ml or 0.0), figures)
     return {
         "all": figures(kept),
         "labels": _grouped(kept, lambda row: row.label, figures),
@@ -49,10 +49,10 @@ def summarise(rows: Sequence[Row], seed: int = 0, resamples: int = RESAMPLES) ->
 
 
 def figures_of(
-    values: Float[np.ndarray, " rows"], owners: Sequence[str], patients: Patients
+    values: Float[np.ndarray, " rows"], owners: Sequence[str], bounds: Bounds
 ) -> dict[str, float | int | list[float] | None]:
     """Mean, median, standard deviation (n - 1), quartiles (linear between ranks) and interval of values."""
-    interval = patients.interval(values, owners)
+    found = interval(values, owners, bounds)
     first, third = np.percentile(values, (25, 75)).tolist()
     spread = values.std(ddof=1) if len(values) > 1 else None
     return {
@@ -61,7 +61,7 @@ def figures_of(
         "sd": None if spread is None else _short(spread),
         "iqr": [_short(first), _short(third)],
         "n": len(values),
-        "ci95": None if interval is None else [_short(edge) for edge in interval],
+        "ci95": None if found is None else [_short(edge) for edge in found],
     }
 
 
@@ -116,31 +116,27 @@ def final_prompt(prompts: Sequence[str]) -> str:
     return next(chain[-1] for chain in reversed(chains) if len(chain) == longest)
 
 
-def _by_prompt(rows: Sequence[Row], patients: Patients) -> dict[str, Any]:
-    return {
-        prompt: _metrics([row for row in rows if row.prompt == prompt], patients)
-        for prompt in prompts_of(rows)
-    }
+def _by_prompt(rows: Sequence[Row]) -> dict[str, Any]:
+    return {prompt: _metrics([row for row in rows if row.prompt == prompt]) for prompt in prompts_of(rows)}
 
 
-def _metrics(rows: Sequence[Row], patients: Patients) -> dict[str, Any]:
+def _metrics(rows: Sequence[Row]) -> dict[str, Any]:
     missed = sum(row.missed for row in rows)
-    found = {name: _column([getattr(row, name) for row in rows], rows, patients, missed) for name in METRICS}
+    found = {name: _column(name, [getattr(row, name) for row in rows], rows, missed) for name in METRICS}
     for name in METRICS:
         own = [row for row in rows if name in row.official]
         if own:
-            found[OFFICIAL + name] = _column([row.official[name] for row in own], own, patients, missed)
+            found[OFFICIAL + name] = _column(name, [row.official[name] for row in own], own, missed)
     return found
 
 
-def _column(
-    values: Sequence[float | None], rows: Sequence[Row], patients: Patients, missed: int
-) -> dict[str, Any]:
+def _column(name: str, values: Sequence[float | None], rows: Sequence[Row], missed: int) -> dict[str, Any]:
     kept = [(value, row.patient) for value, row in zip(values, rows, strict=True) if value is not None]
     if not kept:
         none = dict.fromkeys(("mean", "median", "sd", "iqr", "ci95"))
         return {**none, "n": 0, "n_missed": missed}
-    column = figures_of(np.array([value for value, _ in kept]), [owner for _, owner in kept], patients)
+    bounds = AMOUNT if METRICS[name].unit else SHARE
+    column = figures_of(np.array([value for value, _ in kept]), [owner for _, owner in kept], bounds)
     return {**column, "n_missed": missed}
 
 

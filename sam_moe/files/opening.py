@@ -3,8 +3,8 @@
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from sam_moe.errors import FileError, SamMoeError
 
@@ -17,7 +17,7 @@ _KINDS = (
 )
 
 
-def open_file(path: Path | str, error_class: type[SamMoeError] = FileError) -> BinaryIO:
+def open_file(path: Path | str, error_class: type[SamMoeError] = FileError) -> BufferedReader:
     """Open an ordinary file for reading bytes; a pipe, a device or a socket could make one wait for ever.
 
     Raises:

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam_moe.config import write_json
 from sam_moe.errors import FileError, PromptError
+from sam_moe.files import sweep
 from sam_moe.predict.manifest import (
     GridRecord,
     Manifest,
     ModelRecord,
     ScanRecord,
-    beside,
+    as_text,
     case_for,
     machine,
     now,
@@ -32,14 +32,16 @@ from sam_moe.predict.manifest import (
 )
 from sam_moe.predict.model import Model
 from sam_moe.predict.opening import opened
+from sam_moe.predict.outputs import Outputs, stamp_of
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import check_positive
 from sam_moe.predict.scene import Scene
+from sam_moe.predict.writing import put_down
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.shapes import UInt8
-from sam_moe.space.files import fingerprint, read_header, suffix_of, write_mask
+from sam_moe.space.files import fingerprint, read_header
 from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,10 @@ _TARGET = "target"
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: a prompt, or a file of prompts for one or more targets."""
+    """What was asked: a prompt, or a file of prompts for one or more targets.
+
+    With `force` files that are not ours may be replaced; `wrong` is what is known to be wrong already.
+    """
 
     scan: Path
     out: Path
@@ -60,6 +65,22 @@ class Request:
     overlay: Path | None = None
     command: tuple[str, ...] = ()
     case: PromptCase | None = None  # of the file, where that is known already
+    force: bool = False
+    wrong: str = ""
+
+    @property
+    def outputs(self) -> Outputs:
+        """The files to write."""
+        return Outputs(self.out, self.overlay)
+
+    def check_outputs(self) -> tuple[str, ...]:
+        """See that they can be written without a loss; returns the checksums of those that are replaced.
+
+        Raises:
+            FileError: as `Outputs.check`.
+        """
+        inputs = [] if self.prompts_file is None else [self.prompts_file]
+        return self.outputs.check(self.scan, inputs, force=self.force)
 
     def said(self) -> PromptCase | None:
         """What the file of prompts says about this scan; None where there is no file."""
@@ -87,6 +108,7 @@ class Taken:
     asked: Asked
     volume: Volume
     fingerprint: str
+    stamp: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,7 @@ class Loaded:
             weights_sha256=self.weights_sha256,
             box_strategy=self.model.box_strategy,
             dtype=str(self.model.dtype).removeprefix("torch."),
+            **self.model.lowering.model_dump(),
         )
 
 
@@ -164,7 +187,10 @@ def check(request: Request) -> Asked:
         SamMoeError: saying what is wrong.
     """
     start = time.perf_counter()
-    _check_paths(request)
+    if request.wrong:
+        raise FileError(request.wrong)
+    sweep(request.out.parent)
+    request.check_outputs()
     case = request.said()
     if case is None:
         assert request.prompt is not None
@@ -187,8 +213,9 @@ def check(request: Request) -> Asked:
 
 def take(asked: Asked) -> Taken:
     """Read the scan and name it by its content; a warning where the prompts were made on another one."""
+    stamp = stamp_of(asked.request.scan)  # before it is read: what changes meanwhile must show
     volume, _ = opened(asked.request.scan)
-    taken = Taken(asked, volume, fingerprint(volume))
+    taken = Taken(asked, volume, fingerprint(volume), stamp)
     if asked.expected is not None and asked.expected != taken.fingerprint:
         hint = "its voxel indices may mean other places here" if asked.space == "voxel" else "check it"
         log.warning(
@@ -209,36 +236,47 @@ def answer(loaded: Loaded, taken: Taken, tell: Tell) -> Found:
 
 
 def write(found: Found, tell: Tell) -> Done:
-    """Write the mask, then its manifest: where that lies, the mask is whole."""
-    tell("writing", 0.0)
+    """Draw, then write the mask, and last its manifest: where that lies, all else is whole.
+
+    Raises:
+        FileError: where something cannot be written, or is not ours.
+    """
     asked, grid = found.taken.asked, found.taken.volume.grid
-    request, labels = asked.request, asked.labels
-    names = {labels[name]: name for name in asked.targets}
-    write_mask(request.out, found.mask, grid, None if asked.request.prompt else names)
-    scan = ScanRecord(path=str(request.scan), fingerprint=found.taken.fingerprint, grid=GridRecord.of(grid))
+    request, labels, outputs = asked.request, asked.labels, asked.request.outputs
+    drawn = None
+    if outputs.overlay is not None:
+        tell("drawing", 0.0)
+        from sam_moe.predict import picture  # matplotlib costs half a second, and few ask for it
+
+        drawn = picture.drawn([_scene(found.taken.volume, found.predictions)])
+    tell("writing", 0.0)
+    before = request.check_outputs()  # again: much may have happened since
     manifest = Manifest(
         finished=now(),
         seconds=round(time.perf_counter() - asked.start, 3),
-        command=request.command,
-        mask=request.out.name,
-        scan=scan,
+        command=tuple(map(as_text, request.command)),
+        mask=as_text(request.out.name),
+        scan=ScanRecord(
+            path=as_text(request.scan),
+            fingerprint=found.taken.fingerprint,
+            grid=GridRecord.of(grid),
+            stamp=found.taken.stamp,
+        ),
         model=found.model,
         machine=machine(found.device),
         targets=tuple(target_record(name, labels[name], made) for name, made in found.predictions.items()),
-        prompts=prompts_of(request.scan, scan.fingerprint, grid, asked.targets, labels, beside(request.out)),
+        prompts=prompts_of(
+            request.scan, found.taken.fingerprint, grid, asked.targets, labels, outputs.record
+        ),
     )
-    write_json(manifest, beside(request.out))
-    files = {"mask": str(request.out), "manifest": str(beside(request.out))}
-    if request.overlay is not None:
-        tell("drawing", 0.0)
-        from sam_moe.predict.picture import overlay  # matplotlib costs half a second, and few ask for it
-
-        overlay(request.overlay, [_scene(found.taken.volume, found.predictions)])
-        files["overlay"] = str(request.overlay)
+    names = None if request.prompt else {labels[name]: name for name in asked.targets}
+    manifest = put_down(outputs, found.mask, grid, names, manifest, drawn, before)
+    files = {"mask": outputs.mask, "manifest": outputs.record, "overlay": outputs.overlay}
     for name, made in found.predictions.items():
         if made.voxels == 0:
             log.warning("nothing was found for %s; the mask has none of it", name)
-    return Done(found.predictions, manifest, files)
+    shown = {what: str(path) for what, path in files.items() if path is not None}
+    return Done(found.predictions, manifest, shown)
 
 
 def _predict(
@@ -263,26 +301,3 @@ def _scene(scan: Volume, predictions: Mapping[str, Prediction]) -> Scene:
         title = ", ".join(f"{name} {found.volume_ml:.1f} ml" for name, found in predictions.items())
     masks = {name: found.mask for name, found in predictions.items()}
     return Scene(scan, masks, Prompt(items), title)
-
-
-def _check_paths(request: Request) -> None:
-    """Refuse what could not be written at the end, or would overwrite what was read."""
-    suffix_of(request.out)
-    outputs = [request.out, beside(request.out)]
-    if request.overlay is not None:
-        if request.overlay.suffix.lower() != ".png":
-            raise FileError(f"{request.overlay}: the picture is a PNG. Give it a name that ends in .png.")
-        outputs.append(request.overlay)
-    for path in outputs:
-        if not path.parent.is_dir():
-            raise FileError(f"{path}: no such folder {path.parent}. Expected an existing one; make it first.")
-        if path.is_dir():
-            raise FileError(f"{path}: this is a folder. Expected the name of a file; choose another name.")
-        if _belongs_to(path, request.scan):
-            raise FileError(f"{path}: belongs to the scan, which is left as it is. Choose another place.")
-
-
-def _belongs_to(path: Path, scan: Path) -> bool:
-    """Whether a path is the scan, or lies in the folder of its DICOM files."""
-    place, source = path.resolve(), scan.resolve()
-    return place == source or (source.is_dir() and place.parent == source)

@@ -13,13 +13,15 @@ from sam_moe.space.grid import Grid
 class Turn:
     """One call of `predict` or `refine`, as far as its answer can be made again from it to the bit.
 
-    `count` is how many of the target's items it was answered with, `home` the region where one looked first.
-    `answer` is None of a turn that was let go of, and of one that had nothing to answer (`empty`).
+    `home` is the region where one looked first; `placed` is how many points and boxes the model was given for
+    the `count` items of the target up to here. `answer` is None of a turn that was let go of, and of one that
+    had nothing to answer (`empty`).
     """
 
-    count: int
     home: Grid
     answer: Answer | None
+    placed: int = 0
+    count: int = 0
     answered: Answered | None = None
     empty: bool = False
 
@@ -37,7 +39,7 @@ class Turn:
 class History:
     """The turns of one target, those taken back included, and the items that they were prompted with.
 
-    Items are kept once, as they were given and as they lie in the world. Beyond `limit_bytes` of answers the
+    Items are kept once, as they were given and as the model takes them. Beyond `limit_bytes` of answers the
     turns farthest from the present one keep their place but not their answer.
     """
 
@@ -63,7 +65,7 @@ class History:
         return Prompt(tuple(self._items[:count]))
 
     def placed(self, count: int) -> Prompt:
-        """The same items in millimetres."""
+        """The first points and boxes, in millimetres, that the items come to."""
         return Prompt(tuple(self._placed[:count]))
 
     def begin(self, turn: Turn, items: Sequence[Item], placed: Sequence[Item]) -> None:
@@ -73,8 +75,8 @@ class History:
 
     def add(self, turn: Turn, items: Sequence[Item], placed: Sequence[Item]) -> None:
         """Take a turn with the items that are new in it; what was taken back is forgotten."""
-        kept = self.count
-        self._items[kept:], self._placed[kept:] = items, placed
+        present = self.past[-1]
+        self._items[present.count :], self._placed[present.placed :] = items, placed
         self.past.append(turn)
         self.future = []
         self._let_go()

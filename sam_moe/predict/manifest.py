@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 import torch
 from pydantic import Field
 
 from sam_moe import __version__
-from sam_moe.config import Record, read_json
-from sam_moe.errors import PromptError
+from sam_moe.config import Record, check_json, read_json, read_object
+from sam_moe.errors import FileError, PromptError
 from sam_moe.predict.prediction import Prediction
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
@@ -55,6 +55,9 @@ class ScanRecord(Record):
     path: str = Field(description="As it was given.")
     fingerprint: str = Field(description="SHA-256 over the numbers and the grid, whatever the file's format.")
     grid: GridRecord
+    stamp: str | None = Field(
+        None, description="Digest of its files' names, sizes and times when it was read."
+    )
 
 
 class ModelRecord(Record):
@@ -63,6 +66,9 @@ class ModelRecord(Record):
     id: str = Field(description="Id of its card.")
     weights_sha256: str | None = Field(None, description="Checksum of its file of weights.")
     box_strategy: str = Field(description="How boxes were lowered.")
+    flat_box: str = Field("box", description="By which rule boxes on one slice were.")
+    stroke: str = Field("middle", description="By which rule strokes were.")
+    loop: str = Field("deepest", description="By which rule loops were.")
     dtype: str = Field("float32", description="Of the encoder's products.")
 
 
@@ -110,10 +116,30 @@ class Manifest(Record):
     seconds: float = Field(description="From the start of the work to the written mask.")
     command: tuple[str, ...] = Field(description="The command line.")
     mask: str = Field(description="File name of the mask, beside this file.")
+    mask_sha256: str | None = Field(None, description="Its SHA-256: of any other mask this says nothing.")
+    labels_sha256: str | None = Field(
+        None, description="SHA-256 of the file with the mask's names; none where there is no such file."
+    )
     scan: ScanRecord
     model: ModelRecord
     machine: MachineRecord
     targets: tuple[TargetRecord, ...]
+    prompts: PromptSet = Field(description="Replay with `--prompts <this file>`.")
+
+
+class Begun(Record):
+    """That a mask is being replaced: what lies beside is ours, and nothing is claimed of it.
+
+    It stands in a manifest's place from before the old mask goes until the new one is whole, so that a run
+    which is killed in between leaves no manifest beside another's mask.
+    """
+
+    format: Literal[1] = Field(1, description="Version of this format.")
+    kind: Literal["begun"] = Field("begun", description="Tells it from a manifest.")
+    begun: datetime = Field(description="When the mask was about to be replaced, UTC.")
+    command: tuple[str, ...] = Field(description="The command line.")
+    mask: str = Field(description="File name of the mask, beside this file.")
+    files_sha256: tuple[str, ...] = Field(description="SHA-256 of all files of ours that may lie beside.")
     prompts: PromptSet = Field(description="Replay with `--prompts <this file>`.")
 
 
@@ -172,22 +198,42 @@ def prompts_of(
     if len({item.space for prompt in prompts.values() for item in prompt}) > 1:
         prompts = {name: prompt.in_mm(grid.affine) for name, prompt in prompts.items()}
     try:
-        image = PurePosixPath(Path(os.path.relpath(scan.resolve(), to.resolve().parent)).as_posix())
+        image = Path(os.path.relpath(scan.resolve(), to.resolve().parent)).as_posix()
     except ValueError:  # another drive: no relative path leads there
-        image = PurePosixPath(scan.name)
-    case = PromptCase.of(str(image), prompts, labels, fingerprint)
-    return PromptSet(name=scan.name, description="As asked of sam-moe predict.", cases=(case,))
+        image = scan.name
+    if PureWindowsPath(image).anchor:  # a colon in a name, which is no drive
+        image = f"./{image}"
+    image = as_text(image).replace("\\", "_")  # which no prompt set has in a path
+    case = PromptCase.of(image, prompts, labels, fingerprint)
+    name = as_text(scan.name) or "scan"
+    return PromptSet(name=name, description="As asked of sam-moe predict.", cases=(case,))
+
+
+def as_text(name: object) -> str:
+    """A path or word as text that any file takes, with escapes for bytes that are no letters."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def read_record(path: Path) -> Manifest | Begun:
+    """Read what lies at a mask's `.run.json`.
+
+    Raises:
+        FileError: for what is neither a manifest nor the record of a mask that is being replaced.
+    """
+    data = read_object(path, FileError)
+    return check_json(Begun if data.get("kind") == "begun" else Manifest, data, path, FileError)
 
 
 def read_prompts(path: Path) -> PromptSet:
-    """Read the prompts of a manifest or of a plain prompt set.
+    """Read the prompts of a manifest, of a run that was begun, or of a plain prompt set.
 
     Raises:
         PromptError: naming the file and the field.
     """
-    if path.name.endswith(SUFFIX):
-        return read_json(Manifest, path, PromptError).prompts
-    return read_json(PromptSet, path, PromptError)
+    if not path.name.endswith(SUFFIX):
+        return read_json(PromptSet, path, PromptError)
+    data = read_object(path, PromptError)
+    return check_json(Begun if data.get("kind") == "begun" else Manifest, data, path, PromptError).prompts
 
 
 def case_for(prompts: PromptSet, file: Path, scan: Path) -> PromptCase:

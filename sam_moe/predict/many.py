@@ -1,25 +1,30 @@
 """Many scans in one run of `sam-moe predict`: each once, whatever fails or was finished before."""
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from sam_moe.config import read_json
-from sam_moe.errors import FileError, PromptError, SamMoeError
+from sam_moe.errors import FileError, SamMoeError
+from sam_moe.files import make_folder
 from sam_moe.predict.command import Done, Loaded, Request, Taken, Tell, answer, check, take, write
-from sam_moe.predict.manifest import Manifest, ModelRecord, beside, read_prompts
+from sam_moe.predict.manifest import Begun, Manifest, ModelRecord, as_text, read_prompts, read_record
+from sam_moe.predict.opening import opened
+from sam_moe.predict.outputs import holds, stamp_of
 from sam_moe.predict.overlap import overlapped
 from sam_moe.predict.processes import Processes
 from sam_moe.prompts.promptset import PromptCase
+from sam_moe.space.files import fingerprint
 
 log = logging.getLogger(__name__)
 
 SUFFIX = ".nii.gz"
 _SCANS = (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm", ".ima")
+_NAMED = "Expected the name of a file or folder; of a folder, name it from the one above."
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,18 @@ class Report:
         return {"seconds": round(self.seconds, 3), "cases": [vars(case) for case in self.cases]}
 
 
-def requests(scans: Path, prompts: Path, out: Path, command: tuple[str, ...] = ()) -> list[Request]:
+def requests(
+    scans: Path, prompts: Path, out: Path, command: tuple[str, ...] = (), *, force: bool = False
+) -> list[Request]:
     """One request for each case of a prompt file; masks lie in `out` as their scans lie beside each other.
 
-    A scan is looked for in `scans` under the name that the file gives it, then beside the file.
+    A scan is looked for in `scans` under the name that the file gives it, then beside the file. A case that
+    cannot be written, for its name or because another case would write the same mask or is a scan of that
+    name, is a request that fails.
 
     Raises:
-        PromptError: for a bad prompt file, or where two cases would write the same mask.
+        FileError: where `out` is no folder.
+        PromptError: for a bad prompt file.
     """
     if out.exists() and not out.is_dir():
         raise FileError(
@@ -70,20 +80,47 @@ def requests(scans: Path, prompts: Path, out: Path, command: tuple[str, ...] = (
     found = []
     for case in read_prompts(prompts).cases:
         here = scans / case.image
-        scan = here if here.exists() else prompts.parent / case.image
-        found.append(Request(scan, out / _mask_name(case), None, prompts, None, command, case))
-    twice = [name for name, count in Counter(request.out for request in found).items() if count > 1]
-    if twice:
-        raise PromptError(
-            f"{prompts}: two cases would write {twice[0]}. Expected one case a scan; join their targets, or "
-            "put them into two files and write to two folders."
-        )
+        # Not Path.exists, which raises for a name that is too long
+        scan = here if os.path.exists(here) else prompts.parent / case.image  # noqa: PTH110
+        name = _mask_name(case)
+        wrong = "" if name else f"{prompts}: image {case.image!r}: no mask can be named after it. {_NAMED}"
+        found.append(Request(scan, out / (name or ""), None, prompts, None, command, case, force, wrong))
+    return _told_apart(found)
+
+
+def _told_apart(asked: list[Request]) -> list[Request]:
+    """The same, those that would write one mask, or over a scan of the run, as requests that fail."""
+    count = Counter(request.out for request in asked if not request.wrong)
+    read = {place: request for request in asked if (place := _place(request.scan)) is not None}
+    found = []
+    for request in asked:
+        wrong, other = request.wrong, read.get(_place(request.out))
+        if not wrong and count[request.out] > 1:
+            wrong = (
+                f"{request.scan}: {count[request.out]} cases would write {request.out}. Expected one case a "
+                "scan; join their targets, or put them into two files and write to two folders."
+            )
+        elif not wrong and other is not None:
+            wrong = f"{request.out}: is the scan of a case, which is left as it is. Choose another --out."
+        found.append(replace(request, wrong=wrong))
     return found
 
 
-def _mask_name(case: PromptCase) -> Path:
+def _place(path: Path) -> tuple[int, int] | None:
+    """Where a file is on its disk, by whatever name it is reached; None where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _mask_name(case: PromptCase) -> Path | None:
     """The image's own path below its prompt file, whatever led up and out of there, with a mask's suffix."""
-    *folders, name = [part for part in PurePosixPath(case.image).parts if part not in ("..", ".")]
+    parts = PurePosixPath(case.image).parts
+    if not parts or parts[-1] in ("..", ".") or "\0" in case.image:
+        return None
+    *folders, name = [part for part in parts if part not in ("..", ".")]
     for suffix in _SCANS:
         if name.lower().endswith(suffix):
             name = name[: -len(suffix)]
@@ -104,18 +141,15 @@ def run_many(
     tell("loading the model", 0.0)
     loaded = load()
     model = loaded.record()
-    sizes = [0.0 if finished(request, model) else _size(request.scan) for request in asked]
+    before = {request.out for request in asked if not request.wrong and finished(request, model)}
+    sizes = [0.0 if request.out in before else _size(request.scan) for request in asked]
     mine = processes.share(asked, sizes)
-    left: list[Request] = []
-    reports: list[CaseReport] = []
-    for request in mine:
-        if finished(request, model):
-            reports.append(_report(request, "finished before", ""))
-        else:
-            left.append(request)
+    left = [request for request in mine if request.out not in before]
+    reports = [_report(request, "finished before", "") for request in mine if request.out in before]
 
     def read(request: Request) -> Taken:
-        request.out.parent.mkdir(parents=True, exist_ok=True)
+        if not request.wrong:
+            make_folder(request.out.parent)
         return take(check(request))
 
     def quiet(stage: str, share: float) -> None:
@@ -138,19 +172,31 @@ def run_many(
 
 
 def finished(request: Request, model: ModelRecord) -> bool:
-    """Whether a run record says that this model answered these prompts, and the mask is there.
+    """Whether a run record says that this model answered these prompts on this scan by the mask beside it.
 
-    A scan that was replaced since is not noticed: remove the record to ask again.
+    Mask and names are compared by checksum, the scan by its files' sizes and times, and by its content where
+    these differ from those that were recorded.
     """
-    record, case = beside(request.out), request.said()
-    if case is None or not (record.is_file() and request.out.is_file()):
-        return False
+    outputs, case = request.outputs, request.said()
     try:
-        manifest = read_json(Manifest, record, FileError)
-    except FileError as error:
+        if case is None or not outputs.record.is_file():
+            return False
+        record = read_record(outputs.record)
+    except (FileError, OSError, ValueError) as error:
         log.warning("%s; the scan is segmented again", error)
         return False
-    return manifest.model == model and _said(manifest.prompts.cases[0]) == _said(case)
+    if isinstance(record, Begun) or record.model != model or _said(record.prompts.cases[0]) != _said(case):
+        return False
+    return holds(record, outputs) and _unchanged(request.scan, record)
+
+
+def _unchanged(scan: Path, record: Manifest) -> bool:
+    if stamp_of(scan) == record.scan.stamp:
+        return True
+    try:
+        return fingerprint(opened(scan)[0]) == record.scan.fingerprint
+    except SamMoeError:  # which its row will say
+        return False
 
 
 def _said(case: PromptCase) -> Mapping[str, object]:
@@ -165,15 +211,17 @@ def _brief(done: Done) -> str:
 def _size(scan: Path) -> float:
     try:
         return float(sum(file.stat().st_size for file in (scan.iterdir() if scan.is_dir() else (scan,))))
-    except OSError:
+    except (OSError, ValueError):
         return 0.0  # it will fail by name when its turn comes
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, SamMoeError):
         return " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return "not enough memory for this scan. Expected more to be free; crop or resample it."
     return f"internal error, {type(error).__name__}: {error}"
 
 
 def _report(request: Request, state: Literal["done", "finished before", "failed"], text: str) -> CaseReport:
-    return CaseReport(str(request.scan), state, str(request.out), text)
+    return CaseReport(as_text(request.scan), state, as_text(request.out), text)

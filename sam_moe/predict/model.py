@@ -12,6 +12,7 @@ from sam_moe.predict.answering import Promptable
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.opening import opened
 from sam_moe.predict.sharing import Sharing
+from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Card, Preprocessing
 from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.space.files import fingerprint
@@ -35,6 +36,7 @@ class Model:
         network: what embeds regions and decodes prompts.
         preprocessing: how regions are cut and normalised, from the backbone's card.
         box_strategy: how a box is lowered to what the weights take.
+        lowering: how flat boxes, strokes and loops are lowered to points and boxes.
         id: the card's id.
         card: the card that was loaded; None of a network that was made by hand.
         device: where the network lies.
@@ -53,6 +55,7 @@ class Model:
     box_strategy: BoxStrategy
     id: str
     card: Card | None = None
+    lowering: Lowering = field(default_factory=Lowering)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     encoder_fingerprint: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
-from sam_moe.errors import FileError
+from sam_moe.files import replace_bytes
+from sam_moe.ownership import GENERATOR
 from sam_moe.predict.scene import Scene, Shown, field_of, middle_of, turned, window_of
 from sam_moe.prompts.prompt import Item, Point
 from sam_moe.shapes import Shaped
@@ -59,12 +60,7 @@ def overlay(path: str | Path, scenes: Sequence[Scene]) -> None:
         GeometryError: for a mask that does not fit its scan.
         FileError: where the file cannot be written.
     """
-    try:
-        Path(path).write_bytes(drawn(scenes))
-    except OSError as error:
-        raise FileError(
-            f"{path}: cannot be written ({error.strerror}). Expected a folder with write permission and room."
-        ) from error
+    replace_bytes(path, drawn(scenes))
 
 
 def drawn(scenes: Sequence[Scene], kind: Literal["png", "webp"] = "png", width: int = 1350) -> bytes:
@@ -76,7 +72,10 @@ def drawn(scenes: Sequence[Scene], kind: Literal["png", "webp"] = "png", width: 
     for row, scene in zip(rows, scenes, strict=True):
         _draw_row(row, turned(scene))
     picture = io.BytesIO()
-    figure.savefig(picture, format=kind, pil_kwargs={"quality": _QUALITY} if kind == "webp" else None)
+    if kind == "png":
+        figure.savefig(picture, format=kind, metadata={"Software": GENERATOR})  # by which it is known as ours
+    else:
+        figure.savefig(picture, format=kind, pil_kwargs={"quality": _QUALITY})
     return picture.getvalue()
 
 

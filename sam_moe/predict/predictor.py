@@ -18,8 +18,9 @@ from sam_moe.predict.history import History, Turn
 from sam_moe.predict.model import Model, Progress
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.refine import plan, refine
-from sam_moe.predict.regions import covers, cut, holds_boxes, home_of, names_target, touches_border, wider
+from sam_moe.predict.regions import covers, cut, holds_boxes, home_of, touches_border, wider
 from sam_moe.predict.timing import Cost, timed
+from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.sam3d.normalise import normalise
 from sam_moe.space.grid import Grid
@@ -27,7 +28,7 @@ from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
 
-_NOTHING = "nothing was said: give at least one Point or Box."
+_NOTHING = "nothing was given: give at least one Point or Box, Stroke or Loop."
 
 
 class Predictor:
@@ -126,11 +127,12 @@ class Predictor:
         """Answer items that go on from the last turn or from nothing; refused ones change nothing."""
         with self._one_at_a_time:
             history, cost, start = self._history, Cost(), perf_counter()
-            before = 0 if last is None else last.count
+            before, known = (0, 0) if last is None else (last.count, last.placed)
             new = Prompt(tuple(each for item in items for each in _parts(item)))
             placed = self._placed(history.items(before), new)
-            world = Prompt((*history.placed(before), *placed))
+            world = Prompt((*history.placed(known), *placed))
             turn, cached = self._answer(world, last, region, cost)
+            turn = replace(turn, count=before + len(new))
             result = self._result(turn, world, cost)
             if turn.answered is not None:
                 regions = dict(cost.regions.most_common())
@@ -153,7 +155,7 @@ class Predictor:
         except PromptError:
             Prompt((*before, *new)).check_inside(grid.affine, grid.shape)
             raise
-        return new.in_mm(grid.affine)
+        return lower(new, grid.affine, grid.shape, self.model.lowering)
 
     def _walk(self, move: Callable[[], None], back: Callable[[], None]) -> Prediction | None:
         """Go along the history; an answer that cannot be computed again leaves it as it was."""
@@ -171,12 +173,12 @@ class Predictor:
         turn = history.past[first - 1] if first else None
         for number in range(first, len(history.past)):
             old = history.past[number]
-            again, _ = self._answer(history.placed(old.count), turn, None if number else old.home, cost)
-            turn = replace(again, answered=old.answered)
+            again, _ = self._answer(history.placed(old.placed), turn, None if number else old.home, cost)
+            turn = replace(again, count=old.count, answered=old.answered)
             history.put(number, turn)
         if turn is None:
             return None
-        return self._prediction(turn, self._result(turn, history.placed(turn.count), cost), True, {})
+        return self._prediction(turn, self._result(turn, history.placed(turn.placed), cost), True, {})
 
     def _prediction(self, turn: Turn, result: Volume, cached: bool, timings: dict[str, float]) -> Prediction:
         with timed(timings, "restore"):
@@ -195,8 +197,8 @@ class Predictor:
 
     def _answer(self, world: Prompt, last: Turn | None, region: Grid | None, cost: Cost) -> tuple[Turn, bool]:
         """Find the region, answer on it, follow the target beyond it; and whether its encoding was there."""
-        if not names_target(world):
-            return Turn(len(world), home_of(world, self.model.preprocessing), None, empty=True), True
+        if not world.shows_target:
+            return Turn(home_of(world, self.model.preprocessing), None, len(world), empty=True), True
         home, answer, cached = self._first_region(world, last, region, cost)
         if not holds_boxes(answer.region, world):
             log.warning(
@@ -206,7 +208,7 @@ class Predictor:
             )
         if self.model.whole_targets and not world.boxes:  # a box says how far the target reaches
             answer, cached = self._zoom_out(answer, world, cached, cost)
-        return Turn(len(world), home, answer, answer.answered), cached
+        return Turn(home, answer, len(world), answered=answer.answered), cached
 
     def _result(self, turn: Turn, world: Prompt, cost: Cost) -> Volume:
         """The probability that a turn's answer comes to, refined where it had to be coarse."""

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from sam_moe.launch import check_launched, local_world_size, rank, world_size
+
 T = TypeVar("T")
 
 # One process may have much more to do than another before they meet.
@@ -22,13 +24,13 @@ class Processes:
     """
 
     def __init__(self) -> None:
-        self.count = int(os.environ.get("WORLD_SIZE", "1"))
-        self.rank = rank()
+        check_launched()
+        self.count, self.rank = world_size(), rank()
         if self.count > 1:
             from accelerate import PartialState
 
             PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
-        set_threads(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        set_threads(local_world_size())
 
     def share(self, items: Sequence[T], sizes: Sequence[float]) -> list[T]:
         """What this process is to do of the first one's list, dealt out so that all have as much to do."""
@@ -47,11 +49,6 @@ class Processes:
         found: list[T] = gather_object(list(mine))
         torch.distributed.destroy_process_group()
         return found
-
-
-def rank() -> int:
-    """Number of this process; number 0 speaks for all."""
-    return int(os.environ.get("RANK", "0"))
 
 
 def dealt(sizes: Sequence[float], hands: int) -> list[list[int]]:

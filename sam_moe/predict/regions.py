@@ -42,22 +42,17 @@ def region_for(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
 
 def home_of(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
     """Where a prompt in millimetres is looked at first; of negative points alone, around the first."""
-    if names_target(prompt):
+    if prompt.shows_target:
         return region_for(prompt, preprocessing)
     return region_at(np.array(prompt.points[0].at), preprocessing, preprocessing.click_zoom)
 
 
-def names_target(prompt: Prompt) -> bool:
-    """Whether a prompt says what to segment: it has a box or a positive point."""
-    return bool(prompt.boxes) or any(point.positive for point in prompt.points)
-
-
 def check_positive(prompt: Prompt) -> None:
-    """Raise PromptError for a prompt of negative points alone."""
-    if not names_target(prompt):
+    """Raise PromptError for a prompt of negative items alone."""
+    if not prompt.shows_target:
         raise PromptError(
-            "a prompt of negative points alone does not say what to segment. "
-            "Add a positive point on the target or a box around it."
+            "a prompt of negative points alone does not say what to segment (nor of negative strokes and "
+            "loops). Add a positive point on the target or a box around it."
         )
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sam_moe.errors import FileError
+from sam_moe.files import replace_bytes
+from sam_moe.ownership import GENERATOR
 from sam_moe.predict.routes import Routes
 
 _CELL_IN, _LINE_IN = 0.95, 0.34
@@ -47,10 +48,5 @@ def draw(found: Routes, path: Path) -> None:
     axes.spines[:].set_color("0.7")
     axes.set_xlabel(f"share of prompts answered, {found.model}", color="0.4", fontsize=9)
     picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    try:
-        path.write_bytes(picture.getvalue())
-    except OSError as error:
-        raise FileError(
-            f"{path}: cannot be written ({error.strerror}). Expected a folder with write permission and room."
-        ) from error
+    figure.savefig(picture, format="png", metadata={"Software": GENERATOR})
+    replace_bytes(path, picture.getvalue())

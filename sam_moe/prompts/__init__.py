@@ -1,5 +1,5 @@
-"""What a user says to the model: points and boxes, in voxels or in millimetres."""
+"""What a user gives the model for a target: points, boxes, strokes and loops, in voxels or in millimetres."""
 
-from sam_moe.prompts.prompt import Box, Item, Point, Prompt, Space
+from sam_moe.prompts.prompt import Box, Item, Loop, Point, Prompt, Space, Stroke
 
-__all__ = ["Box", "Item", "Point", "Prompt", "Space"]
+__all__ = ["Box", "Item", "Loop", "Point", "Prompt", "Space", "Stroke"]

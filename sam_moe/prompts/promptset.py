@@ -4,15 +4,16 @@ The format is ours (version 1); `prompts/README.md` explains it on one page and
 `prompts/promptset.schema.json` is generated from the records below.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from sam_moe.config import Record, read_json, write_json
 from sam_moe.errors import PromptError
-from sam_moe.prompts.prompt import Box, Item, Point, Prompt, Space
+from sam_moe.prompts.prompt import Box, Item, Loop, Point, Prompt, Space, Stroke
 
 FORMAT: Literal[1] = 1
 
@@ -41,19 +42,67 @@ class BoxItem(Record):
     kind: Literal["box"] = Field(description="Says that this item is a box.")
     start: Coordinates = Field(description="The corner with the smaller coordinates.")
     stop: Coordinates = Field(description="The corner with the greater; in voxels the first index outside.")
+    flat: bool | None = Field(
+        None,
+        description="Whether it was drawn on one slice and leaves the target's depth open; without it, a box "
+        "no thicker than one voxel on some axis was.",
+    )
     time_ms: Milliseconds = None
 
     @model_validator(mode="after")
-    def _not_empty(self) -> "BoxItem":
-        self.item("voxel")
-        return self
+    def _not_inverted(self) -> "BoxItem":
+        return _checked(self)
 
     def item(self, space: Space) -> Box:
         """The box as the model takes it."""
-        try:
-            return Box(self.start, self.stop, space)
-        except PromptError as error:
-            raise ValueError(str(error)) from error
+        return Box(self.start, self.stop, space, self.flat)
+
+
+class StrokeItem(Record):
+    """A scribble: a line through its points in the order they were drawn."""
+
+    kind: Literal["stroke"] = Field(description="Says that this item is a scribble.")
+    points: tuple[Coordinates, ...] = Field(
+        min_length=1, description="Where the brush went, one after the other."
+    )
+    positive: bool = Field(True, description="True on the target, false beside it.")
+    time_ms: Milliseconds = None
+
+    def item(self, space: Space) -> Stroke:
+        """The stroke as the model takes it."""
+        return Stroke(self.points, self.positive, space)
+
+
+class LoopItem(Record):
+    """A lasso: a closed curve on one slice or plane, filled."""
+
+    kind: Literal["loop"] = Field(description="Says that this item is a lasso.")
+    points: tuple[Coordinates, ...] = Field(
+        min_length=3, description="The curve's points in order; the last is joined to the first."
+    )
+    positive: bool = Field(True, description="True around tissue of the target, false around other tissue.")
+    time_ms: Milliseconds = None
+
+    @model_validator(mode="after")
+    def _encloses(self) -> "LoopItem":
+        return _checked(self)
+
+    def item(self, space: Space) -> Loop:
+        """The loop as the model takes it."""
+        return Loop(self.points, self.positive, space)
+
+
+AnyItem = PointItem | BoxItem | StrokeItem | LoopItem
+Drawn = TypeVar("Drawn", BoxItem, LoopItem)
+
+
+def _checked(record: Drawn) -> Drawn:
+    """The record itself, if its item can be made; pydantic takes no PromptError for a wrong value."""
+    try:
+        record.item("voxel")
+    except PromptError as error:
+        raise ValueError(str(error)) from error
+    return record
 
 
 class PromptTarget(Record):
@@ -61,13 +110,14 @@ class PromptTarget(Record):
 
     name: str = Field(min_length=1, description="What the structure is called.")
     label: int = Field(ge=1, le=255, description="Its value in the label map.")
-    items: tuple[Annotated[PointItem | BoxItem, Field(discriminator="kind")], ...] = Field(
-        min_length=1, description="Clicks and boxes in the order they were given: click n is item n."
+    items: tuple[Annotated[AnyItem, Field(discriminator="kind")], ...] = Field(
+        min_length=1,
+        description="Clicks, boxes, strokes and loops in the order they were given: click n is item n.",
     )
 
     @field_validator("items")
     @classmethod
-    def _in_order(cls, items: tuple[PointItem | BoxItem, ...]) -> tuple[PointItem | BoxItem, ...]:
+    def _in_order(cls, items: tuple[AnyItem, ...]) -> tuple[AnyItem, ...]:
         times = [item.time_ms for item in items if item.time_ms is not None]
         if times != sorted(times):
             raise ValueError(f"time_ms goes back ({times}); items stand in the order they were given")
@@ -97,7 +147,8 @@ class PromptCase(Record):
             "label": [str(target.label) for target in targets],
         }
         for what, values in named.items():
-            twice = next((value for value in values if values.count(value) > 1), None)
+            often = Counter(values)
+            twice = next((value for value in values if often[value] > 1), None)
             if twice is not None:
                 raise ValueError(f"two targets of one case share the {what} {twice}; each needs its own")
         return targets
@@ -179,7 +230,11 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _recorded(item: Item) -> PointItem | BoxItem:
+def _recorded(item: Item) -> AnyItem:
     if isinstance(item, Point):
         return PointItem(kind="point", at=item.at, positive=item.positive)
-    return BoxItem(kind="box", start=item.start, stop=item.stop)
+    if isinstance(item, Box):
+        return BoxItem(kind="box", start=item.start, stop=item.stop, flat=item.flat)
+    if isinstance(item, Stroke):
+        return StrokeItem(kind="stroke", points=item.points, positive=item.positive)
+    return LoopItem(kind="loop", points=item.points, positive=item.positive)

@@ -1,4 +1,4 @@
-"""The simulated user: clicks and boxes as a person who knows the truth would give them.
+"""The simulated user: clicks, boxes, scribbles and lassos as a person who knows the truth would give them.
 
 Masks are boolean volumes; coordinates are their voxel indices. The same generator state gives the same
 prompts; nothing else is random.
@@ -63,10 +63,24 @@ def next_click(
             raise PromptError("random clicks need a generator: pass rng=np.random.default_rng(seed).")
         at = _any_voxel(missed | false, rng)
     else:
-        # of two equally large errors the missed one: max keeps the first
-        largest = max(_largest_part(missed), _largest_part(false), key=lambda part: part.voxels)
-        at = _deepest(largest, spacing_mm)
+        at = _deepest(_larger(missed, false), spacing_mm)
     return Point(at, positive=bool(truth[tuple(int(index) for index in at)]))
+
+
+def largest_error(truth: Mask, prediction: Mask) -> tuple[Mask, bool] | None:
+    """The largest error of a prediction, on the whole grid, and whether its tissue was missed; None without.
+
+    Missed and false tissue apart, as in `next_click`.
+    """
+    missed, false = truth & ~prediction, prediction & ~truth
+    if not (missed.any() or false.any()):
+        return None
+    part = _larger(missed, false)
+    error = np.zeros_like(truth)
+    where = tuple(slice(at, at + n) for at, n in zip(part.corner, part.mask.shape, strict=True))
+    error[where] = part.mask
+    first = tuple(int(index) for index in np.argwhere(error)[0])
+    return error, bool(truth[first])
 
 
 def challenge_click(truth: Mask, prediction: Mask) -> Point | None:
@@ -151,6 +165,11 @@ def _largest_part(mask: Mask) -> _Part:
     cut = ndimage.find_objects(labels, max_label=largest)[largest - 1]
     corner = tuple(outer.start + inner.start for outer, inner in zip(bounds, cut, strict=True))
     return _Part(labels[cut] == largest, corner, int(sizes.max()))
+
+
+def _larger(missed: Mask, false: Mask) -> _Part:
+    """The largest part of two kinds of error; of two equally large ones the missed one."""
+    return max(_largest_part(missed), _largest_part(false), key=lambda part: part.voxels)
 
 
 def _deepest(part: _Part, spacing_mm: Triple) -> Triple:

@@ -3,7 +3,6 @@
 from sam_moe.registry.backbone import BackboneCard
 from sam_moe.registry.expert import Base, Cover, ExpertCard, ExpertKind, Lora
 from sam_moe.registry.folder import (
-    CARD,
     FOLDER_VARIABLE,
     Entry,
     Registry,
@@ -14,6 +13,7 @@ from sam_moe.registry.folder import (
 from sam_moe.registry.gate import CurvePoint, ExpertRef, GateCard, GateSizes
 from sam_moe.registry.licences import most_restrictive
 from sam_moe.registry.parts import (
+    CARD,
     FORMAT,
     Architecture,
     Attribution,
@@ -24,6 +24,7 @@ from sam_moe.registry.parts import (
     Preprocessing,
     Sha256,
     Weights,
+    same_file,
 )
 from sam_moe.registry.plugins import GROUP, Plugin, plugins
 from sam_moe.registry.reading import Card, Draft, read_card, read_draft, write_card
@@ -63,6 +64,7 @@ __all__ = [
     "read_card",
     "read_draft",
     "read_entry",
+    "same_file",
     "shipped",
     "write_card",
 ]

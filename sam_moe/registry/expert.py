@@ -15,6 +15,7 @@ from sam_moe.registry.parts import (
     Positive,
     Sha256,
     Weights,
+    same_file,
 )
 
 ExpertKind = Literal["decoder", "lora", "full"]
@@ -83,6 +84,6 @@ class ExpertCard(Record):
                 )
         if self.id == self.base.id:
             raise ValueError(f"id '{self.id}' is the base's; give the expert one of its own")
-        if self.feature_bank is not None and self.feature_bank.file == self.weights.file:
+        if self.feature_bank is not None and same_file(self.feature_bank.file, self.weights.file):
             raise ValueError(f"feature_bank.file '{self.weights.file}' is weights.file; they are two files")
         return self

@@ -3,22 +3,24 @@
 Folders whose name begins with a dot are no cards: what is being written, and what was removed.
 """
 
+import errno
 import os
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError
+from sam_moe.files import unreadable
 from sam_moe.registry.backbone import BackboneCard
 from sam_moe.registry.expert import ExpertCard
 from sam_moe.registry.gate import GateCard
-from sam_moe.registry.parts import Weights
+from sam_moe.registry.parts import CARD, Weights
 from sam_moe.registry.reading import Card, read_card
 
-CARD = "card.json"
 FOLDER_VARIABLE = "SAM_MOE_CHECKPOINTS"
 
 C = TypeVar("C", bound=Card, covariant=True)
@@ -98,9 +100,18 @@ class Registry:
         return entries[id]
 
     def _entries(self) -> Iterator[Entry[Card]]:
-        for path in sorted(self.folder.glob(f"*/{CARD}")):
-            if not path.parent.name.startswith("."):
-                yield read_entry(path)
+        try:
+            names = sorted(f.name for f in self.folder.iterdir() if not f.name.startswith("."))
+        except OSError as error:
+            raise CardError(unreadable(self.folder, error)) from error
+        for path in (self.folder / name / CARD for name in names):
+            try:
+                path.lstat()
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    continue  # a file, an empty folder, a link to nowhere
+                raise CardError(unreadable(path, error)) from error
+            yield read_entry(path)
 
 
 def read_entry(path: Path | str) -> Entry[Card]:
@@ -115,9 +126,15 @@ def read_entry(path: Path | str) -> Entry[Card]:
         named = getattr(entry.card, field, None)
         if isinstance(named, Weights):
             file = entry.folder / named.file
-            if not file.resolve().is_relative_to(entry.folder.resolve()):
+            try:
+                with suppress(FileNotFoundError):  # seen to when it is read
+                    file.stat()
+                inside = file.resolve().is_relative_to(entry.folder.resolve())
+            except (OSError, RuntimeError, ValueError) as error:  # in Python < 3.13 a loop is a RuntimeError
+                raise CardError(f"{path}: {field}.file: {named.file!r}: {unreadable(file, error)}") from error
+            if not inside:
                 raise CardError(
-                    f"{path}: {field}.file: {file.name!r} links out of the folder; put the file there."
+                    f"{path}: {field}.file: {named.file!r} links out of the folder; put the file there."
                 )
     return entry
 

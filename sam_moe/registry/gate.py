@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from sam_moe.config import Record
 from sam_moe.registry.expert import Base
-from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights
+from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights, same_file
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -84,6 +84,8 @@ class GateCard(Record):
                 f"experts[0] is {ids[0]!r}; the first output is the general expert's: put the base's id "
                 f"{self.base.id!r} and its sha256 there"
             )
+        if self.feature_bank is not None and same_file(self.feature_bank.file, self.weights.file):
+            raise ValueError(f"feature_bank.file '{self.weights.file}' is weights.file; they are two files")
         if self.architecture.columns != len(ids):
             raise ValueError(
                 f"architecture.columns {self.architecture.columns} must be {len(ids)}, as experts"

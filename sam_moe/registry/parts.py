@@ -1,5 +1,6 @@
 """What cards are made of: sizes, preprocessing, files of weights, whom to credit, what was measured."""
 
+import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
@@ -11,7 +12,10 @@ FORMAT: Literal[1] = 1
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(gt=0)]
-CardId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
+CardId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=100)]
+
+CARD = "card.json"
+_LONGEST = 255  # bytes that file systems take for a name
 
 
 class Architecture(Record):
@@ -99,8 +103,24 @@ class Weights(Record):
     @classmethod
     def _inside(cls, file: str) -> str:
         if "\\" in file or PureWindowsPath(file).anchor or ".." in PurePosixPath(file).parts:
-            raise ValueError(f"'{file}' leaves the card's folder; give a relative path inside it")
+            raise ValueError(f"{file!r} leaves the card's folder; give a relative path inside it")
+        # One spelling a file, so that two names that differ are two files
+        if not file.isprintable() or any(
+            part.startswith(".") or not 0 < len(part.encode()) <= _LONGEST for part in file.split("/")
+        ):
+            raise ValueError(
+                f"{file[:80]!r} is not a plain name; give one without './', '//', leading dots and control "
+                f"characters, and with at most {_LONGEST} bytes"
+            )
+        if same_file(file, CARD):
+            raise ValueError(f"{file!r} is the card itself; give the file of weights")
         return file
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two plain names are one file, also where neither case nor the spelling of accents counts."""
+    one, other = (unicodedata.normalize("NFC", name).casefold() for name in (one, other))
+    return one == other
 
 
 class Hub(Record):

@@ -14,6 +14,7 @@ from sam_moe.errors import FileError, SamMoeError
 
 DATASET = "dataset.json"
 
+_LARGEST_LABEL = 2**31 - 1
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
@@ -62,13 +63,22 @@ def _names(
     """Names by value: the case's own, else the set's; a description in words names nothing."""
     try:
         if own := case.get("label_names"):
-            return {int(value): str(name) for value, name in own.items()}
+            return {_value(value): str(name) for value, name in own.items()}
         shared = dataset.get("labels")
-        return {int(value): str(name) for name, value in shared.items()} if isinstance(shared, dict) else {}
-    except (AttributeError, TypeError, ValueError) as error:
+        return (
+            {_value(value): str(name) for name, value in shared.items()} if isinstance(shared, dict) else {}
+        )
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise error_class(
             f'{path}: labels of a case: expected {{"liver": 1}}, or label_names {{"1": "liver"}}; mend them.'
         ) from error
+
+
+def _value(given: Any) -> int:
+    value = int(given)
+    if not 0 <= value <= _LARGEST_LABEL:
+        raise ValueError(f"{given!r} is no label")
+    return value
 
 
 def _paired(folder: Path, error_class: type[SamMoeError]) -> tuple[LabelledCase, ...]:

@@ -137,6 +137,19 @@ class Grid:
         """Tell whether every voxel of the other grid sits where mine does, to a fraction of a voxel."""
         return self.distance_voxels(other) < tolerance_voxels
 
+    def same_places(self, other: "Grid", tolerance_voxels: float = 1e-3) -> bool:
+        """Whether both grids have the same voxels, if perhaps in another order or direction of the axes."""
+        matrix = self.to(other)
+        linear = np.round(matrix[:3, :3])
+        if not np.array_equal(np.abs(linear).sum(axis=0), (1, 1, 1)) or abs(np.linalg.det(linear)) != 1:
+            return False
+        axes = np.abs(linear).argmax(axis=0)
+        if tuple(other.shape[axis] for axis in axes) != self.shape:
+            return False
+        ends = self._corners(margin=0.0)
+        exact = ends @ linear.T + np.where(linear.sum(axis=1) < 0, np.array(other.shape) - 1, 0)
+        return float(np.abs(_apply(matrix, ends) - exact).max()) < tolerance_voxels
+
     def __repr__(self) -> str:
         shape = "x".join(str(n) for n in self.shape)
         spacing = "x".join(f"{s:.6g}" for s in self.spacing_mm)

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.sam3d.lowering import BoxStrategy
+from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.normalise import Normalisation
 from sam_moe.sam3d.sizes import Sizes
+from sam_moe.sam3d.weights import fingerprint, load_model
 from sam_moe.training.cache import read_cache
-from sam_moe.training.general import PromptedLoss, Regions, fresh_model
+from sam_moe.training.general import PromptedLoss, Regions, fresh_model, learning
 from sam_moe.training.loop import Kept, Schedule, train
 from sam_moe.training.machines import note_machine
 from sam_moe.training.precision import Precision
@@ -26,6 +29,8 @@ from sam_moe.training.validation import Validation
 log = logging.getLogger(__name__)
 
 PLAN = "plan.json"
+# The model that a run goes on from, if any.
+START = "start.safetensors"
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Plan:
     workers: int
     tracker: str | None
     precision: Precision
+    box_strategy: BoxStrategy = "mask"  # of the card; plans of earlier versions know no other
+    start: str | None = None  # fingerprint of the model in START; None for one that has learnt nothing
 
 
 def cache_path(run: Path, part: str) -> Path:
@@ -59,6 +66,7 @@ def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
 
     Raises:
         ConfigError: for a folder without plan or caches, or with nothing to learn from.
+        WeightsError: where the model that the plan starts from is missing or does not fit.
     """
     plan = _read_plan(run / PLAN)
     scans = read_cache(cache_path(run, "train"))
@@ -72,7 +80,7 @@ def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
     # JSON knows no tuples
     known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan.architecture.items()}
     sizes = Sizes(**known)
-    model = fresh_model(sizes, plan.seed)
+    model = fresh_model(sizes, plan.seed) if plan.start is None else _started(run, sizes, plan.start)
     stream = Regions(
         scans,
         sizes.image_size,
@@ -87,10 +95,14 @@ def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
     )
     note_machine(run, plan.schedule["steps"])
     validation = Validation(
-        lambda: read_cache(cache_path(run, "validation")), sizes, plan.validation_crops, plan.normalisation
+        lambda: read_cache(cache_path(run, "validation")),
+        sizes,
+        plan.validation_crops,
+        plan.normalisation,
+        plan.box_strategy,
     )
     return train(
-        PromptedLoss(model, plan.corrections),
+        PromptedLoss(model, plan.corrections, box_strategy=plan.box_strategy),
         model,
         stream,
         Schedule(**plan.schedule),
@@ -103,6 +115,17 @@ def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
         report,
         precision=plan.precision,
     )
+
+
+def _started(run: Path, sizes: Sizes, sha256: str) -> SamMed3D:
+    """The model that `sam-moe pretrain` left for a run to go on from."""
+    model = load_model(run / START, sizes)
+    if (found := fingerprint(model)) != sha256:
+        raise ConfigError(
+            f"{run / START}: holds a model with the fingerprint {found}, and the plan names {sha256}. "
+            "`sam-moe pretrain RECIPE --prepare` writes both."
+        )
+    return learning(model)
 
 
 def _read_plan(path: Path) -> Plan:

@@ -1,7 +1,6 @@
 """One small file that training reads: scans in 8 bits and compressed, to be carried to a bare machine."""
 
 import json
-import os
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
+from sam_moe.files import make_folder, replacing
 
 # Counts up when the same scans would be written otherwise.
 FORMAT = 2
@@ -48,6 +48,9 @@ def write_cache(cases: list[dict[str, Any]], path: Path, origin: str = "") -> No
 
     Images, whole numbers from 0 on, keep at most 256 levels each, chosen by `eight_bits`; labels keep all.
     The same cases give the same bytes.
+
+    Raises:
+        FileError: where the file cannot be written.
     """
     tensors, table = {}, []
     for number, case in enumerate(cases):
@@ -62,13 +65,9 @@ def write_cache(cases: list[dict[str, Any]], path: Path, origin: str = "") -> No
         table.append(entry)
     # All under one key: safetensors writes several in an order of chance.
     about = json.dumps({"format": FORMAT, "origin": origin, "cases": table})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write at once
-    try:
-        save_file(tensors, temporary, metadata={"cache": about})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    make_folder(path.parent)
+    with replacing(path, (SafetensorError,)) as new:
+        save_file(tensors, new, metadata={"cache": about})
 
 
 def cache_origin(path: Path) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sam_moe.files import replacing
 from sam_moe.moe.selection import Threshold
 from sam_moe.registry import CurvePoint
 from sam_moe.shapes import Float
@@ -77,7 +78,7 @@ def choose(points: Sequence[CurvePoint], most_drop: float = 0.005) -> Choice:
 
 def write_curve(points: Sequence[CurvePoint], choice: Choice, most_drop: float, folder: Path) -> None:
     """Write `curve.csv` and `curve.png`."""
-    with (folder / "curve.csv").open("w", newline="", encoding="utf-8") as file:
+    with replacing(folder / "curve.csv") as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["threshold", "general_drop", "specialised_gain"])
         writer.writerows([p.threshold, p.general_drop, p.specialised_gain] for p in points)
@@ -103,7 +104,8 @@ def write_curve(points: Sequence[CurvePoint], choice: Choice, most_drop: float, 
     axes.set(xlabel="confidence below which the general expert answers", ylabel="Dice, against it alone")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
-    figure.savefig(folder / "curve.png", dpi=120)
+    with replacing(folder / "curve.png") as new:
+        figure.savefig(new, dpi=120)
 
 
 def _changes(

@@ -31,7 +31,12 @@ Store = Literal["float32", "float16"]
 ITSELF = "the general model {} itself"
 _DECIDED = "; decided the step"
 _OVERALL = "mean over all ways to ask and all rounds"
-_ASKED = {"click": "a click", "corners": "a box by its corners", "mask": "a box drawn as a mask"}
+_ASKED = {
+    "click": "a click",
+    "corners": "a box by its corners",
+    "mask": "a box drawn as a mask",
+    "center": "a box by its middle",
+}
 
 
 class Naming(Record):

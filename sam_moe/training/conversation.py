@@ -1,12 +1,13 @@
 """Talking about encoded regions as people do: clicks and boxes, then clicks where the answer is wrong."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_moe.sam3d.lowering import lower_box
+from sam_moe.sam3d.lowering import BoxStrategy, lower_box
 from sam_moe.sam3d.model import SamMed3D, upsample
 from sam_moe.sam3d.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.sam3d.sizes import Sizes
@@ -37,6 +38,28 @@ class Answering(Protocol):
         """Logits of the answers."""
 
 
+class Clicked(NamedTuple):
+    """Targets asked by a click, by their numbers, and where the clicks are: drawn where `at` is None."""
+
+    rows: Int[Tensor, " k"]
+    at: Float[Tensor, "k 3"] | None = None
+
+
+def taught_strategies(default: BoxStrategy, corner_embeddings: bool) -> tuple[BoxStrategy, ...]:
+    """The ways in which boxes are lowered in a training: those in which the model's users give them.
+
+    That is the card's default; weights with corner embeddings are asked by corners as well, and by a drawn
+    box where corners are the default (ours). Corners come first.
+
+    >>> taught_strategies("center", False), taught_strategies("mask", True)
+    (('center',), ('corners', 'mask'))
+    """
+    if not corner_embeddings:
+        assert default != "corners", "a card with this default needs corner embeddings"
+        return (default,)
+    return "corners", "mask" if default == "corners" else default
+
+
 def talk_through(
     model: SamMed3D,
     embedding: Float[Tensor, "b c g g g"],
@@ -44,21 +67,23 @@ def talk_through(
     rng: torch.Generator,
     depths: Float[Tensor, " n"],
     box_jitter: float,
+    box_strategy: BoxStrategy = "mask",
 ) -> Float[Tensor, ""]:
     """One step's mean loss, of the first answers and, where the step has one, of the last correction.
 
-    The structure that a region was cut for is asked by a click, by a box lowered to corners and by one
-    drawn into the mask prompt; others that it shows by a click and one of the two. Most steps go on with
-    clicks into the largest error and the last logits fed back (detached), as prediction does; of those
-    answers only the last one teaches, so that a long conversation costs little more than a short one.
-    `depths[n]` is how likely n corrections are (ours).
+    The structure that a region was cut for is asked by a click and by a box in each of the ways that
+    `taught_strategies` names; others that it shows by a click and a box in one of these ways. Most steps go
+    on with clicks into the largest error and the last logits fed back (detached), as prediction does; of
+    those answers only the last one teaches, so that a long conversation costs little more than a short one.
+    `depths[n]` is how likely n corrections are, `box_strategy` the default of the model's card (ours).
     """
     every = torch.arange(target.shape[0] * target.shape[1])
     sought = every % target.shape[1] == 0
     others = every[~sought][torch.randperm(int((~sought).sum()), generator=rng)]
-    half = len(others) // 2
-    corners, drawn = (torch.cat([every[sought], part]) for part in (others[:half], others[half:]))
-    talk = Conversation(model, embedding, target, rng, corners, drawn, box_jitter)
+    ways = taught_strategies(box_strategy, model.sizes.corner_embeddings)
+    parts = torch.tensor_split(others, [len(others) * n // len(ways) for n in range(1, len(ways))])
+    boxed = {way: torch.cat([every[sought], part]) for way, part in zip(ways, parts, strict=True)}
+    talk = Conversation(model, embedding, target, rng, boxed, box_jitter)
     depth = int(torch.multinomial(depths, 1, generator=agreed_rng(rng)))
     loss = talk.loss(first := talk.ask())
     answer = first.detach()
@@ -72,9 +97,8 @@ def talk_through(
 class Conversation:
     """Every target asked by a click and by boxes, then corrected, in one decoder call a round.
 
-    Rows are clicks on all targets, or those numbered in `clicked`, then boxes lowered to corners for the
-    targets numbered in `corners`, then boxes drawn into the mask prompt for those in `drawn`; token counts of
-    the three agree. First clicks are drawn, unless `at` says where they are.
+    Rows are clicks on all targets, or on those of `clicked`, then boxes around the targets numbered in
+    `boxed`, lowered by the strategy that names them and in its order, corners first; token counts agree.
     """
 
     def __init__(
@@ -83,31 +107,34 @@ class Conversation:
         embedding: Float[Tensor, "b c g g g"],
         target: Bool[Tensor, "b t s s s"],
         rng: torch.Generator,
-        corners: Int[Tensor, " n"],
-        drawn: Int[Tensor, " m"],
+        boxed: Mapping[BoxStrategy, Int[Tensor, " n"]],
         box_jitter: float,
-        clicked: Int[Tensor, " k"] | None = None,
-        at: Float[Tensor, "k 3"] | None = None,
+        clicked: Clicked | None = None,
     ) -> None:
         self.model, self.rng, sizes = model, rng, model.sizes
         wanted, per_region = target.flatten(0, 1), target.shape[1]
-        first = torch.arange(len(wanted)) if clicked is None else clicked
-        rows = torch.cat([first, corners, drawn]).to(embedding.device)
+        first, at = clicked or Clicked(torch.arange(len(wanted)))
+        rows = torch.cat([first, *boxed.values()]).to(embedding.device)
         self.wanted = wanted[rows]
         # Not `[rows // …]`: its gradient is summed in no fixed order where torch has several threads.
         self.embedding = embedding.index_select(0, rows // per_region)
         self.step = sizes.image_size // sizes.low_res
         self.soft = F.avg_pool3d(self.wanted[:, None].float(), self.step)
-        self.ends = (len(first), len(first) + len(corners))
         boxes = boxes_around(self.wanted[len(first) :], box_jitter, rng)
-        low = sizes.image_size, sizes.low_res
-        self.corners = lower_box(boxes[: len(corners)], "corners", *low).boxes
-        mask = lower_box(boxes[len(corners) :], "mask", *low).mask
-        middle = lower_box(boxes, "center", *low).points  # a placeholder where there are corners
-        assert mask is not None and middle is not None
-        self.mask = torch.cat([mask.new_zeros(self.ends[1], *mask.shape[1:]), mask])
-        at = click_inside(self.wanted[: len(first)], 2, rng, 0.9) if at is None else at.to(middle)
-        self.clicks = torch.cat([at[:, None], middle])
+        at = click_inside(self.wanted[: len(first)], 2, rng, 0.9) if at is None else at.to(boxes)
+        low = (sizes.low_res,) * 3
+        clicks, masks, corners = [at[:, None]], [boxes.new_zeros(len(first), 1, *low)], [boxes[:0]]
+        assert "corners" not in list(boxed)[1:], "boxes by their corners come first"
+        for strategy, own in boxed.items():
+            mine, boxes = boxes[: len(own)], boxes[len(own) :]
+            lowered = lower_box(mine, strategy, sizes.image_size, sizes.low_res)
+            if lowered.boxes is not None:
+                corners.append(lowered.boxes)
+            # A placeholder where there are corners, which are two tokens as a click and its padding are.
+            clicks.append(mine[:, :1] if lowered.points is None else lowered.points)
+            masks.append(mine.new_zeros(len(mine), 1, *low) if lowered.mask is None else lowered.mask)
+        self.clicks, self.mask, self.corners = torch.cat(clicks), torch.cat(masks), torch.cat(corners)
+        self.ends = (len(first), len(first) + len(self.corners))
         self.labels = torch.ones(self.clicks.shape[:2], dtype=torch.long, device=embedding.device)
 
     def ask(self) -> Float[Tensor, "r 1 l l l"]:

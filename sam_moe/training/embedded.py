@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from sam_moe.errors import ConfigError
+from sam_moe.files import make_folder, replacing
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.shapes import Bool, UInt8
 
@@ -113,15 +114,9 @@ def keep_embedded(
     assert embeddings is not None
     seconds = round(time.monotonic() - began, 2)
     about = {"format": FORMAT, "origin": origin, "count": count, "target": shape, "seconds": seconds}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        save_file(
-            {"embedding": embeddings, "target": bits}, temporary, metadata={"embedded": json.dumps(about)}
-        )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    make_folder(path.parent)
+    with replacing(path, (SafetensorError,)) as new:
+        save_file({"embedding": embeddings, "target": bits}, new, metadata={"embedded": json.dumps(about)})
 
 
 def embedding_hours(path: Path) -> float:

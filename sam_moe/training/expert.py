@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sam_moe.errors import SamMoeError
 from sam_moe.registry import Lora
 from sam_moe.sam3d.lora import add_lora, load_lora, lora_layers, lora_ranks, lora_state
+from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.weights import fingerprint
@@ -76,9 +77,11 @@ class ExpertLoss(nn.Module):
         decoder: MaskDecoder,
         depths: Sequence[float] = DEPTHS,
         box_jitter: float = 0.06,
+        box_strategy: BoxStrategy = "mask",
     ) -> None:
         super().__init__()
         self.decoder, self.box_jitter = decoder, box_jitter
+        self.box_strategy: BoxStrategy = box_strategy
         self.depths = torch.tensor(depths)
         self._asked = (answering(base, decoder),)  # in a tuple, so that its encoders are not taken for ours
 
@@ -86,14 +89,18 @@ class ExpertLoss(nn.Module):
         self, embedding: Float[Tensor, "b c g g g"], target: Bool[Tensor, "b t s s s"], rng: torch.Generator
     ) -> Float[Tensor, ""]:
         """The mean loss of a step."""
-        return talk_through(self._asked[0], embedding, target, rng, self.depths, self.box_jitter)
+        how = self.depths, self.box_jitter, self.box_strategy
+        return talk_through(self._asked[0], embedding, target, rng, *how)
 
 
 class ExpertValidation:
     """Mean Dice of a decoder's weights on embedded regions, figured as `validation.Validation` does."""
 
-    def __init__(self, base: SamMed3D, learner: MaskDecoder, regions: Embedded) -> None:
+    def __init__(
+        self, base: SamMed3D, learner: MaskDecoder, regions: Embedded, box_strategy: BoxStrategy = "mask"
+    ) -> None:
         self.base, self.learner, self.regions = base, learner, regions
+        self.box_strategy: BoxStrategy = box_strategy
 
     def __call__(self, weights: dict[str, Tensor]) -> dict[str, float]:
         """Measure weights with the names of the learner's."""
@@ -105,9 +112,8 @@ class ExpertValidation:
 
     def _measure(self, decoder: MaskDecoder) -> dict[str, float]:
         device = next(decoder.parameters()).device
-        batches = self.regions.batches(BATCH)
-        model = answering(self.base, decoder).eval()
-        return measure(model, ((embedding.to(device), target.to(device)) for embedding, target in batches))
+        batches = ((e.to(device), target.to(device)) for e, target in self.regions.batches(BATCH))
+        return measure(answering(self.base, decoder).eval(), batches, self.box_strategy)
 
 
 def check_untouched(base: SamMed3D, before: str) -> None:

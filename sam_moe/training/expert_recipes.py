@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from sam_moe.assemble.backbone import find_entry, load_backbone
-from sam_moe.assemble.experts import find_expert, load_decoder
-from sam_moe.assemble.load import DEFAULT_MODEL
+from sam_moe.assemble.backbone import load_backbone
+from sam_moe.assemble.experts import load_decoder
+from sam_moe.assemble.finding import find_entry, find_expert
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.config import Settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
@@ -118,6 +119,7 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     entry = find_entry(recipe.base)
     if recipe.card.id == entry.card.id:  # else its card would say so, after the training
         raise ConfigError(f"card.id: {entry.card.id!r} is the base's; give the expert one of its own.")
+    strategy = entry.card.default_box_strategy
     base = load_backbone(entry)
     frozen = fingerprint(base)
     start = None if recipe.start is None else find_expert(recipe.start)
@@ -136,9 +138,10 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     note_machine(recipe.run, recipe.schedule.steps)
     validation = None
     if recipe.validation_regions:
-        validation = ExpertValidation(base, learner, Embedded(_embedded(recipe.run, "validation")))
+        regions = Embedded(_embedded(recipe.run, "validation"))
+        validation = ExpertValidation(base, learner, regions, strategy)
     kept = train(
-        ExpertLoss(base, learner, recipe.corrections),
+        ExpertLoss(base, learner, recipe.corrections, box_strategy=strategy),
         learner,
         Embedded(_embedded(recipe.run, "train"), recipe.seed + 1),
         Schedule(**recipe.schedule.model_dump()),

@@ -1,7 +1,6 @@
 """A table of prompts to learn routing from: what the gate sees of each, whose it is, how every expert did."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,16 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
+from sam_moe.files import replacing
 from sam_moe.moe.gate import GateInput, gate_input
-from sam_moe.sam3d.lowering import BoxStrategy, lower_box
+from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float, Int
-from sam_moe.training.conversation import Conversation
+from sam_moe.training.conversation import Clicked, Conversation
 from sam_moe.training.gate_regions import UNLABELLED, WAYS, Drawn, Way
-from sam_moe.training.prompting import boxes_around
 from sam_moe.training.validation import ROUNDS
 
 # Counts up when the same regions would give another table.
@@ -177,14 +176,8 @@ def _begun(
     every, none, size = torch.arange(len(target)), torch.arange(0), target.shape[-1]
     if way == "click":
         middle = torch.full((len(target), 3), float(size // 2))
-        return Conversation(panel, embedding, target, rng, none, none, _JITTER, every, middle)
-    if box_strategy == "center":
-        boxes = boxes_around(target[:, 0], _JITTER, rng)
-        points = lower_box(boxes, box_strategy, size, panel.sizes.low_res).points
-        assert points is not None
-        return Conversation(panel, embedding, target, rng, none, none, _JITTER, every, points[:, 0])
-    lowered = (every, none) if box_strategy == "corners" else (none, every)
-    return Conversation(panel, embedding, target, rng, *lowered, _JITTER, none)
+        return Conversation(panel, embedding, target, rng, {}, _JITTER, Clicked(every, middle))
+    return Conversation(panel, embedding, target, rng, {box_strategy: every}, _JITTER, Clicked(none))
 
 
 def low_dice(answers: Float[Tensor, "b e l l l"], soft: Float[Tensor, "b l l l"]) -> Float[Tensor, "b e"]:
@@ -205,12 +198,8 @@ def save_table(table: GateTable, path: Path, origin: str) -> None:
     """Write a table as one safetensors file, whole or not at all; `origin` is all that it depends on."""
     tensors = {k: v.contiguous() for k, v in table._tensors().items() if v is not None}
     about = json.dumps({"format": FORMAT, "origin": origin, "names": table.names})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, temporary, metadata={"gate": about})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, (SafetensorError,)) as new:
+        save_file(tensors, new, metadata={"gate": about})
 
 
 def load_table(path: Path, origin: str | None = None) -> GateTable | None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_moe.assemble.backbone import find_entry, load_backbone
-from sam_moe.assemble.experts import find_expert, load_decoder
+from sam_moe.assemble.backbone import load_backbone
+from sam_moe.assemble.experts import load_decoder
+from sam_moe.assemble.finding import find_entry, find_expert
 from sam_moe.errors import CardError
 from sam_moe.registry import Base, Entry, ExpertCard, ExpertRef, Preprocessing
 from sam_moe.sam3d.lowering import BoxStrategy

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import SamMoeError
+from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.normalise import Normalisation, normalise
@@ -95,9 +96,11 @@ class PromptedLoss(nn.Module):
         model: SamMed3D,
         depths: Sequence[float] = DEPTHS,
         box_jitter: float = 0.06,
+        box_strategy: BoxStrategy = "mask",
     ) -> None:
         super().__init__()
         self.model, self.box_jitter = model, box_jitter
+        self.box_strategy: BoxStrategy = box_strategy
         self.depths = torch.tensor(depths)
 
     def forward(
@@ -105,7 +108,8 @@ class PromptedLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """The mean loss of a step."""
         embedding = self.model.encode(image)
-        return talk_through(self.model, embedding, target, rng, self.depths, self.box_jitter)
+        how = self.depths, self.box_jitter, self.box_strategy
+        return talk_through(self.model, embedding, target, rng, *how)
 
 
 def fresh_model(sizes: Sizes, seed: int) -> SamMed3D:
@@ -116,7 +120,13 @@ def fresh_model(sizes: Sizes, seed: int) -> SamMed3D:
             linear = parameter.ndim == 2 and not any(part in name for part in ("embed", "token", "rel_pos"))
             if linear or name.endswith("pos_embed"):
                 nn.init.trunc_normal_(parameter, std=0.02)
-    model.prompt_encoder.no_mask_embed.requires_grad_(False)  # never asked here
+    return learning(model)
+
+
+def learning(model: SamMed3D) -> SamMed3D:
+    """The model itself, to be trained: all of it but what is never asked here."""
+    model.train().requires_grad_(True)
+    model.prompt_encoder.no_mask_embed.requires_grad_(False)
     freeze_unasked(model.mask_decoder)
     return model
 

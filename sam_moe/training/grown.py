@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from sam_moe.assemble.backbone import LoadedBase, check_file, load_base
-from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.experts import load_decoder
+from sam_moe.assemble.finding import user_folder
 from sam_moe.assemble.mixture import load_gate
 from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError, FileError

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.files import make_folder, replacing
 from sam_moe.sam3d.weights import read_metadata, read_state, save_weights
 from sam_moe.training import checkpoint
 from sam_moe.training.machines import PATIENCE
@@ -113,9 +114,10 @@ def train(
     Raises:
         SamMoeError: when loss or gradient is no longer finite; the batch is dumped to `folder/failed`.
         ConfigError: for a tracker that is not installed, or a folder with another model's checkpoint.
+        FileError: where the folder is closed or full; started again with room, it goes on.
     """
     _check_tracker(tracker)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     accelerator = Accelerator(
         # Unasked, Accelerate takes torchrun's processes on a CPU for one each: all would train the same.
         cpu=not torch.accelerator.is_available(),
@@ -132,16 +134,15 @@ def train(
     wrapped, optimiser = accelerator.prepare(loss, optimiser)
     average = Average(model, schedule.average)  # only now does the model lie on its device
     accelerator.register_for_checkpointing(average)
-    start = checkpoint.resume(accelerator, folder, schedule.steps)
-    diary = RunLog(folder, start, schedule.steps, accelerator.is_main_process, report)
+    start, since = checkpoint.resume(accelerator, folder, schedule.steps)
+    diary = RunLog(folder, start, schedule.steps, accelerator.is_main_process, report, before=since.seconds)
 
     def write(row: Row) -> None:
         diary.write(row)
         accelerator.log({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
 
     batches = _batches(samples, schedule, accelerator, start, workers)
-    losses: list[Tensor] = []
-    worked = 0.0
+    losses, worked = list(torch.tensor(since.losses, device=accelerator.device)), since.worked
     for step in range(start, schedule.steps):
         began, batch = time.monotonic(), next(batches)
         for group in optimiser.param_groups:
@@ -156,7 +157,7 @@ def train(
         optimiser.step()
         optimiser.zero_grad()
         average.update(model, step)
-        losses, worked, done = [*losses, value.detach()], worked + time.monotonic() - began, step + 1
+        losses, worked, done = [*losses, value.detach().float()], worked + time.monotonic() - began, step + 1
         if done % schedule.log_every == 0 or done == schedule.steps:
             rate = len(losses) * schedule.batch_size * accelerator.num_processes / worked
             mean = float(torch.stack(losses).mean())
@@ -167,7 +168,8 @@ def train(
         if validate and (done % validate_every == 0 or done == schedule.steps):
             _validate(accelerator, average, validate, folder, done, write)
         if done % schedule.save_every == 0 or done == schedule.steps:
-            checkpoint.save(accelerator, folder, done)
+            so_far = checkpoint.Since(tuple(map(float, losses)), worked, diary.seconds)
+            checkpoint.save(accelerator, folder, done, so_far)
     if validate and not (folder / BEST).is_file():  # the run ended before anything was kept
         _validate(accelerator, average, validate, folder, schedule.steps, write)
     for writer in accelerator.trackers:  # `end_training` would part the processes, and shipping is to come
@@ -246,8 +248,9 @@ def _check_finite(
     if torch.isfinite(value).all():
         return
     failed = folder / "failed"
-    failed.mkdir(parents=True, exist_ok=True)
-    torch.save({"step": step, "batch": batch}, failed / f"step{step}.process{process}.pt")
+    make_folder(failed)
+    with replacing(failed / f"step{step}.process{process}.pt", (RuntimeError,)) as new:
+        torch.save({"step": step, "batch": batch}, new)
     raise SamMoeError(
         f"the {what} became {float(value.detach())} at step {step}. The batch lies in {failed}; look at "
         "it or lower the learning rate, then start again: the last checkpoint is whole."

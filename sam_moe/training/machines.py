@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from sam_moe.files import replace_text
 from sam_moe.training.runlog import read_rows
 
 MACHINES = "machines.json"
@@ -34,9 +35,7 @@ def note_machine(run: Path, steps: int) -> None:
     here = hardware(int(os.environ.get("WORLD_SIZE", "1")))
     if (rows and rows[-1]["step"] >= steps) or here in machines(run):
         return
-    temporary = run / f"{MACHINES}.{os.getpid()}.part"
-    temporary.write_text(json.dumps([*machines(run), here]) + "\n", encoding="utf-8")
-    temporary.replace(run / MACHINES)
+    replace_text(run / MACHINES, json.dumps([*machines(run), here]) + "\n")
 
 
 def machines(run: Path) -> list[str]:

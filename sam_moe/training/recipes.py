@@ -5,21 +5,29 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from sam_moe.config import Settings, load_settings
+from sam_moe.assemble.backbone import LoadedBase, load_base
+from sam_moe.config import Settings, explain, load_settings
+from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
-from sam_moe.registry import Architecture, Preprocessing
-from sam_moe.training.bare import PLAN, Plan, follow
+from sam_moe.registry import Architecture, BackboneCard, Preprocessing
+from sam_moe.sam3d.weights import read_metadata, save_weights
+from sam_moe.training.bare import PLAN, START, Plan, follow
 from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
 from sam_moe.training.conversation import DEPTHS
+from sam_moe.training.loop import BEST
 from sam_moe.training.precision import Precision
 from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe, keep_scans, told, write_recipe
 from sam_moe.training.runlog import Row
 
 log = logging.getLogger(__name__)
+
+# What only a training that was begun leaves in a run's folder.
+CHECKPOINTS = ("checkpoint", "checkpoint.old", BEST)
 
 
 class DataRecipe(LabelledScans):
@@ -31,13 +39,16 @@ class DataRecipe(LabelledScans):
 
 
 class PretrainRecipe(Settings):
-    """A small general model, from nothing. Paths are relative to the folder the command is given in."""
+    """A general model, from nothing or going on from one. Paths are relative to where you stand."""
 
     run: Path = Field(description="Folder for log, checkpoints and the result; from where you stand.")
     seed: int = Field(0, description="Of initial weights and of the stream of samples.")
     card: CardRecipe = Field(description="What the model's card says beside what the training knows.")
-    architecture: Architecture
-    preprocessing: Preprocessing
+    start: str | None = Field(
+        None, description="A general model to go on from, all of it: its id, card or folder."
+    )
+    architecture: Architecture | None = Field(None, description="Left out where `start` has one.")
+    preprocessing: Preprocessing | None = Field(None, description="Of `start` where it is left out.")
     data: DataRecipe
     schedule: ScheduleRecipe
     targets: int = Field(2, gt=0, description="Structures asked for in each region, encoded once for all.")
@@ -55,13 +66,21 @@ class PretrainRecipe(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "PretrainRecipe":
+        if self.architecture is None or self.preprocessing is None:
+            if self.start is None:
+                missing = "architecture" if self.architecture is None else "preprocessing"
+                raise ValueError(f"{missing} is missing; add it, or name a model to go on from by `start`")
+            return self
         size, region = self.architecture.image_size, self.preprocessing.region_voxels
         if region != size:
             raise ValueError(
                 f"preprocessing.region_voxels {region} must equal architecture.image_size {size}"
             )
-        if not self.architecture.corner_embeddings:
-            raise ValueError("architecture.corner_embeddings must be true: boxes are taught by their corners")
+        if self.card.default_box_strategy == "corners" and not self.architecture.corner_embeddings:
+            raise ValueError(
+                "card.default_box_strategy 'corners' needs architecture.corner_embeddings; "
+                "use 'mask' or 'center'"
+            )
         if self.architecture.patch_size % 4:
             raise ValueError(
                 f"architecture.patch_size {self.architecture.patch_size} must be a multiple of 4, as answers "
@@ -86,14 +105,18 @@ def pretrain(
 
     Raises:
         ConfigError: for a recipe that cannot be followed.
+        CardError: for a `start` that is no general model.
     """
     recipe = load_settings(PretrainRecipe, recipe_path, overrides)
-    recipe.run.mkdir(parents=True, exist_ok=True)
+    start = None if recipe.start is None else load_base(recipe.start)
+    recipe = recipe if start is None else _going_on(recipe, start.entry.card)
+    assert recipe.architecture is not None and recipe.preprocessing is not None
+    _begin(recipe.run, start)
     write_recipe(recipe, recipe.run)
     count = recipe.validation_crops
     for part in ("train", "validation") if count else ("train",):
         keep_scans(recipe.data, part, recipe.run, leave_out=recipe.data.leave_out)
-    replace_text(recipe.run / PLAN, json.dumps(asdict(_plan(recipe)), indent=2) + "\n")
+    replace_text(recipe.run / PLAN, json.dumps(asdict(_plan(recipe, start)), indent=2) + "\n")
     if prepare:
         return recipe.run
     kept = follow(recipe.run, report)
@@ -124,8 +147,49 @@ def pretrain(
     return path
 
 
-def _plan(recipe: PretrainRecipe) -> Plan:
+def _going_on(recipe: PretrainRecipe, card: BackboneCard) -> PretrainRecipe:
+    """The recipe with what it leaves to the card of the model that it goes on from."""
+    if recipe.card.id == card.id:  # else the new model would pass for the old one
+        raise ConfigError(f"card.id: {card.id!r} is the start's; give the new model one of its own.")
+    if recipe.architecture not in (None, card.architecture):
+        raise ConfigError(
+            f"architecture: is not that of {recipe.start}, whose weights fit no other. Leave it out."
+        )
+    fields: dict[str, Any] = {"architecture": card.architecture}
+    if recipe.preprocessing is None:
+        fields["preprocessing"] = card.preprocessing
+    if "default_box_strategy" not in recipe.card.model_fields_set:
+        strategy = {"default_box_strategy": card.default_box_strategy}
+        fields["card"] = recipe.card.model_copy(update=strategy)
+    try:
+        return PretrainRecipe.model_validate({**dict(recipe), **fields})
+    except ValidationError as error:
+        raise ConfigError(explain(error, PretrainRecipe, f"the recipe with start {recipe.start}")) from error
+
+
+def _begin(run: Path, start: LoadedBase | None) -> None:
+    """Put the model to go on from into the run's folder; what was begun from another is not gone on with."""
+    sha256 = None if start is None else start.sha256
+    if (run / PLAN).is_file() and any((run / name).exists() for name in CHECKPOINTS):
+        known = json.loads((run / PLAN).read_text(encoding="utf-8")).get("start")
+        if known != sha256:
+            raise ConfigError(
+                f"{run}: was begun from {_named(known)}, and `start` now gives {_named(sha256)}. Name "
+                "another folder, or delete this one to begin anew."
+            )
+    run.mkdir(parents=True, exist_ok=True)
+    path = run / START
+    if start is not None and not (path.is_file() and read_metadata(path).get("fingerprint") == sha256):
+        save_weights(start.model.state_dict(), path, {"fingerprint": start.sha256})
+
+
+def _named(sha256: str | None) -> str:
+    return "nothing" if sha256 is None else f"a model with the fingerprint {sha256}"
+
+
+def _plan(recipe: PretrainRecipe, start: LoadedBase | None) -> Plan:
     """What the training itself takes of a recipe."""
+    assert recipe.architecture is not None and recipe.preprocessing is not None
     return Plan(
         architecture=recipe.architecture.model_dump(),
         schedule=recipe.schedule.model_dump(),
@@ -142,4 +206,6 @@ def _plan(recipe: PretrainRecipe) -> Plan:
         workers=recipe.workers,
         tracker=recipe.tracker,
         precision=recipe.precision,
+        box_strategy=recipe.card.default_box_strategy,
+        start=None if start is None else start.sha256,
     )

@@ -1,10 +1,12 @@
 """`log.jsonl`, a run's diary: a JSON object a line, without gaps or repetitions whatever kills there were."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from sam_moe.errors import FileError
+from sam_moe.files import replace_text, unwritable
 
 LOG = "log.jsonl"
 
@@ -15,7 +17,8 @@ class RunLog:
     """Writes rows and passes them on to `report`; a row's `seconds` are the wall clock since the row before.
 
     Begun at step `start`, it drops what lies behind that step, as those steps come again, and a line that a
-    kill cut off. `main` is False in processes that only help; those write nothing.
+    kill cut off. `main` is False in processes that only help; those write nothing. `before` are the seconds
+    between the last row that is kept and the stop.
     """
 
     def __init__(
@@ -25,24 +28,35 @@ class RunLog:
         steps: int,
         main: bool = True,
         report: Callable[[Row], None] | None = None,
+        before: float = 0.0,
     ) -> None:
         self.path, self.steps, self.main, self.report = folder / LOG, steps, main, report
-        self.since = time.monotonic()
+        self.since = time.monotonic() - before
         if main and self.path.is_file():
             kept = [row for row in read_rows(folder) if row["step"] <= start]
-            temporary = self.path.with_name(LOG + ".part")
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-            os.replace(temporary, self.path)
+            replace_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    @property
+    def seconds(self) -> float:
+        """The wall clock since the last row."""
+        return time.monotonic() - self.since
 
     def write(self, row: Row) -> None:
-        """Append a row; `report` gets it with `steps`, the number of steps in all."""
+        """Append a row; `report` gets it with `steps`, the number of steps in all.
+
+        Raises:
+            FileError: where it cannot be written.
+        """
         if not self.main:
             return
         now = time.monotonic()
         row = {**row, "seconds": round(now - self.since, 2)}
         self.since = now
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise FileError(unwritable(self.path, error)) from error
         if self.report is not None:
             self.report({**row, "steps": self.steps})
 

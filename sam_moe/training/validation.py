@@ -7,14 +7,14 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from sam_moe.errors import ConfigError
+from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.normalise import Normalisation
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.training.cache import Scan
-from sam_moe.training.conversation import Conversation, dice_of
+from sam_moe.training.conversation import Conversation, dice_of, taught_strategies
 from sam_moe.training.general import Regions
 
-WAYS = ("click", "corners", "mask")
 ROUNDS = 3
 BATCH = 8
 
@@ -31,7 +31,9 @@ class Validation:
         sizes: Sizes,
         regions: int,
         normalisation: Normalisation = "mean",
+        box_strategy: BoxStrategy = "mask",
     ) -> None:
+        self.box_strategy: BoxStrategy = box_strategy
         self.read, self.sizes, self.regions, self.normalisation = read, sizes, regions, normalisation
         self.batch: dict[str, Tensor] | None = None
 
@@ -44,7 +46,8 @@ class Validation:
         model.to(device).eval()
         image, target = (part.split(BATCH) for part in self._regions())
         pairs = zip(image, target, strict=True)
-        return measure(model, ((model.encode(i.to(device)), t.to(device)) for i, t in pairs))
+        batches = ((model.encode(i.to(device)), t.to(device)) for i, t in pairs)
+        return measure(model, batches, self.box_strategy)
 
     def _regions(self) -> tuple[Tensor, Tensor]:
         if self.batch is None:
@@ -69,26 +72,31 @@ class Validation:
 
 
 @torch.no_grad()
-def measure(model: SamMed3D, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+def measure(
+    model: SamMed3D, batches: Iterable[tuple[Tensor, Tensor]], box_strategy: BoxStrategy = "mask"
+) -> dict[str, float]:
     """Mean Dice over batches of `BATCH` embeddings and targets, always asked the same, each way and round.
 
-    Figures are named by way and number of prompts, `click1` to `mask3`; `score` is their mean (ours).
+    Asked by a click, and by a box in each way that `taught_strategies` names. Figures are named by way and
+    number of prompts, `click1` to `mask3`; `score` is their mean (ours).
     """
+    boxes = taught_strategies(box_strategy, model.sizes.corner_embeddings)
+    ways = ("click", *boxes)
     scores = []
     for number, (embedding, target) in enumerate(batches):
         every, rng = torch.arange(len(target)), torch.Generator().manual_seed(number * BATCH)
-        talk = Conversation(model, embedding, target, rng, every, every, 0.03)
+        talk = Conversation(model, embedding, target, rng, dict.fromkeys(boxes, every), 0.03)
         found = []
         for turn in range(ROUNDS):
             answer = talk.ask()
             found.append(dice_of(talk.whole(answer), talk.wanted))
             if turn + 1 < ROUNDS:
                 talk.correct(answer)
-        scores.append(torch.stack(found).view(ROUNDS, len(WAYS), -1).cpu())
+        scores.append(torch.stack(found).view(ROUNDS, len(ways), -1).cpu())
     mean = torch.cat(scores, dim=2).mean(dim=2)
     figures = {
         f"{way}{turn + 1}": round(float(mean[turn, column]), 4)
         for turn in range(ROUNDS)
-        for column, way in enumerate(WAYS)
+        for column, way in enumerate(ways)
     }
     return {**figures, "score": round(float(mean.mean()), 4)}

@@ -1,17 +1,21 @@
 """Converting: one folder with weights and a card comes out, or nothing at all."""
 
 import argparse
+import shutil
 import time
 
 import pytest
 import torch
 
-from sam_moe.assemble.convert import convert, user_folder
+from sam_moe.assemble import find_entry, load_backbone
+from sam_moe.assemble.convert import convert
+from sam_moe.assemble.finding import user_folder
 from sam_moe.errors import CardError, FileError, SamMoeError, WeightsError
 from sam_moe.registry import Attribution, Registry, read_card, write_card
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.weights import fingerprint, load_model, read_metadata, read_state, sha256_of
+from tests.dying import deaths
 
 pytestmark = pytest.mark.usefixtures("shipped", "cache")
 
@@ -120,12 +124,50 @@ def test_a_checkpoint_that_does_not_fit_leaves_nothing_behind(tmp_path, state, s
 
 def test_a_folder_that_cannot_be_written_leaves_nothing_behind(tmp_path, checkpoint):
     (tmp_path / "out").write_text("a file, not a folder")
-    with pytest.raises(FileError, match="cannot be made"):
+    with pytest.raises(FileError, match="is a file. Expected a folder"):
         convert(checkpoint, tmp_path / "out", "x")
     (tmp_path / "full" / "x" / "model.safetensors").mkdir(parents=True)
-    with pytest.raises(SamMoeError, match="cannot be written"):
+    with pytest.raises(SamMoeError, match="is a folder. Expected"):
         convert(checkpoint, tmp_path / "full", "x", force=True)
     assert files(tmp_path / "full") == ["x", "x/model.safetensors"]
+
+
+def test_killed_at_any_file_operation_a_new_model_is_whole_or_not_there(tmp_path, checkpoint):
+    out = tmp_path / "out"
+    convert(checkpoint, tmp_path / "whole", "x")
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "x").iterdir()}
+    for _ in deaths(out, lambda: convert(checkpoint, out, "x"), lambda: shutil.rmtree(out, True)):
+        if (out / "x").exists():
+            assert {path.name: path.read_bytes() for path in (out / "x").iterdir()} == wanted
+        convert(checkpoint, out, "x", force=True)
+        assert files(out) == ["x", "x/card.json", "x/model.safetensors"]
+        assert {path.name: path.read_bytes() for path in (out / "x").iterdir()} == wanted
+
+
+def test_killed_at_any_file_operation_a_model_that_is_replaced_can_be_used(
+    tmp_path, checkpoint, random_state
+):
+    out, other = tmp_path / "out", tmp_path / "other.pth"
+    torch.save(random_state(), other)
+    known = {fingerprint(load_model(path)) for path in (checkpoint, other)}
+    met = set()
+
+    def before():
+        shutil.rmtree(out, ignore_errors=True)
+        convert(checkpoint, out, "x")
+
+    for _ in deaths(out, lambda: convert(other, out, "x", force=True), before):
+        met.add(fingerprint(load_backbone(find_entry(out / "x"))))
+        convert(other, out, "x", force=True)
+        assert files(out) == ["x", "x/card.json", "x/model.safetensors"]
+        assert fingerprint(load_backbone(find_entry(out / "x"))) == fingerprint(load_model(other))
+    assert met == known
+
+
+def test_on_a_full_disk_nothing_is_left(small_disk, checkpoint):
+    with pytest.raises(FileError, match=r"cannot be written .*free space"):
+        convert(checkpoint, small_disk / "out", "x")
+    assert files(small_disk) == []
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -1,24 +1,25 @@
 """An expert is added whole or not at all, checked against its base, and can be put back once removed."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from sam_moe.assemble import backbone, experts, find_entry
-from sam_moe.assemble.convert import user_folder
 from sam_moe.assemble.experts import (
     add_expert,
     check_expert,
-    find_expert,
     keep_expert,
-    list_experts,
     load_decoder,
     remove_expert,
 )
+from sam_moe.assemble.finding import find_expert, list_experts, user_folder
+from sam_moe.assemble.keeping import record_of
 from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.registry import Registry, read_card, write_card
 from sam_moe.sam3d.weights import build_model, fingerprint, save_weights, sha256_of
+from tests.dying import deaths
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -241,9 +242,62 @@ def test_a_feature_bank_goes_with_its_expert(tmp_path, source, draft, tiny):
         check_expert(entry, tiny)
 
 
+@pytest.mark.parametrize(
+    "name", ["expert.safetensors", "sub/card.json", "linked.safetensors", "Expert.safetensors"]
+)
+def test_a_bank_of_any_name_spoils_no_expert(tmp_path, source, draft, tiny, name):
+    bank = tmp_path / "drafts" / name
+    bank.parent.mkdir(parents=True)
+    save_weights({"features": torch.ones(3, 8)}, tmp_path / "elsewhere")
+    bank.symlink_to(tmp_path / "elsewhere")
+    record = record_of(name, sha256_of(bank), bank.stat().st_size, "float32")
+    entry = add_expert(source, draft(tmp_path / "drafts" / "draft.json", feature_bank=record), base=tiny)
+    assert files(user_folder()) == ["cord/bank.safetensors", "cord/card.json", "cord/expert.safetensors"]
+    assert not any(path.is_symlink() for path in entry.folder.iterdir())
+    assert "cord: decoder on tiny" in str(check_expert(entry, tiny))
+
+
+@pytest.mark.parametrize(
+    "name", ["./expert.safetensors", "card.json", "../drafts/bank", "/etc/hostname", "a//b", ".bank", "x\0y"]
+)
+def test_a_bank_that_is_named_in_no_plain_way_is_refused_and_nothing_is_left(
+    tmp_path, source, draft, tiny, name
+):
+    record = record_of("bank", "0" * 64, 1, "float32") | {"file": name}
+    with pytest.raises(CardError, match=r"draft\.json: feature_bank\.file: "):
+        add_expert(source, draft(feature_bank=record), base=tiny)
+    assert files(tmp_path / "cache") == []
+
+
+def test_a_bank_that_is_another_than_the_card_says_leaves_nothing(tmp_path, source, draft, tiny):
+    (tmp_path / "bank").write_bytes(b"x")
+    with pytest.raises(WeightsError, match=r"bank: has SHA-256"):
+        add_expert(source, draft(feature_bank=record_of("bank", "0" * 64, 1, "float32")), base=tiny)
+    assert files(tmp_path / "cache") == []
+
+
+@pytest.mark.slow
+def test_killed_at_any_file_operation_an_expert_is_whole_or_not_there(tmp_path, source, draft, tiny):
+    folder, card = tmp_path / "mine", draft()
+    add_expert(source, card, tmp_path / "whole", tiny)
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "cord").iterdir()}
+
+    def before():
+        shutil.rmtree(folder, ignore_errors=True)
+
+    for _ in deaths(folder, lambda: add_expert(source, card, folder, tiny), before):
+        if not (folder / "cord").exists():
+            add_expert(source, card, folder, tiny)
+        else:
+            with pytest.raises(CardError, match="already taken .* with the same weights"):
+                add_expert(source, card, folder, tiny)
+        assert files(folder) == ["cord/card.json", "cord/expert.safetensors"]
+        assert {path.name: path.read_bytes() for path in (folder / "cord").iterdir()} == wanted
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, source, draft, tiny):
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileError, match="file: cannot be written"):
+    with pytest.raises(FileError, match="file: is a file. Expected a folder"):
         add_expert(source, draft(), tmp_path / "file", tiny)
 
 

@@ -23,9 +23,13 @@ def typed(*words):
         point: words_of = None,
         negative: words_of = None,
         box: words_of = None,
+        stroke: words_of = None,
+        negative_loop: words_of = None,
         mm: Annotated[bool, typer.Option("--mm")] = False,
     ) -> None:
-        got.extend([in_order(point or (), negative or (), box or ()), scan, mm])
+        given = {"point": point, "negative": negative, "box": box}
+        given |= {"stroke": stroke, "negative-loop": negative_loop}
+        got.extend([in_order(given), scan, mm])
 
     typer.main.get_command(app).main(list(words), standalone_mode=False)
     return got
@@ -63,6 +67,23 @@ def test_after_two_dashes_nothing_is_an_option():
     assert typed("--", "--point") == [[], "--point", False]
 
 
+def test_a_stroke_and_a_loop_take_as_many_points_as_are_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "007").mkdir()
+    words = "--negative-loop 0 0 4 9 0 4 9 -9 4 --point 1 2 3 --stroke 1 2 3 4 5 6 007 --mm"
+    assert typed(*words.split()) == [
+        [
+            Typed(0, "--negative-loop", (0, 0, 4, 9, 0, 4, 9, -9, 4)),
+            Typed(1, "--point", (1, 2, 3)),
+            Typed(2, "--stroke", (1, 2, 3, 4, 5, 6)),
+        ],
+        "007",
+        True,
+    ]
+    assert typed("--stroke", "1", "2", "3", "scan.nii")[0] == [Typed(0, "--stroke", (1, 2, 3))]
+    assert typed("--stroke=1", "2", "3")[0] == [Typed(0, "--stroke", (1, 2, 3))]
+
+
 items = st.tuples(
     st.sampled_from(["--point", "--negative", "--box"]),
     st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=6, max_size=6),
@@ -92,6 +113,12 @@ def test_whatever_is_typed_comes_back_in_order_and_to_the_last_digit(asked):
         (["--point", "1", "two", "3"], "'two' is no finite number"),
         (["--point", "1", "nan", "3"], "'nan' is no finite number"),
         (["--negative", "1", "2", "1e999"], "'1e999' is no finite number"),
+        (["--stroke", "1", "2"], "at least one point, and there are 2: 1 2."),
+        (["--stroke"], "at least one point, and there are 0: none."),
+        (["--stroke", "1", "2", "3", "4"], "three numbers for each point, I J K I J K …, and at least one"),
+        (["--stroke", "1,2,3", "4,5,6"], "with spaces between. Write: --stroke 1 2 3 4 5 6"),
+        (["--stroke", "1", "2", "3", "(4,5,6)"], "with spaces between. Write: --stroke 1 2 3 4 5 6"),
+        (["--negative-loop", *"123456"], "at least three points, and there are 6: 1 2 3 4 5 6."),
     ],
 )
 def test_a_mistake_is_answered_with_how_to_write_it(words, complaint):

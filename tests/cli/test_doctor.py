@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sam_moe.assemble import DEFAULT_MODEL, find_entry
-from sam_moe.assemble.convert import user_folder
-from sam_moe.assemble.keeping import take_out
+from sam_moe.assemble.finding import user_folder
+from sam_moe.assemble.removal import take_out
 from sam_moe.cli.doctor import examine
 from tests.assemble.mixtures import write_expert, write_gate
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sam_moe.assemble import DEFAULT_MODEL, find_entry, load_backbone
-from sam_moe.assemble.convert import user_folder
+from sam_moe.assemble.finding import user_folder
 from sam_moe.registry import read_card
 
 WORDS = {

@@ -1,5 +1,6 @@
 import json
 import pickle
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from sam_moe.config import dump_settings
 from sam_moe.errors import ConfigError, GeometryError
-from sam_moe.evaluation.challenge import cases_of, load_challenge, read_case, read_series
+from sam_moe.evaluation.challenge import cases_of, load_challenge, open_case, read_case, read_series
 from sam_moe.space.grid import Grid
 from tests.evaluation.drawn import (
     GRID,
@@ -114,6 +115,46 @@ def test_a_label_map_on_another_grid_is_refused_with_the_cases_name(plain):
     write_labels(case.truth, grid=Grid(np.diag([-2.0, -2.0, 3.1, 1.0]), GRID.shape))
     with pytest.raises(GeometryError, match="p1_CT: p1_CT.nii.gz and image: not the same grid"):
         read_case(case)
+
+
+@pytest.mark.parametrize("turn", [*permutations(range(3))])
+@pytest.mark.parametrize("flip", [(), (0,), (1, 2), (0, 1, 2)])
+def test_a_truth_with_its_axes_in_another_order_is_brought_into_the_scans(plain, turn, flip):
+    """The same voxels at the same places, stored along other axes: each number lands where it belongs."""
+    case = cases_of(plain)[0]
+    matrix = np.zeros((4, 4))
+    matrix[list(turn), range(3)] = 1
+    matrix[3, 3] = 1
+    shape = tuple(np.array(GRID.shape)[list(turn)].tolist())
+    for axis in flip:
+        matrix[:, 3] += matrix[:, axis] * (shape[axis] - 1)
+        matrix[:, axis] *= -1
+    write_labels(case.truth, label_map().permute(turn).flip(flip), Grid(GRID.affine @ matrix, shape))
+    scan, masks = read_case(case)
+    assert torch.equal(masks["one"].array, label_map() == 1) and masks["one"].grid.same_as(scan.grid)
+    assert int(masks["both"].array.sum()) == 32
+
+
+@pytest.mark.parametrize("table", ["nnunet", "folders"])
+def test_voxels_called_ignore_are_no_structure_and_in_no_truth(tmp_path, no_data_folder, table):
+    root = tmp_path / "set"
+    if table == "nnunet":
+        write_image(root / "imagesTr" / "a_0000.nii.gz")
+        write_labels(root / "labelsTr" / "a.nii.gz")
+        labels = {"background": 0, "one": 1, "ignore": 3}
+        dataset_json(root, {"channel_names": {"0": "T1"}, "labels": labels})
+    else:
+        pairs(root, ["a"])
+        listed = [{"id": "a", "image": "images/a.nii.gz", "label": "labels/a.nii.gz"}]
+        dataset_json(root, {"cases": listed, "labels": {"one": 1, "ignore": 3}})
+    source = f"{{layout: {table}, root: set}}"
+    (case,) = cases_of(challenge(tmp_path, source, "{one: []}"))
+    assert case.ignored == (3,)
+    opened = open_case(case)
+    assert np.array_equal(opened.ignored, (label_map() == 3).numpy()) and int(opened.ignored.sum()) == 1
+    for labels in ("{one: [1, 3]}", "{ignore: []}"):
+        with pytest.raises(ConfigError, match="has the value 3, which its set's table calls 'ignore'"):
+            cases_of(challenge(tmp_path, source, labels))
 
 
 @pytest.mark.parametrize(

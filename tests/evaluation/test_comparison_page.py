@@ -39,6 +39,21 @@ def test_the_better_one_of_a_pair_stands_first():
     assert words[place + 3 : place + 6] == ["0.100", "0.031", "0.031"]
 
 
+def test_a_difference_has_its_interval_from_the_better_ones_side():
+    # Distances of three patients, b nearer by 3, 4 and 8 mm: 5 mm, and 4.303 times sqrt(14) / 2 about it.
+    far = {"a": (9.0, 11.0, 10.0), "b": (6.0, 7.0, 2.0)}
+    rows = [
+        row(0.5, system=system, case=str(n), patient=str(n), hd95_mm=value)
+        for system, own in far.items()
+        for n, value in enumerate(own)
+    ]
+    whole = ResultFolder(Path("one"), tuple(rows), Result())
+    words = Reader(comparison_page(compare([whole], ["hd95_mm"], resamples=10))).words
+    place = words.index("ahead of")
+    assert (words[place - 1], words[place + 2]) == ("b", "a")
+    assert words[place + 3 : place + 5] == ["5.0 mm", "-3.0 to 13.0"]
+
+
 def test_two_patients_are_said_not_to_be_resampled():
     rows = study({"small": 0.0, "moe": 0.1}, patients=2, clicks=1)
     found = compare([ResultFolder(Path("one"), tuple(rows), Result())])

@@ -1,5 +1,7 @@
 """A conversation has every step whatever the system does; what it does wrong is a status and a reason."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,22 @@ def test_each_step_hears_all_that_was_said_and_sees_the_last_answer():
     assert turns[1].said.positive and turns[1].said.at[0] < 6
     assert [turn.said is None for turn in turns] == [False, False, True, True, True]
     assert turns[4].reason == SILENT and turns[4].mask is turns[1].mask and turns[4].seconds == 0
+
+
+@pytest.mark.parametrize("protocol", ["clicks", "cvpr2025"])
+def test_nothing_is_clicked_where_nothing_was_annotated(protocol):
+    """The answer errs by three voxels of the cube, and by far more where nothing was annotated."""
+    ignored = np.zeros_like(TRUTH)
+    ignored[:, :, 9:] = True
+    short = TRUTH | ignored
+    short[3, 3, 3:6] = False
+    turns = list(converse(Answers(*[short] * 6), SIMULATED[protocol], replace(TARGET, ignored=ignored)))
+    clicks = [tuple(round(x) for x in turn.said.at) for turn in turns if isinstance(turn.said, Point)]
+    assert len(clicks) == 5 and not any(ignored[click] for click in clicks)
+    assert all(turn.said.positive for turn in turns if isinstance(turn.said, Point))
+    score = Scorer(replace(TARGET, ignored=ignored), 2.0)
+    assert score(turns[-1])["dice"] == pytest.approx(2 * 213 / (216 + 213))
+    assert score(turns[-1])["predicted_ml"] == pytest.approx(0.213)
 
 
 def test_a_failure_is_a_turn_with_its_reason_and_the_next_goes_by_the_last_answer():

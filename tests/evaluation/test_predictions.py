@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.challenge import cases_of, load_challenge, read_case
+from sam_moe.evaluation.challenge import cases_of, load_challenge, open_case
 from sam_moe.evaluation.predictions import checksum, extra_rows, match, score_given
 from sam_moe.evaluation.results import read_rows, write_rows
 from sam_moe.space.files import write_volume
@@ -22,7 +23,7 @@ def asked_for():
 
 
 def rows_of(case, path, **keys):
-    return {row.label: row for row in score_given(case, read_case(case)[1], path, "given", **keys)}
+    return {row.label: row for row in score_given(case, open_case(case), path, "given", **keys)}
 
 
 def floats(path, array):
@@ -74,6 +75,42 @@ def test_words_in_a_nifti_are_unreadable(case, tmp_path):
     all_worst(rows_of(case, path), "unreadable")
 
 
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04 cut short", b"\x93NUMPY\x01\x00", b"\x80\x04K\x01.", b"", b"words"]
+)
+def test_an_archive_that_is_none_is_unreadable(case, tmp_path, content):
+    (tmp_path / "p.npz").write_bytes(content)
+    reason = all_worst(rows_of(case, tmp_path / "p.npz"), "unreadable")
+    assert "p.npz" in reason and str(tmp_path) not in reason and "\n" not in reason
+
+
+def test_a_pickled_answer_has_bad_values(case, tmp_path):
+    np.savez(tmp_path / "p.npz", segs=np.array([[[{}]]], dtype=object))
+    assert "not pickled" in all_worst(rows_of(case, tmp_path / "p.npz"), "bad_values")
+
+
+def test_a_mask_with_its_axes_in_another_order_is_brought_into_the_cases(case, tmp_path):
+    """What nibabel and ITK do to one file: the same voxels at the same places, axes k, j, i and j flipped."""
+    turn = np.array([[0, 0, 1, 0], [0, -1, 0, 8], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    turned = Grid(GRID.affine @ turn, (8, 9, 10))
+    path = write_labels(tmp_path / "p.nii.gz", asked_for().permute(2, 1, 0).flip(1), turned)
+    assert {(row.status, row.dice, row.reason) for row in rows_of(case, path).values()} == {("ok", 1, "")}
+
+
+def test_what_is_answered_where_nothing_was_annotated_counts_for_nothing(case, tmp_path):
+    """One of 24 voxels is half found: 12 right, 12 missed; what lies in structure 3's voxel is not false."""
+    case = replace(case, labels={"one": (1,)}, ignored=(2, 3))
+    labels = (label_map() == 1).to(torch.uint8)
+    labels[:, :, 4] = 0
+    labels[label_map() == 3] = 1
+    labels[label_map() == 2] = 1
+    (row,) = rows_of(case, write_labels(tmp_path / "p.nii.gz", labels)).values()
+    assert row.dice == pytest.approx(2 * 12 / (24 + 12)) and row.predicted_ml == pytest.approx(12 * 0.012)
+    labels = (label_map() > 1).to(torch.uint8)
+    (row,) = rows_of(case, write_labels(tmp_path / "p.nii.gz", labels)).values()
+    assert (row.status, row.dice, row.predicted_ml) == ("empty", 0, 0)
+
+
 def shifted(mm):
     affine = GRID.affine.copy()
     affine[0, 3] += mm
@@ -98,12 +135,11 @@ def test_headers_that_are_rounded_are_no_other_grid(case, tmp_path):
 
 
 def test_resampling_is_done_when_allowed_and_recorded(case, tmp_path):
-    turned = Grid(
-        GRID.affine @ np.array([[-1, 0, 0, 9], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), GRID.shape
-    )
-    path = write_labels(tmp_path / "p.nii.gz", asked_for().flip(0), turned)
+    half = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -0.25], [0, 0, 0, 1.0]])
+    path = write_labels(tmp_path / "p.nii.gz", asked_for(), Grid(GRID.affine @ half, GRID.shape))
+    assert "--resample" in all_worst(rows_of(case, path), "wrong_grid")
     row = rows_of(case, path, resample=True)["one"]
-    assert row.status == "ok" and row.dice == 1
+    assert row.status == "ok" and row.dice == 1  # a quarter of a slice off, the nearest is the same
     assert row.reason.startswith("resampled (nearest): p.nii.gz: it lies on Grid(10x9x8 voxels")
 
 
@@ -188,7 +224,7 @@ def test_every_case_has_its_rows_and_a_foreign_file_one_more(challenge, tmp_path
     rows = [
         row
         for case in challenge
-        for row in score_given(case, read_case(case)[1], given.files.get(case.id), "theirs")
+        for row in score_given(case, open_case(case), given.files.get(case.id), "theirs")
     ]
     rows += extra_rows(given, "theirs")
     assert [(row.case, row.label, row.status) for row in rows] == [

@@ -10,10 +10,9 @@ from sam_moe.evaluation.protocols import (
     Target,
     replays_of,
     scripts_for,
-    step_names,
     understood,
 )
-from sam_moe.prompts import Box, Point, Prompt
+from sam_moe.prompts import Box, Loop, Point, Prompt, Stroke
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 
 TRUTH = np.zeros((30, 30, 10), bool)
@@ -26,6 +25,9 @@ def test_the_steps_of_each_protocol_say_what_was_said_last():
     assert SIMULATED["click"].steps == ("click1",)
     assert SIMULATED["clicks"].steps == ("click1", "click2", "click3", "click4", "click5")
     assert SIMULATED["box"].steps == ("box",)
+    assert SIMULATED["flat"].steps == ("flat",) and SIMULATED["loop"].steps == ("loop1",)
+    assert SIMULATED["strokes"].steps == ("stroke1", "stroke2", "stroke3", "stroke4", "stroke5")
+    assert SIMULATED["cvpr2025-flat"].steps == ("flat", *(f"flat+click{n}" for n in range(1, 6)))
     assert SIMULATED["cvpr2025"].steps == ("box", *(f"box+click{n}" for n in range(1, 6)))
 
 
@@ -33,11 +35,28 @@ def test_what_a_system_must_understand_follows_from_the_steps():
     assert SIMULATED["clicks"].kinds == {"point"}
     assert SIMULATED["box"].kinds == {"box"}
     assert SIMULATED["cvpr2025"].kinds == {"box", "point"}
+    assert SIMULATED["cvpr2025-flat"].kinds == {"flat", "point"}
+    assert SIMULATED["strokes"].kinds == {"stroke"} and SIMULATED["loop"].kinds == {"loop"}
 
 
-def test_the_box_of_cvpr_is_the_targets_own_and_ours_is_drawn_by_a_person():
+def test_the_box_of_cvpr_is_drawn_on_the_middle_slice_alone_or_from_the_first_slice_to_the_last():
+    cone = np.zeros((30, 30, 10), bool)
+    for k in range(2, 9):
+        cone[10 - k : 10 + k, 12 - k : 12 + k, k] = True
+    target = Target("c", "l", cone, (1.0, 1.0, 1.0))
+    # 4 k² voxels on slice k: 16 36 64 100 144 196 256; the middle one of 812, the 407th, lies on slice 7
+    deep, flat = (SIMULATED[name].item(target, (), cone) for name in ("cvpr2025", "cvpr2025-flat"))
+    assert deep == Box((3, 5, 2), (17, 19, 9), flat=False)
+    assert flat == Box((3, 5, 7), (17, 19, 8), flat=True)
+
+
+def test_the_box_of_ours_is_drawn_by_a_person_around_the_target_or_on_its_middle_slice():
     tight = Box((5, 10, 2), (25, 20, 8))
-    assert SIMULATED["cvpr2025"].item(TARGET, (), NOTHING) == tight
+    flat = SIMULATED["flat"].item(TARGET, (), NOTHING)
+    assert flat.flat_axes(np.eye(4)) == (2,)  # across the thickest voxels
+    assert np.abs(np.subtract((*flat.start[:2], *flat.stop[:2]), (5, 10, 25, 20))).max() <= 1
+    sagittal = Target("case_1", "liver", TRUTH, (3.0, 1.0, 1.0))
+    assert SIMULATED["flat"].item(sagittal, (), NOTHING).flat_axes(np.eye(4)) == (0,)
     drawn = SIMULATED["box"].item(TARGET, (), NOTHING)
     off = np.abs(np.subtract((*drawn.start, *drawn.stop), (*tight.start, *tight.stop)))
     assert off.max() == 1  # 5 % of 20 voxels; of 10 and of 6 it is less than one
@@ -69,6 +88,19 @@ def test_clicks_go_where_the_answer_errs_most_and_stop_when_it_does_not():
     assert script.item(TARGET, (first, second), TRUTH) is None
 
 
+@pytest.mark.parametrize(("name", "kind"), [("strokes", Stroke), ("loops", Loop)])
+def test_strokes_and_loops_mend_the_largest_error_and_stop_where_there_is_none(name, kind):
+    script = SIMULATED[name]
+    first = script.item(TARGET, (), NOTHING)
+    assert isinstance(first, kind) and first.positive
+    assert len(set(first.places[:, 2])) == 1  # on one slice, across the thickest voxels
+    answer = TRUTH.copy()
+    answer[25:30, 10:20] = True
+    second = script.item(TARGET, (first,), answer)
+    assert not second.positive and second.places[:, 0].min() >= 24.5
+    assert script.item(TARGET, (first, second), TRUTH) is None
+
+
 def test_the_first_click_of_ours_counts_millimetres_and_that_of_cvpr_voxels():
     # A plate 9 x 9 x 1 beside a rod 3 x 3 x 9, joined: in voxels the rod is deeper, and with thick slices
     # (in k) the plate's 4 voxels in-plane stand against its border 1 voxel = 9 mm away.
@@ -97,14 +129,9 @@ def test_what_is_unknown_or_could_not_be_told_apart_is_refused(protocol, said):
 def test_a_script_is_followed_as_far_as_it_is_understood():
     box = understood(SIMULATED["cvpr2025"], frozenset({"box"}))
     assert (box.name, box.steps, box.kinds) == ("cvpr2025", ("box",), {"box"})
-    assert box.item(TARGET, (), NOTHING) == Box((5, 10, 2), (25, 20, 8))
+    assert box.item(TARGET, (), NOTHING) == Box((5, 10, 2), (25, 20, 8), flat=False)
     assert understood(SIMULATED["cvpr2025"], frozenset({"point"})) is None
     assert understood(SIMULATED["clicks"], frozenset({"point"})) is SIMULATED["clicks"]
-
-
-def test_steps_are_named_by_counting():
-    box, point = Box((0, 0, 0), (1, 1, 1)), Point((0, 0, 0))
-    assert step_names((point, box, point, box)) == ("click1", "box+click1", "box+click2", "box2+click2")
 
 
 def recorded(name: str, targets: dict[str, Prompt]) -> PromptSet:

@@ -143,6 +143,25 @@ def test_systems_that_answer_alike_do_not_differ():
     assert (pair.p, pair.difference) == (1.0, 0.0)
 
 
+def test_a_difference_has_the_interval_of_its_patients(rng):
+    # Two targets of each patient; SciPy's t of five paired differences, with one more patient's spread.
+    owners, values = list("ppqqrrsstt"), rng.random((2, 10))
+    (pair,) = compared("hd95_mm", values, ("a", "b"), owners)
+    apart = (values[0] - values[1]).reshape(5, 2).mean(axis=1)
+    expected = stats.t.interval(0.95, 4, apart.mean(), stats.sem(apart) * (5 / 4) ** 0.5)
+    np.testing.assert_allclose(pair.ci95, expected)
+    (turned,) = compared("hd95_mm", values[::-1], ("b", "a"), owners)
+    np.testing.assert_allclose(turned.ci95, (-expected[1], -expected[0]))
+    (share,) = compared("dice", values, ("a", "b"), owners, (-1.0, 1.0))
+    assert -1 < share.ci95[0] < share.difference < share.ci95[1] < 1
+
+
+def test_two_patients_or_differences_alike_have_no_interval():
+    assert compared("dice", np.array([[0.1, 0.4], [0.3, 0.9]]), ("a", "b"), ("p", "q"))[0].ci95 is None
+    alike = np.array([[0.1, 0.4, 0.5], [0.2, 0.5, 0.6]])
+    assert compared("dice", alike, ("a", "b"), ("p", "q", "r"))[0].ci95 is None
+
+
 def test_pairs_are_corrected_together(rng):
     values = rng.random((4, 9)) + np.arange(4)[:, None] / 4
     pairs = compared("dice", values, tuple("abcd"), "pqrstuvwx")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,12 +19,20 @@ def plain_cases(tmp_path, no_data_folder):
     return cases_of(load_challenge(yaml_at(tmp_path, text)))
 
 
+def truth_itself(case, opened):
+    return next(iter(opened.truths.values())).array
+
+
+def bright(case, opened):
+    return (opened.scan.array > 150).to(torch.uint8)
+
+
 def test_a_rehearsal_goes_through_the_files_of_both_containers(plain_cases, tmp_path):
     seen = []
 
-    def answer(case, scan, truth):
-        seen.append((case.id, int(scan.array[0, 0, 0])))
-        return truth.array
+    def answer(case, opened):
+        seen.append((case.id, int(opened.scan.array[0, 0, 0])))
+        return next(iter(opened.truths.values())).array
 
     rows = rehearse(plain_cases, answer, tmp_path / "run", system="mine")
     assert seen == [("p1.after", 1), ("p1.before", 0)]  # each with its own scan
@@ -41,14 +50,36 @@ def test_a_rehearsal_goes_through_the_files_of_both_containers(plain_cases, tmp_
 
 
 def test_a_case_that_is_refused_has_a_job_without_a_mask(plain_cases, tmp_path, caplog):
-    def answer(case, scan, truth):
+    def answer(case, opened):
         if case.id == "p1.after":
             raise PromptError("cannot be answered")
-        return truth.array
+        return next(iter(opened.truths.values())).array
 
     after, before = rehearse(plain_cases, answer, tmp_path / "run")
     assert (after.status, before.status) == ("missing", "ok")
     assert "p1.after: no answer: cannot be answered" in caplog.text
+
+
+def test_a_case_that_cannot_be_read_is_a_failed_row_and_the_others_go_on(plain_cases, tmp_path):
+    (plain_cases[0].images["image"]).write_bytes(b"no scan")
+    before, after = rehearse(plain_cases, truth_itself, tmp_path / "run")
+    assert (before.case, before.status, before.dice) == ("p1.before", "ok", 1)
+    assert (after.case, after.status, after.patient) == ("p1.after", "failed", "p1")
+    assert after.volume_error_ml == after.truth_ml == pytest.approx(8 * 0.012)  # 8 voxels of 2 x 2 x 3 mm
+    for case in plain_cases:
+        case.images["image"].write_bytes(b"no scan")
+    with pytest.raises(ConfigError, match="none of the 2 cases can be read"):
+        rehearse(plain_cases, truth_itself, tmp_path / "again")
+
+
+def test_what_was_not_annotated_counts_for_nothing_in_the_containers_either(plain_cases, tmp_path):
+    case = replace(plain_cases[0], ignored=(1,))
+
+    def too_much(case, opened):
+        return truth_itself(case, opened).to(torch.uint8) | torch.from_numpy(opened.ignored).to(torch.uint8)
+
+    (row,) = rehearse([case], too_much, tmp_path / "run")
+    assert (row.dice, row.hd95_mm, row.predicted_ml) == (1, 0, pytest.approx(8 * 0.012))
 
 
 def test_two_structures_have_no_place_in_a_container(tmp_path, no_data_folder):
@@ -56,7 +87,7 @@ def test_two_structures_have_no_place_in_a_container(tmp_path, no_data_folder):
     text = "name: c\nsets: [{layout: folders, root: set}]\nlabels: {one: [1], two: [2]}"
     cases = cases_of(load_challenge(yaml_at(tmp_path, text)))
     with pytest.raises(ConfigError, match="a: has the structures one, two. Expected one"):
-        rehearse(cases, lambda case, scan, truth: truth.array, tmp_path / "run")
+        rehearse(cases, truth_itself, tmp_path / "run")
 
 
 def test_of_several_structures_a_case_is_asked_about_the_one_it_has(tmp_path, no_data_folder):
@@ -65,9 +96,9 @@ def test_of_several_structures_a_case_is_asked_about_the_one_it_has(tmp_path, no
     cases = cases_of(load_challenge(yaml_at(tmp_path, text)))
     asked = []
 
-    def answer(case, scan, truth):
+    def answer(case, opened):
         asked.append([*case.labels])
-        return truth.array
+        return next(iter(opened.truths.values())).array
 
     (row,) = rehearse(cases, answer, tmp_path / "run")
     assert asked == [["two"]] and (row.label, row.dice) == ("two", 1)
@@ -75,12 +106,12 @@ def test_of_several_structures_a_case_is_asked_about_the_one_it_has(tmp_path, no
 
 def test_a_folder_that_is_not_empty_is_refused(plain_cases, tmp_path):
     with pytest.raises(ConfigError, match="not empty"):
-        rehearse(plain_cases, lambda case, scan, truth: truth.array, tmp_path)
+        rehearse(plain_cases, truth_itself, tmp_path)
 
 
 def test_the_fake_sppin_is_rehearsed_with_its_four_series(tmp_path):
     cases = cases_of(load_challenge(make_fake_sppin(tmp_path / "sppin", patients=1)))
-    rows = rehearse(cases, lambda case, scan, truth: (scan.array > 150).to(torch.uint8), tmp_path / "run")
+    rows = rehearse(cases, bright, tmp_path / "run")
     # the first T1 is with contrast, the second one without
     assert [(row.case, row.patient, row.status) for row in rows] == [
         ("PT_01_1", "PT_01", "ok"),

@@ -7,7 +7,8 @@ from sam_moe.evaluation.casefile import case_path, read_casefile
 from sam_moe.evaluation.challenge import cases_of
 from sam_moe.evaluation.locks import claimed
 from sam_moe.evaluation.protocols import scripts_for
-from sam_moe.evaluation.runner import UNKNOWN_DIAGONAL_MM, Work, ask_case, work_through
+from sam_moe.evaluation.runner import Work, ask_case, work_through
+from sam_moe.evaluation.unread import UNKNOWN_DIAGONAL_MM
 from sam_moe.space.files import read
 from tests.evaluation.asking import Growing, phantoms
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam_moe.errors import FileError, PromptError
-from sam_moe.prompts import Box, Point, Prompt, promptset
+from sam_moe.prompts import Box, Loop, Point, Prompt, Stroke, promptset
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space import files
 
@@ -22,11 +22,28 @@ coordinates = st.tuples(*[st.floats(-1000, 1000)] * 3)
 def prompts(draw: st.DrawFn, space: str) -> Prompt:
     points = st.builds(Point, coordinates, st.booleans(), st.just(space))
     boxes = st.builds(
-        lambda start, size: Box(start, tuple(a + b for a, b in zip(start, size, strict=True)), space),
+        lambda start, size, flat: Box(
+            start, tuple(a + b for a, b in zip(start, size, strict=True)), space, flat
+        ),
         coordinates,
-        st.tuples(*[st.floats(1, 100)] * 3),
+        st.tuples(*[st.one_of(st.floats(1, 100), st.just(0.0))] * 3),
+        st.sampled_from([None, True, False]),
     )
-    return Prompt(tuple(draw(st.lists(st.one_of(points, boxes), min_size=1, max_size=5))))
+    strokes = st.builds(
+        lambda places, positive: Stroke(tuple(places), positive, space),
+        st.lists(coordinates, min_size=1, max_size=5),
+        st.booleans(),
+    )
+    loops = st.builds(
+        lambda at, wide, positive: Loop(
+            (at, (at[0] + wide, at[1], at[2]), (at[0], at[1] + wide, at[2])), positive, space
+        ),
+        coordinates,
+        st.floats(1, 50),
+        st.booleans(),
+    )
+    items = st.one_of(points, boxes, strokes, loops)
+    return Prompt(tuple(draw(st.lists(items, min_size=1, max_size=5))))
 
 
 @st.composite
@@ -142,14 +159,25 @@ def changed(**changes: object) -> dict:
         (changed(item={"positiv": True}), r"targets\[0\]\.items\[0\]\.positiv: .*did you mean 'positive'\?"),
         (changed(target={"items": []}), r"targets\[0\]\.items: .*at least 1 item"),
         (changed(item={"point": 1}), r"targets\[0\]\.items\[0\]\.point: unknown key"),
-        (changed(item={"kind": "circle"}), r"targets\[0\]\.items\[0\]: .*'circle'.*'point', 'box'"),
+        (
+            changed(item={"kind": "circle"}),
+            r"targets\[0\]\.items\[0\]: .*'circle'.*'point', 'box', 'stroke', 'loop'",
+        ),
         (changed(item={"at": [1, 2]}), r"targets\[0\]\.items\[0\]\.at\[2\]: missing"),
         (changed(item={"at": [1, 2, "3"]}), r"targets\[0\]\.items\[0\]\.at\[2\]: .*valid number, not '3'"),
         (changed(item={"at": [1, 2, float("nan")]}), r"targets\[0\]\.items\[0\]\.at\[2\]: .*finite"),
         (changed(item={"positive": "no"}), r"targets\[0\]\.items\[0\]\.positive: .*boolean"),
         (
-            changed(target={"items": [{"kind": "box", "start": [1, 1, 1], "stop": [1, 2, 2]}]}),
-            r"set\.json: cases\[0\]\.targets\[0\]\.items\[0\]: box .* is empty along axis 0 .* to i\+1$",
+            changed(target={"items": [{"kind": "box", "start": [2, 1, 1], "stop": [1, 2, 2]}]}),
+            r"set\.json: cases\[0\]\.targets\[0\]\.items\[0\]: box .* is inverted along axis 0 .* to i\+1$",
+        ),
+        (
+            changed(target={"items": [{"kind": "loop", "points": [[1, 1, 1], [2, 2, 2], [3, 3, 3]]}]}),
+            r"targets\[0\]\.items\[0\]: .loop of 3 points.* encloses nothing",
+        ),
+        (
+            changed(target={"items": [{"kind": "stroke", "points": []}]}),
+            r"targets\[0\]\.items\[0\]\.points: .*at least 1 item",
         ),
         (changed(item={"time_ms": 10**9}), r"targets\[0\]\.items: time_ms goes back"),
         (changed(target={"label": 0}), r"targets\[0\]\.label: .*greater than or equal to 1"),
@@ -187,9 +215,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     whole = promptset.read(PROMPTS / "example.json")
-    with pytest.raises(FileError, match="cannot be written"):
+    with pytest.raises(FileError, match="no such folder"):
         promptset.write(whole, tmp_path / "absent" / "set.json")
     (tmp_path / "taken.json").mkdir()
-    with pytest.raises(FileError, match="cannot be written"):
+    with pytest.raises(FileError, match=r"is a folder\. Expected an ordinary file"):
         promptset.write(whole, tmp_path / "taken.json")
     assert [path.name for path in tmp_path.iterdir()] == ["taken.json"]

@@ -37,6 +37,10 @@ def test_each_kind_reads_back_as_it_was_written(tmp_path, kind, placed, card, ex
         ({"base": {"id": "small"}}, r"base\.sha256: missing; add it"),
         ({"weights": WEIGHTS | {"file": "../x"}}, r"weights\.file: '\.\./x' leaves"),
         ({"feature_bank": WEIGHTS}, r"'decoder\.safetensors' is weights\.file"),
+        ({"feature_bank": WEIGHTS | {"file": "DECODER.safetensors"}}, r"they are two files"),
+        ({"feature_bank": WEIGHTS | {"file": "./decoder.safetensors"}}, r"not a plain name"),
+        ({"feature_bank": WEIGHTS | {"file": "card.json"}}, r"is the card itself"),
+        ({"feature_bank": WEIGHTS | {"file": "/etc/passwd"}}, r"leaves the card's folder"),
         (
             {"expert_kind": "lora", "lora": LORA | {"per_layer": {"x": 0}}},
             r"lora\.per_layer\.x: .*greater than 0",

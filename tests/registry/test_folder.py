@@ -117,3 +117,46 @@ def test_a_feature_bank_that_links_out_of_the_folder_is_refused(tmp_path, placed
     (path.parent / "bank.safetensors").symlink_to(tmp_path / "secret")
     with pytest.raises(CardError, match=r"feature_bank\.file: 'bank\.safetensors' links out of the folder"):
         Registry(tmp_path / "cards").list()
+
+
+def loop(path):
+    path.symlink_to(path.name)
+
+
+def through_a_loop(path):
+    loop(path.parent / "loop")
+    path.symlink_to("loop")
+
+
+@pytest.mark.parametrize("spoil", [loop, through_a_loop])
+def test_a_link_that_leads_back_to_itself_is_named(tmp_path, placed, card, spoil):
+    placed(tmp_path, card(id="sound"))
+    path = placed(tmp_path, card())
+    spoil(path.parent / "model.safetensors")
+    with pytest.raises(CardError, match=r"small.card\.json: weights\.file: 'model\.safetensors'.*itself"):
+        Registry(tmp_path).get("sound")
+
+
+def test_a_name_with_nul_is_named(tmp_path, placed, card):
+    placed(tmp_path, card(id="sound"))
+    placed(tmp_path, card(weights=card()["weights"] | {"file": "a\0b"}))
+    with pytest.raises(CardError, match=r"small.card\.json: weights\.file: .*not a plain name"):
+        Registry(tmp_path).get("sound")
+
+
+def test_a_card_that_is_a_loop_or_a_folder_is_named(tmp_path, placed, card):
+    placed(tmp_path, card(id="sound"))
+    (tmp_path / "looped").mkdir()
+    loop(tmp_path / "looped" / "card.json")
+    with pytest.raises(CardError, match=r"looped.card\.json: .*(itself|symbolic links)"):
+        Registry(tmp_path).list()
+    (tmp_path / "looped" / "card.json").unlink()
+    (tmp_path / "looped" / "card.json").mkdir()
+    with pytest.raises(CardError, match=r"looped.card\.json: .*(folder|directory)"):
+        Registry(tmp_path).list()
+
+
+def test_a_folder_that_leads_back_to_itself_is_no_card(tmp_path, placed, card):
+    placed(tmp_path, card())
+    loop(tmp_path / "looped")
+    assert [entry.card.id for entry in Registry(tmp_path).list()] == ["small"]

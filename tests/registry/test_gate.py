@@ -4,6 +4,7 @@ import pytest
 
 from sam_moe.errors import CardError
 from sam_moe.registry import GateCard, read_card, write_card
+from tests.registry.conftest import make_gate_card
 
 SHA = "0123456789abcdef" * 4
 GENERAL, CORD = {"id": "small", "sha256": SHA}, {"id": "cord", "sha256": SHA}
@@ -40,6 +41,10 @@ def test_a_card_of_each_selection_reads_back_as_it_was_written(tmp_path, changes
         ({"selection": "top_k", "k": 3, "threshold": None}, r"k 3 is more than the 2 experts"),
         ({"selection": "forced", "forced": "x", "threshold": None}, r"forced 'x' is not among .*small, cord"),
         ({"selection": "vote"}, r"selection: .*'threshold', 'top_k'"),
+        (
+            {"feature_bank": make_gate_card()["weights"]},
+            r"'gate\.safetensors' is weights\.file; they",
+        ),
         ({"format": 9}, r"format: 9 is newer than 1"),
     ],
 )

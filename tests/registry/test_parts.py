@@ -14,6 +14,22 @@ def test_weights_lie_in_the_cards_folder(file):
         Weights(file=file, sha256=SHA, size_bytes=1, dtype="float32")
 
 
+UNPLAIN = ["./x", "a/./x", "a//b", "x/", "..x/..", ".x", "a/.x"]
+UNPLAIN += ["a\0b", "a\nb", "a\x7fb", "\ud800", "\u202ex"]
+
+
+@pytest.mark.parametrize("file", [*UNPLAIN, "x" * 256, "é" * 128], ids=repr)
+def test_a_file_is_named_in_the_plainest_way_or_refused(file):
+    with pytest.raises(ValidationError, match="(is not a plain name|leaves the card's folder)"):
+        Weights(file=file, sha256=SHA, size_bytes=1, dtype="float32")
+
+
+@pytest.mark.parametrize("file", ["card.json", "CARD.JSON", "Card.json"])
+def test_no_weights_take_the_cards_own_place(file):
+    with pytest.raises(ValidationError, match="is the card itself"):
+        Weights(file=file, sha256=SHA, size_bytes=1, dtype="float32")
+
+
 def test_weights_may_lie_deeper_in_the_cards_folder():
     assert (
         Weights(file="a/b.safetensors", sha256=SHA, size_bytes=1, dtype="float32").file == "a/b.safetensors"

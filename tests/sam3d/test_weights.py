@@ -107,6 +107,32 @@ def test_a_checkpoint_is_unwrapped(tmp_path, state, wrap, zipped):
     assert_holds(load_model(tmp_path / "x.pth"), state)
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module."])
+def test_the_names_that_wrappers_give_are_taken_off(tmp_path, state, prefix):
+    torch.save({"model_state_dict": {prefix + name: t for name, t in state.items()}}, tmp_path / "x.pth")
+    save_weights({prefix + name: tensor for name, tensor in state.items()}, tmp_path / "x.safetensors")
+    for name in ("x.pth", "x.safetensors"):
+        assert read_state(tmp_path / name).keys() == state.keys()
+        assert_holds(load_model(tmp_path / name), state)
+
+
+def test_a_model_of_which_parts_were_compiled_is_read(tmp_path, state):
+    model = build_model(state)
+    model.mask_decoder = torch.compile(model.mask_decoder)
+    model.image_encoder.blocks[0] = torch.compile(model.image_encoder.blocks[0])
+    torch.save(torch.compile(model).state_dict(), tmp_path / "x.pth")
+    wrapped = torch.load(tmp_path / "x.pth")
+    assert any(name.startswith("_orig_mod.mask_decoder._orig_mod.") for name in wrapped)
+    assert_holds(load_model(tmp_path / "x.pth"), state)
+
+
+def test_a_tensor_that_is_there_with_and_without_a_wrapper_is_refused(tmp_path, state):
+    name = next(iter(state))
+    save_weights({**state, f"_orig_mod.{name}": state[name] + 1}, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match=rf"{name}' is there twice, once within a wrapper"):
+        read_state(tmp_path / "x.safetensors")
+
+
 def test_a_files_name_does_not_decide_how_it_is_read(tmp_path, state):
     torch.save(state, tmp_path / "x.safetensors")
     save_weights(state, tmp_path / "y.pth")

@@ -130,3 +130,23 @@ def test_a_single_number_is_no_place():
 def test_spacing_must_be_positive():
     with pytest.raises(GeometryError, match="three positive numbers"):
         Grid.around((0, 0, 0), (4, 4, 4), (1, 0, 1))
+
+
+@pytest.mark.parametrize("turn", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_grids_of_the_same_voxels_in_another_order_are_told_from_others(turn):
+    shape, matrix = (4, 5, 6), np.zeros((4, 4))
+    matrix[list(turn), range(3)] = 1
+    matrix[3, 3] = 1
+    matrix[turn[0], 0], matrix[turn[0], 3] = -1, shape[turn[0]] - 1
+    oblique = Grid(LPS.affine @ _turned(0.3), shape)
+    other = Grid(oblique.affine @ matrix, tuple(shape[axis] for axis in turn))
+    assert oblique.same_places(other) and other.same_places(oblique) and oblique.same_places(oblique)
+    assert not oblique.same_places(moved(other, 0.01))
+    assert not oblique.same_places(Grid(other.affine, tuple(n - 1 for n in other.shape)))
+    assert not oblique.same_places(Grid(other.affine @ _turned(0.1), other.shape))
+
+
+def _turned(angle):
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return matrix

@@ -119,18 +119,29 @@ def recipe(folder, splits, tmp_path, sizes):
     return maker(plain, tmp_path / "my recipe.yaml")
 
 
+def shipped(folder, sizes, strategy="mask"):
+    """The folder of a general model that has learnt nothing, named as the folder is."""
+    model = fresh_model(sizes, 0)
+    words = {"id": folder.name, "title": "General", "licence": "Apache-2.0", "not_for": "Patients."}
+    region = Preprocessing(region_voxels=16, spacing_mm=3.0, normalisation="mean")
+    folder.mkdir(parents=True)
+    card, sizes = CardRecipe(**words, default_box_strategy=strategy), Architecture(**vars(sizes))
+    kept, made_by = Kept(model.state_dict(), 0, {}), MadeBy(command="by hand")
+    ship(kept, folder, card, sizes, region, made_by, "nothing")
+    return folder
+
+
 @pytest.fixture
 def backbone(sizes, tmp_path):
     """The folder of a general model that has learnt nothing."""
-    model = fresh_model(sizes, 0)
-    words = {"id": "general", "title": "General", "licence": "Apache-2.0", "not_for": "Patients."}
-    region = Preprocessing(region_voxels=16, spacing_mm=3.0, normalisation="mean")
-    folder = tmp_path / "shipped" / "general"
-    folder.mkdir(parents=True)
-    made_by = MadeBy(command="by hand")
-    sizes = Architecture(**vars(sizes))
-    ship(Kept(model.state_dict(), 0, {}), folder, CardRecipe(**words), sizes, region, made_by, "nothing")
-    return folder
+    return shipped(tmp_path / "shipped" / "general", sizes)
+
+
+@pytest.fixture(params=["mask", "center"])
+def without_corners(request, sizes, tmp_path):
+    """A general model whose weights know no box, as the public ones; its card lowers boxes one way."""
+    sizes = replace(sizes, corner_embeddings=False)
+    return shipped(tmp_path / "shipped" / f"plain-{request.param}", sizes, request.param)
 
 
 @pytest.fixture

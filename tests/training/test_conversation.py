@@ -1,5 +1,7 @@
 """Each row of a step is asked as if it were alone, and corrected where it is wrong."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from sam_moe.sam3d.lowering import lower_box
 from sam_moe.sam3d.model import upsample
 from sam_moe.sam3d.normalise import normalise
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.training.conversation import Conversation, dice_of
+from sam_moe.training.conversation import Conversation, dice_of, taught_strategies
 from sam_moe.training.general import PromptedLoss, fresh_model
 from sam_moe.training.losses import dice_and_cross_entropy
 from sam_moe.training.phantoms import draw_phantom
@@ -52,7 +54,7 @@ def ways(drawing):
 def test_each_row_gets_the_answer_that_the_model_gives_to_its_prompt_alone(sizes, batch):
     image, target = batch
     model, corners, drawn = fresh_model(sizes, 0).eval(), torch.tensor([3, 0]), torch.tensor([1, 2, 3])
-    talk = Conversation(model, model.encode(image), target, rng(4), corners, drawn, 0.06)
+    talk = Conversation(model, model.encode(image), target, rng(4), {"corners": corners, "mask": drawn}, 0.06)
     asked, of = prompts(target, corners, drawn, rng(4))
     first = talk.ask()
     alone = torch.cat([model(image[n // 2][None], *prompt) for n, prompt in zip(of, asked, strict=True)])
@@ -108,6 +110,35 @@ def test_of_a_conversation_the_first_and_the_last_answer_teach(sizes, batch, dep
         torch.testing.assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-3)
 
 
+def test_a_training_asks_boxes_as_the_card_and_the_weights_have_it():
+    assert taught_strategies("mask", False) == ("mask",)
+    assert taught_strategies("center", False) == ("center",)
+    assert taught_strategies("mask", True) == taught_strategies("corners", True) == ("corners", "mask")
+    assert taught_strategies("center", True) == ("corners", "center")
+
+
+@pytest.mark.parametrize("strategy", ["mask", "center"])
+def test_weights_without_corner_embeddings_are_asked_by_the_cards_strategy_alone(sizes, batch, strategy):
+    image, target = batch
+    model, drawing = fresh_model(replace(sizes, corner_embeddings=False), 0), rng(7)
+    rows = torch.tensor([0, 2, 1, 3])[torch.cat([torch.arange(2), 2 + torch.randperm(2, generator=drawing)])]
+    boxes = boxes_around(target.flatten(0, 1)[rows], 0.06, drawing)
+    clicks = click_inside(target.flatten(0, 1), 2, drawing, 0.9)
+    middle = (boxes[:, 0] + boxes[:, 1] - 1) / 2  # of the first and the last voxel inside
+    losses = []
+    for row, (number, at) in enumerate(
+        zip([0, 1, 2, 3, *rows.tolist()], torch.cat([clicks, middle]), strict=True)
+    ):
+        drawn = row >= 4 and strategy == "mask"
+        mask = lower_box(boxes[row - 4, None], "mask", 16, 8).mask if drawn else torch.zeros(1, 1, 8, 8, 8)
+        one = torch.ones(1, 1, dtype=torch.long)
+        logits = model(image[number // 2][None], at[None, None], one, None, mask)[:, 0]
+        soft = target[number // 2, number % 2].float().view(8, 2, 8, 2, 8, 2).mean(dim=(1, 3, 5))
+        losses.append(dice_and_cross_entropy(logits, soft[None]))
+    found = PromptedLoss(model, (1.0,), box_strategy=strategy)(image, target, rng(7))
+    torch.testing.assert_close(found, torch.cat(losses).mean())
+
+
 @pytest.mark.slow
 def test_conversations_are_as_long_as_their_shares_say(sizes, batch):
     loss, calls = PromptedLoss(fresh_model(sizes, 0), (0.5, 0.0, 0.5)), []
@@ -123,7 +154,8 @@ def test_conversations_are_as_long_as_their_shares_say(sizes, batch):
 def test_a_correction_lies_in_a_wrong_voxel_of_the_answer_and_says_how_it_is_wrong(sizes, batch):
     image, target = batch
     model, every = fresh_model(sizes, 0), torch.arange(4)
-    talk = Conversation(model, model.encode(image), target, rng(), every, every[:1], 0.06)
+    boxed = {"corners": every, "mask": every[:1]}
+    talk = Conversation(model, model.encode(image), target, rng(), boxed, 0.06)
     true = target.flatten(0, 1)[torch.cat([every, every, every[:1]])]
     inside = true.float().view(9, 8, 2, 8, 2, 8, 2).mean(dim=(2, 4, 6)) >= 0.5
     logits = torch.where(inside, 1.0, -1.0)
@@ -143,7 +175,7 @@ def test_gradients_of_a_region_asked_often_are_the_same_bits_with_several_thread
     model, encoded, rows = fresh_model(sizes, 0), [], torch.arange(16)
     model.image_encoder.register_forward_hook(lambda _, __, out: encoded.append(out))
     image, target = torch.randn(1, 1, 32, 32, 32, generator=rng()), torch.ones(1, 16, 32, 32, 32) > 0
-    talk = Conversation(model, model.encode(image), target, rng(), rows, rows, 0.0)
+    talk = Conversation(model, model.encode(image), target, rng(), {"corners": rows, "mask": rows}, 0.0)
     heard = torch.randn(talk.embedding.shape, generator=rng())
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -21,6 +21,7 @@ from sam_moe.training.cache import read_cache
 from sam_moe.training.embedded import Embedded
 from sam_moe.training.expert import ExpertLoss, ExpertValidation, whole_learner
 from sam_moe.training.expert_recipes import FinetuneRecipe, finetune
+from sam_moe.training.outcome import of_expert
 from sam_moe.training.seeds import prompt_rng
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,17 @@ def stop_at(share):
             raise Stopped
 
     return tell
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [{}, LORA], ids=["decoder", "lora"])
+def test_a_base_without_corner_embeddings_is_finetuned_by_its_cards_box_strategy(task, without_corners, how):
+    words = {"mask": "a box drawn as a mask", "center": "a box by its middle"}
+    box = words[read_card(without_corners / "card.json").default_box_strategy]
+    few = {"steps": 2, "batch_size": 2}
+    run = finetune(task(base=str(without_corners), schedule=few, validate_every=2, **how)).parent
+    told = of_expert(read_card(run / "card.json")).told.splitlines()[1:-1]
+    assert [line.split(", ")[0].split("  ")[0] for line in told] == ["a click", box] * 3 + ["mean"]
 
 
 @pytest.mark.slow

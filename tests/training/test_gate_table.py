@@ -7,7 +7,7 @@ import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import gate_input
-from sam_moe.training.conversation import Conversation
+from sam_moe.training.conversation import Clicked, Conversation
 from sam_moe.training.gate_regions import UNLABELLED, Drawn
 from sam_moe.training.gate_table import build_table, load_table, low_dice, save_table
 from sam_moe.training.general import Regions, fresh_model
@@ -54,7 +54,7 @@ def test_a_row_holds_what_a_conversation_with_its_owner_shows(model, decoders, r
     owner.mask_decoder = decoders[1]
     image, target = (torch.stack([getattr(r, k) for r in regions[3:]]) for k in ("image", "target"))
     every, none, rng = torch.arange(2), torch.arange(0), torch.Generator().manual_seed(0)
-    talk = Conversation(owner, owner.encode(image), target, rng, none, every, 0.06, none)
+    talk = Conversation(owner, owner.encode(image), target, rng, {"mask": every}, 0.06, Clicked(none))
     with torch.no_grad():
         talk.correct(talk.ask())
         tokens = talk._encode()

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sam_moe.assemble.convert import user_folder
-from sam_moe.assemble.experts import add_expert, find_expert
-from sam_moe.assemble.gates import find_gate
+from sam_moe.assemble.experts import add_expert
+from sam_moe.assemble.finding import find_expert, find_gate, user_folder
 from sam_moe.assemble.mixture import load_gate, load_mixture
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.registry import read_entry

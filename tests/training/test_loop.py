@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -290,6 +291,28 @@ def test_rows_tell_the_mean_loss_since_the_row_before_and_how_fast_it_went(tmp_p
     means = [sum(each[:3]) / 3, sum(each[3:6]) / 3, sum(each[6:]) / 2]
     assert [row["loss"] for row in some] == pytest.approx(means)
     assert all(row["samples_per_s"] > 0 for row in some)
+
+
+def test_after_a_resume_a_row_is_about_all_steps_since_the_row_before(tmp_path):
+    """A kill at step 5 of rows of 4: the checkpoint is of step 4 + 2, the row of step 8 about 5 to 8."""
+    plain = {"log_every": 4, "validate": lambda weights: {"score": 0.0}, "validate_every": 7}
+    run(tmp_path / "whole", **plain)
+    with pytest.raises(Stopped):
+        run(tmp_path / "again", stop=7, **plain)
+    run(tmp_path / "again", **plain)
+    whole, again = ([row["loss"] for row in rows(tmp_path / f) if "loss" in row] for f in ("whole", "again"))
+    assert again == whole and len(whole) == 2
+
+
+def test_seconds_before_a_stop_count_in_the_row_after_it(tmp_path):
+    plain = {"log_every": 4, "validate": lambda weights: time.sleep(0.3) or {"score": 0.0}}
+    run(tmp_path, steps=3, log_every=100, save_every=3)
+    step = tmp_path / "checkpoint" / "step.json"
+    about = json.loads(step.read_text())
+    step.write_text(json.dumps(about | {"seconds": 100.0, "worked": 100.0, "losses": [1.0, 1.0, 1.0]}))
+    run(tmp_path, steps=4, **plain)
+    row = rows(tmp_path)[1]
+    assert row["step"] == 4 and row["seconds"] > 100 and row["samples_per_s"] < 0.1
 
 
 @pytest.mark.parametrize("name", ["comet_ml", "nonsense"])

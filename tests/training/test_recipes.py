@@ -5,17 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import sam_moe
 from sam_moe.config import load_settings
-from sam_moe.errors import ConfigError
+from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.prompts.prompt import Box
 from sam_moe.registry import read_card
-from sam_moe.sam3d.weights import load_model, read_metadata, read_state
+from sam_moe.sam3d.weights import load_model, read_metadata, read_state, save_weights
 from sam_moe.space.files import read
+from sam_moe.training.bare import START, follow
 from sam_moe.training.recipes import PretrainRecipe, pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
+LEFT_TO_THE_START = ("architecture", "preprocessing")
 
 
 @pytest.mark.slow
@@ -75,6 +78,82 @@ def test_without_validation_the_last_weights_are_shipped_in_full_precision_if_as
     assert all(torch.equal(tensor, average[name]) for name, tensor in read_state(path).items())
 
 
+@pytest.fixture
+def onward(recipe, without_corners):
+    """Makes a recipe that goes on from a model without corner embeddings, and leaves to it what it knows."""
+
+    def make(**changes):
+        path = recipe(start=str(without_corners), schedule={"steps": 2}, validate_every=2, **changes)
+        table = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({k: v for k, v in table.items() if k not in LEFT_TO_THE_START}))
+        return path
+
+    return make
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_from_a_model_and_keeps_what_its_card_says(onward, without_corners, tmp_path):
+    start = read_card(without_corners / "card.json")
+    path = pretrain(onward(), ["schedule.learning_rate=1e-9", "store=float32"])
+    card = read_card(path.with_name("card.json"))
+    assert (card.architecture, card.preprocessing) == (start.architecture, start.preprocessing)
+    assert card.default_box_strategy == start.default_box_strategy
+    asked = "a box by its middle" if start.default_box_strategy == "center" else "a box drawn as a mask"
+    assert {m.protocol.split("asked by ")[-1].split(";")[0].split(",")[0] for m in card.measured[:-1]} == {
+        "a click",
+        asked,
+    }
+    # two steps of next to nothing: weights that began at random would be far away
+    first = read_state(without_corners / "model.safetensors")
+    for name, tensor in read_state(path).items():
+        torch.testing.assert_close(tensor, first[name].float(), atol=1e-6, rtol=0)
+    assert pretrain(onward(), ["schedule.learning_rate=1e-9", "store=float32"]) == path  # once more: done
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_on_a_bare_machine_from_the_weights_in_its_folder(onward, tmp_path):
+    run = pretrain(onward(), prepare=True)
+    assert follow(run).step == 2
+    (run / "checkpoint").rename(run / "gone")
+    (run / "best.safetensors").unlink()
+    state = read_state(run / START)
+    save_weights({name: tensor + 1 for name, tensor in state.items()}, run / START)
+    with pytest.raises(ConfigError, match=r"start\.safetensors: holds a model with the fingerprint .* plan"):
+        follow(run)
+
+
+@pytest.mark.slow
+def test_a_training_is_not_gone_on_with_from_another_start(recipe, onward, tmp_path):
+    pretrain(onward())
+    with pytest.raises(ConfigError, match=r"was begun from a model .*, and `start` now gives nothing"):
+        pretrain(recipe(architecture={"corner_embeddings": False}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["card.id=plain-mask"], r"card\.id: 'plain-mask' is the start's"),
+        (["start=null"], r"architecture is missing; add it, or name a model to go on from by `start`"),
+        (["card.default_box_strategy=corners"], r"'corners' needs architecture\.corner_embeddings"),
+        (["start=nobody"], r"no model with id 'nobody'"),
+        (
+            ["preprocessing={region_voxels: 32, spacing_mm: 3.0, normalisation: mean}"],
+            r"region_voxels 32 must equal",
+        ),
+    ],
+)
+@pytest.mark.parametrize("without_corners", ["mask"], indirect=True)
+def test_a_start_that_does_not_fit_is_refused_before_anything_is_written(onward, tmp_path, changes, message):
+    with pytest.raises(SamMoeError, match=message):
+        pretrain(onward(), changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_architecture_than_the_starts_is_refused(recipe, without_corners):
+    with pytest.raises(ConfigError, match=r"architecture: is not that of .*plain-.*Leave it out"):
+        pretrain(recipe(start=str(without_corners)))
+
+
 @pytest.mark.slow
 def test_what_is_left_out_later_is_not_learnt_from_an_old_cache(recipe, tmp_path, caplog):
     short = {"schedule": {"steps": 1}, "validation_crops": 0}
@@ -109,7 +188,11 @@ def test_a_cache_that_was_taken_along_needs_no_data_unless_it_holds_what_is_left
             r"--set schedule\.step=3: schedule\.step: unknown key; did you mean 'steps'",
         ),
         ({}, ["preprocessing.region_voxels=32"], r"region_voxels 32 must equal architecture\.image_size 16"),
-        ({"architecture": {"corner_embeddings": False}}, [], r"corner_embeddings must be true"),
+        (
+            {"architecture": {"corner_embeddings": False}},
+            ["card.default_box_strategy=corners"],
+            r"default_box_strategy 'corners' needs architecture\.corner_embeddings",
+        ),
         ({"architecture": {"patch_size": 2}}, [], r"patch_size 2 must be a multiple of 4"),
         ({"card": {"id": "Not An Id"}}, [], r"card\.id: "),
         ({}, ["store=int8"], r"store: "),

@@ -1,5 +1,7 @@
 """Validation asks the same of the same regions, always."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -20,6 +22,14 @@ def test_figures_are_named_by_way_and_round_and_the_score_is_their_mean(scans, s
     assert list(figures) == [*NAMES, "score"]
     assert all(0 <= value <= 1 for value in figures.values())
     assert figures["score"] == pytest.approx(sum(figures[name] for name in NAMES) / 9, abs=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["mask", "center"])
+def test_weights_without_corner_embeddings_are_measured_by_the_cards_strategy(scans, sizes, strategy):
+    sizes = replace(sizes, corner_embeddings=False)
+    validate = Validation(lambda: scans, sizes, 9, box_strategy=strategy)
+    figures = validate(fresh_model(sizes, 0).state_dict())
+    assert list(figures) == [f"{way}{turn}" for turn in (1, 2, 3) for way in ("click", strategy)] + ["score"]
 
 
 @pytest.mark.slow

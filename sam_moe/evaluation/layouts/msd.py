@@ -5,11 +5,14 @@ has several modalities (brain tumours, prostate), they lie along the fourth axis
 series, `x.nii.gz#0` and so on (`reading.py`).
 """
 
+import re
 from pathlib import Path
 
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.layouts.source import Found, Source, label_values, stem_of
+
+_NUMBER = re.compile("[0-9]{1,4}")
 
 
 def find(source: Source, root: Path) -> list[Found]:
@@ -22,7 +25,11 @@ def find(source: Source, root: Path) -> list[Found]:
     table = read_object(description, ConfigError)
     names = label_values(description, table.get("labels"))
     modalities = table.get("modality")
-    if not isinstance(modalities, dict) or not modalities:
+    if (
+        not isinstance(modalities, dict)
+        or not modalities
+        or not all(_NUMBER.fullmatch(channel) for channel in modalities)
+    ):
         raise ConfigError(f'{description}: expected "modality": {{"0": "MRI"}}. Add it.')
     listed = table.get("training")
     if not isinstance(listed, list) or not listed:

@@ -15,7 +15,8 @@ from sam_moe.evaluation.layouts.source import Found, Source, label_values, volum
 
 log = logging.getLogger(__name__)
 
-_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
+_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>[0-9]{4})")
+_NUMBER = re.compile("[0-9]{1,4}")
 
 
 def find(source: Source, root: Path) -> list[Found]:
@@ -73,7 +74,7 @@ def _part(
 def _channels(path: Path, table: dict[str, Any]) -> dict[int, str]:
     """Names of the channels by number, those of one name told apart by it; version 1 calls them modality."""
     given = table.get("channel_names", table.get("modality"))
-    if not isinstance(given, dict) or not given or not all(str(number).isdigit() for number in given):
+    if not isinstance(given, dict) or not given or not all(_NUMBER.fullmatch(number) for number in given):
         raise ConfigError(f'{path}: expected "channel_names": {{"0": "T1"}}. Add them.')
     names = [str(name) for name in given.values()]
     return {

@@ -8,7 +8,7 @@ could run any program, and are not read: the protocol makes its own.
 from pathlib import Path
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source
+from sam_moe.evaluation.layouts.source import Found, Source, entries
 
 
 def find(source: Source, root: Path) -> list[Found]:
@@ -21,7 +21,7 @@ def find(source: Source, root: Path) -> list[Found]:
     """
     images = root / source.images if (root / source.images).is_dir() else root
     truths = root / source.truths if (root / source.truths).is_dir() else images
-    archives = sorted(path for path in images.glob("*.npz") if path.is_file())
+    archives = [path for path in entries(images) if path.suffix == ".npz" and path.is_file()]
     if not archives:
         raise ConfigError(f"{images}: no .npz files. Expected one for each case; check root and `images`.")
     missing = [path.name for path in archives if not (truths / path.name).is_file()]

@@ -48,7 +48,7 @@ def _split(path: Path, source: Source, everything: list[Found]) -> list[Found]:
     name = Path(source.root).name
     sets: Any = read_object(path, ConfigError).get("sets")
     parts = sets.get(name) if isinstance(sets, dict) else None
-    if not isinstance(parts, dict) or not all(isinstance(cases, list) for cases in parts.values()):
+    if not isinstance(parts, dict) or not all(_names(cases) for cases in parts.values()):
         raise ConfigError(
             f"{path}: expected 'sets' with an entry {name!r} of lists of cases. Add it, or name another "
             "splits file."
@@ -66,6 +66,10 @@ def _split(path: Path, source: Source, everything: list[Found]) -> list[Found]:
         for case in cases
         if case in by_name
     ]
+
+
+def _names(cases: Any) -> bool:
+    return isinstance(cases, list) and all(isinstance(case, str) for case in cases)
 
 
 def _one_part_a_patient(source: Source, everything: list[Found]) -> None:

@@ -1,7 +1,6 @@
 """Scans and label maps from what a layout names: volumes, channels `x.nii.gz#1`, archives `x.npz`."""
 
-import zipfile
-import zlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,17 @@ import numpy as np
 import torch
 
 from sam_moe.errors import FileError, ValuesError
+from sam_moe.evaluation.layouts.archives import MOST_INFLATED, read_array
+from sam_moe.files import open_file
 from sam_moe.shapes import Shaped
 from sam_moe.space.files import read
+from sam_moe.space.files.header import available_memory_bytes, check_affine
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
 nib: Any = nibabel  # its signatures have no types
+
+LABELS = "gts"  # what an archive calls its label map
 
 
 def read_image(path: Path) -> Volume:
@@ -31,7 +35,7 @@ def read_image(path: Path) -> Volume:
     return read(path)
 
 
-def read_labels(path: Path, like: Grid | None = None, key: str = "gts") -> Volume:
+def read_labels(path: Path, like: Grid | None = None, key: str = LABELS) -> Volume:
     """A label map: whole numbers, whatever type they are stored in.
 
     An archive without a spacing of its own lies on the grid `like`; `key` is its array.
@@ -54,17 +58,39 @@ def _channel(path: Path) -> Volume:
     """One of the volumes along the fourth axis of a NIfTI file, its index after the #."""
     name, _, number = path.name.rpartition("#")
     file = path.with_name(name)
+    with open_file(file):  # nibabel would wait at a pipe
+        pass
     try:
         image = nib.load(file)
-        shape = image.shape
+        shape, kind = image.shape, np.dtype(image.get_data_dtype())
         if len(shape) != 4 or not 0 <= int(number) < shape[3]:
             raise FileError(
                 f"{file}: shape {shape} has no channel {number}. Expected a fourth axis of channels."
             )
+        if kind.kind not in "iuf":
+            raise ValuesError(
+                f"{file}: voxels of type {kind}. Expected one number for each voxel and channel."
+            )
+        _check_claim(file, math.prod(shape) * kind.itemsize, 4 * math.prod(shape[:3]))
         array = np.asarray(image.dataobj[..., int(number)], dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
+    except FileError:
+        raise
+    except Exception as error:  # damaged headers and streams raise whatever they spell
         raise FileError(f"{file}: cannot be read as NIfTI ({error}). Expected a whole file.") from error
-    return Volume(torch.from_numpy(_finite(file, array)), Grid(image.affine, shape[:3]))
+    affine = check_affine(file, np.asarray(image.affine, dtype=np.float64))
+    return Volume(torch.from_numpy(_finite(file, array)), Grid(affine, shape[:3]))
+
+
+def _check_claim(file: Path, size: int, memory: int) -> None:
+    """Refuse a header that claims more bytes than its file can hold, or a channel than the memory."""
+    length = file.stat().st_size
+    most = length * MOST_INFLATED if file.name.lower().endswith(".gz") else length
+    free = available_memory_bytes()
+    if size > most or (free is not None and memory > free):
+        raise FileError(
+            f"{file}: its header claims {size:,} bytes of voxels, and the file has {length:,}. Expected a "
+            "file that holds them all, and a channel that fits in memory; export it again."
+        )
 
 
 def _from_archive(path: Path, key: str, like: Grid | None = None) -> Volume:
@@ -74,17 +100,7 @@ def _from_archive(path: Path, key: str, like: Grid | None = None) -> Volume:
     to the axes D, H, W as it stands). Directions and origin are not in the archive: LPS from 0 is assumed,
     SimpleITK's own.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            array = archive[key]
-            spacing = archive["spacing"] if "spacing" in archive.files else None
-    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise FileError(
-            f"{path}: no array {key!r} can be read ({error}). Expected an archive with `imgs`, `gts` and "
-            "`spacing`, not pickled."
-        ) from error
-    if array.ndim != 3:
-        raise FileError(f"{path}: {key} has shape {array.shape}. Expected one volume (D, H, W).")
+    array, spacing = read_array(path, key)
     volume = _on_its_grid(path, array, spacing)
     if spacing is None and like is not None and volume.grid.shape == like.shape:
         return Volume(volume.array, like)

@@ -10,12 +10,14 @@ from pydantic import Field, field_validator
 
 from sam_moe.config import Settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import in_words
 
 Layout = Literal["folders", "nnunet", "msd", "sppin", "npz"]
 Labels = dict[str, tuple[int | str, ...]]
 
 # The environment variable that names the data folder.
 DATA = "SAM_MOE_DATA"
+_LARGEST_LABEL = 2**31 - 1
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
@@ -83,28 +85,51 @@ def label_values(path: Path, labels: Any) -> dict[str, tuple[int, ...]]:
         found: dict[str, tuple[int, ...]] = {}
         for key, value in labels.items():
             if isinstance(value, str) and not value.isdigit():
-                found[value] = (*found.get(value, ()), int(key))
+                found[value] = (*found.get(value, ()), _value(key))
             else:
-                found[str(key)] = tuple(int(v) for v in (value if isinstance(value, list) else [value]))
-    except (AttributeError, TypeError, ValueError) as error:
+                found[str(key)] = tuple(_value(v) for v in (value if isinstance(value, list) else [value]))
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
             f'{path}: labels: expected {{"liver": 1}} or {{"1": "liver"}}; mend them ({error}).'
         ) from error
     return {name: values for name, values in found.items() if values != (0,)}
 
 
+def _value(given: Any) -> int:
+    value = int(given)
+    if isinstance(given, bool) or value != float(given) or not 0 <= value <= _LARGEST_LABEL:
+        raise ValueError(f"{given!r} is no whole number from 0 to {_LARGEST_LABEL}")
+    return value
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, in the order of names, but for hidden files such as macOS's `._x.nii.gz`.
+
+    Raises:
+        ConfigError: where there is no such folder, or it cannot be listed.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{folder}: no such folder. Check the challenge's root and the data folder."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{folder}: cannot be listed ({in_words(error)}). Expected a folder; check path and rights."
+        ) from error
+
+
 def volumes_in(folder: Path) -> dict[str, Path]:
     """The image files of a folder by name without suffix, in order.
 
     Raises:
-        ConfigError: where there is no such folder, or two files have one name.
+        ConfigError: as `entries`, and where two files have one name.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder. Check the challenge's root and the data folder.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in entries(folder):
         stem = stem_of(path)
-        if stem is None or path.name.startswith("."):
+        if stem is None:
             continue
         if stem in found:
             raise ConfigError(

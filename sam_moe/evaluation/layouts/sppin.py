@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, volumes_in
+from sam_moe.evaluation.layouts.source import Found, Source, entries, volumes_in
 
 SERIES = ("T1", "T2", "b0", "b100")
 TRUTH = "segmentation"
@@ -28,12 +28,12 @@ def find(source: Source, root: Path) -> list[Found]:
     Raises:
         ConfigError: for a root without patients, or a scan set in which a series is missing or found twice.
     """
-    patients = sorted(path for path in root.iterdir() if path.is_dir() and _PATIENT.fullmatch(path.name))
+    patients = [path for path in entries(root) if path.is_dir() and _PATIENT.fullmatch(path.name)]
     if not patients:
         raise ConfigError(f"{root}: no folders PT_<number>. Expected one for each patient; check the root.")
     found = []
     for patient in patients:
-        times = sorted(path for path in patient.iterdir() if path.is_dir() and not path.name.startswith("."))
+        times = [path for path in entries(patient) if path.is_dir()]
         if not times:
             raise ConfigError(
                 f"{patient}: no scan sets. Expected a folder for each time point; check how the data were "

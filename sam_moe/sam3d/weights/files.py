@@ -8,6 +8,7 @@ tensors. That unpickler is sound only from torch 2.10 on (CVE-2025-32434 until 2
 import argparse
 import hashlib
 import json
+import os
 import pickle
 import re
 import threading
@@ -24,19 +25,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sam_moe.errors import WeightsError
-from sam_moe.files import replacing
+from sam_moe.files import check_ordinary, open_file, replacing, unreadable
 
 _NEEDED_TORCH = "2.10"
 _METADATA = "sam_moe"
 _ALLOWED = threading.Lock()
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
+# Modules around a module; none of the model's own is called so.
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 
 def read_state(path: Path | str) -> dict[str, Tensor]:
     """Read the named tensors of a `.pth`, `.pt` or `.safetensors` file, on the CPU, as stored.
 
-    Looks inside `model_state_dict` or `state_dict` where there is one and takes the `module.` of distributed
-    training off the names. The tensors may be mapped to the file: copy what must outlive it.
+    Looks inside `model_state_dict` or `state_dict` where there is one, and takes off the names what wrappers
+    put there, at any depth: `module.` of distributed training, `_orig_mod.` of `torch.compile` and those of
+    FSDP and of activation checkpoints. The tensors may be mapped to the file: copy what must outlive it.
 
     Raises:
         WeightsError: for anything but a complete file of finite tensors, saying what it is instead.
@@ -45,8 +49,7 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     state = _read_safetensors(path) if _is_safetensors(path) else _unwrap(_read_pickle(path), path)
     if not state:
         raise WeightsError(f"{path}: holds no tensors. Give a checkpoint of a SAM-Med3D.")
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    state = _unwrap_names(state, path)
     _check_numbers(state, path)
     return state
 
@@ -72,6 +75,7 @@ def save_weights(
 def read_metadata(path: Path | str) -> dict[str, str]:
     """What `save_weights` wrote beside the tensors; empty for a safetensors file of another make."""
     try:
+        check_ordinary(path, Path(path).stat(), WeightsError)
         with safe_open(path, framework="pt") as file:
             kept = (file.metadata() or {}).get(_METADATA, "{}")
         return dict(json.loads(kept))
@@ -81,25 +85,21 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 
 def sha256_of(path: Path | str) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
-    try:
-        with Path(path).open("rb") as file:
+    with open_file(path, WeightsError) as file:
+        try:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}). Check path and rights.") from error
+        except OSError as error:
+            raise WeightsError(unreadable(path, error)) from error
 
 
 def _is_safetensors(path: Path) -> bool:
     """Whether to read safetensors (True) or a pickle (False); raises for everything else."""
-    if path.is_dir():
-        raise WeightsError(f"{path}: is a folder. Give the checkpoint file itself.")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+    with open_file(path, WeightsError) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
             head = file.read(1024)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file. Give a .pth or .safetensors checkpoint.") from error
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}). Check path and rights.") from error
+        except OSError as error:
+            raise WeightsError(unreadable(path, error)) from error
     if not head:
         raise WeightsError(f"{path}: is empty. The download or copy did not finish; fetch it again.")
     if head.startswith(b"version https://git-lfs"):
@@ -191,6 +191,20 @@ def _unwrap(found: Any, path: Path) -> dict[str, Tensor]:
                 f"or under 'model_state_dict' or 'state_dict'; the file's keys are {keys}."
             )
     return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def _unwrap_names(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The tensors by the names that they have without wrappers."""
+    plain: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        inner = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+        if inner in plain:
+            raise WeightsError(
+                f"{path}: {inner!r} is there twice, once within a wrapper such as torch.compile. Save the "
+                "state of one of the two modules."
+            )
+        plain[inner] = tensor
+    return plain
 
 
 def _check_numbers(state: Mapping[str, Tensor], path: Path) -> None:

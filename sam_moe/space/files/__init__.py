@@ -5,12 +5,14 @@ NIfTI, NRRD, MHA and DICOM series in; NIfTI, NRRD and MHA out.
 
 from sam_moe.space.files.header import Header
 from sam_moe.space.files.reading import fingerprint, read, read_header
-from sam_moe.space.files.writing import suffix_of, write_mask, write_volume
+from sam_moe.space.files.writing import labels_beside, labels_text, suffix_of, write_mask, write_volume
 from sam_moe.space.grid import same_grid
 
 __all__ = [
     "Header",
     "fingerprint",
+    "labels_beside",
+    "labels_text",
     "read",
     "read_header",
     "same_grid",

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sam_moe.errors import FileError
+from sam_moe.files import open_file
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header, spatial_shape
 from sam_moe.space.files.payload import collect, inflate, plain
@@ -46,13 +47,13 @@ _ONLY = {
 
 def read_metaimage_header(path: Path) -> Header:
     """Read and check the header alone."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return _parse(path, _fields(path, file))
 
 
 def read_metaimage_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]:
     """Read the voxels as stored, along stored axes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         fields = _fields(path, file)
         compressed = fields.get("CompressedData", "False").lower() == "true"
         pieces: Iterator[bytes] = inflate(file, path) if compressed else plain(file)

@@ -11,6 +11,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from sam_moe.errors import FileError
+from sam_moe.files import open_file
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header, spatial_shape
 from sam_moe.space.files.payload import GZIP_MAGIC, collect, inflate, plain
@@ -21,17 +22,18 @@ nib: Any = nibabel  # its signatures have no types
 
 _UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 _MOST_EXTENSION_BYTES = 2**30
+_LONG_QUATERNION, _FLOAT32_NOISE = 1e-3, 1e-6
 
 
 def read_nifti_header(path: Path) -> Header:
     """Read and check the header alone."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return _parse(path, _start(path, file)[0])[0]
 
 
 def read_nifti_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]:
     """Read the voxels as stored, along stored axes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start, pieces = _start(path, file)
         return collect(pieces, _parse(path, start)[1], header)
 
@@ -98,7 +100,12 @@ def _raw_header(path: Path, start: bytes) -> Any:
                 f"{path}: the header of a .hdr/.img pair, the voxels lie in another file. Expected header "
                 "and voxels in one file; save the scan as .nii.gz."
             )
-        if raw["magic"].item().rstrip(b"\0") in (b"n+1", b"n+2\0\r\n\x1a\n".rstrip(b"\0")):
+        if length == 540 and raw["eol_check"].tolist() not in ([13, 10, 26, 10], [0, 0, 0, 0]):
+            raise FileError(
+                f"{path}: its line ends were changed on the way, as a transfer of text does. Expected the "
+                "bytes as they were written; copy the file again, as binary."
+            )
+        if raw["magic"].item() in (b"n+1", b"n+2"):
             return raw
     raise FileError(
         f"{path}: no NIfTI header at its beginning ({len(start):,} bytes seen). Expected a .nii or .nii.gz "
@@ -109,14 +116,18 @@ def _raw_header(path: Path, start: bytes) -> Any:
 def _affine(path: Path, raw: Any, shape: tuple[int, int, int]) -> Float[np.ndarray, "4 4"]:
     """The sform, else the qform, else nibabel's convention; in millimetres."""
     try:
-        sform = raw.get_sform() if raw["sform_code"] > 0 else None
-        qform = raw.get_qform() if raw["qform_code"] > 0 else None
         unit = raw.get_xyzt_units()[0]
-    except (HeaderDataError, ValueError, KeyError, np.linalg.LinAlgError) as error:
-        raise FileError(
-            f"{path}: the header's orientation cannot be computed ({error}). Expected a unit quaternion and "
-            "known units; the header is damaged, export the scan again."
-        ) from error
+    except KeyError as error:
+        raise _no_orientation(path, error) from error
+    sform = raw.get_sform() if raw["sform_code"] > 0 else None
+    qform = None
+    if raw["qform_code"] > 0:
+        try:
+            qform = _qform(path, raw)
+        except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
+            if sform is None:
+                raise _no_orientation(path, error) from error
+            logger.warning("%s: the qform cannot be computed (%s); the sform is used", path, error)
     if sform is None and qform is None:
         affine = raw.get_base_affine()
         logger.warning(
@@ -136,6 +147,37 @@ def _affine(path: Path, raw: Any, shape: tuple[int, int, int]) -> Float[np.ndarr
     if _UNIT_MM[unit] != 1:
         logger.warning("%s: the header's unit is %s; converted to millimetres", path, unit)
     return np.diag([*[_UNIT_MM[unit]] * 3, 1.0]) @ np.asarray(affine, dtype=np.float64)
+
+
+def _qform(path: Path, raw: Any) -> Float[np.ndarray, "4 4"]:
+    """The qform; a quaternion that rounding left a hair too long is shortened.
+
+    The standard's own reader shortens any; beyond a thousandth it is no rounding. It takes the sign of
+    pixdim[0] for the handedness, and 0 for right-handed, as do we (its `nifti_quatern_to_mat44`).
+    """
+    raw = raw.copy()
+    handedness = float(raw["pixdim"][0])
+    if not np.isfinite(handedness):
+        raise HeaderDataError(f"pixdim[0] is {handedness}, no handedness")
+    if handedness not in (-1, 0, 1):
+        logger.warning("%s: pixdim[0] is %g, neither 1 nor -1; its sign is taken", path, handedness)
+    raw["pixdim"][0] = -1.0 if handedness < 0 else 1.0
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    turn = np.array([float(raw[name]) for name in names])
+    length = float(np.linalg.norm(turn))
+    if 1 < length <= 1 + _LONG_QUATERNION:
+        if length > 1 + _FLOAT32_NOISE:
+            logger.warning("%s: the qform's quaternion is %.2g too long; shortened", path, length - 1)
+        for name, part in zip(names, turn / length * (1 - 1e-7), strict=True):  # a float32 below 1
+            raw[name] = part
+    return np.asarray(raw.get_qform(), dtype=np.float64)
+
+
+def _no_orientation(path: Path, error: Exception) -> FileError:
+    return FileError(
+        f"{path}: the header's orientation cannot be computed ({error}). Expected a unit quaternion and "
+        "known units; the header is damaged, export the scan again."
+    )
 
 
 def _warn_of_two_forms(

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sam_moe.errors import FileError
+from sam_moe.files import open_file
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header, spatial_shape
 from sam_moe.space.files.payload import collect, inflate, plain
@@ -50,13 +51,13 @@ _MOST_HEADER_LINES = 1000
 
 def read_nrrd_header(path: Path) -> Header:
     """Read and check the header alone."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return _parse(path, _fields(path, file))
 
 
 def read_nrrd_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]:
     """Read the voxels as stored, along stored axes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         compressed = _fields(path, file)["encoding"].lower() in ("gz", "gzip")
         pieces: Iterator[bytes] = inflate(file, path) if compressed else plain(file)
         return collect(pieces, 0, header)

@@ -12,6 +12,9 @@ from sam_moe.shapes import Shaped
 from sam_moe.space.files.header import Header
 
 _PIECE = 2**20
+# What is given to zlib at a time: at the end of each stream it copies the rest of it, and a file may hold
+# fifty thousand empty streams a megabyte.
+_SIP = 2**13
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -30,7 +33,7 @@ def inflate(file: BinaryIO, path: Path) -> Iterator[bytes]:
     stream = zlib.decompressobj(wbits=47)  # 47: gzip or zlib, whichever it is
     waiting = b""
     while True:
-        waiting = waiting or file.read(_PIECE)
+        waiting = waiting or file.read(_SIP)
         try:
             piece = stream.decompress(waiting, _PIECE)
         except zlib.error as error:
@@ -43,7 +46,8 @@ def inflate(file: BinaryIO, path: Path) -> Iterator[bytes]:
                 f"{path}: the compressed data end early, the file is truncated. Expected the end of the "
                 "stream; copy or download the file again."
             )
-        yield piece
+        if piece:
+            yield piece
         waiting = stream.unconsumed_tail
         if stream.eof:
             waiting = _next_stream(file, stream.unused_data, path)
@@ -55,7 +59,7 @@ def inflate(file: BinaryIO, path: Path) -> Iterator[bytes]:
 def _next_stream(file: BinaryIO, rest: bytes, path: Path) -> bytes:
     """The beginning of a further gzip stream, or nothing at the file's end; padding with zeros is skipped."""
     rest = rest.lstrip(b"\0")
-    while len(rest) < len(GZIP_MAGIC) and (piece := file.read(_PIECE)):
+    while len(rest) < len(GZIP_MAGIC) and (piece := file.read(_SIP)):
         rest = (rest + piece).lstrip(b"\0")
     if rest and not rest.startswith(GZIP_MAGIC):
         raise FileError(

@@ -1,6 +1,8 @@
 """Writing masks and volumes: the grid they were given, whole or not at all."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import FileError, GeometryError
-from sam_moe.files import replace_text, replacing
+from sam_moe.files import read_bytes, replace_text, replacing, withdraw
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.text import lps_to_ras
 from sam_moe.space.grid import Grid
@@ -39,15 +41,22 @@ _STORED = {
 
 
 def write_mask(
-    path: str | Path, mask: Shaped[Tensor, "i j k"], grid: Grid, labels: dict[int, str] | None = None
+    path: str | Path,
+    mask: Shaped[Tensor, "i j k"],
+    grid: Grid,
+    labels: dict[int, str] | None = None,
+    ready: Callable[[Path], object] | None = None,
 ) -> None:
     """Write a mask or label map on its grid, as uint8, or uint16 where there are more than 255 labels.
 
     The format follows the suffix: .nii, .nii.gz, .nrrd or .mha. The labels' names go into
-    `<name>.labels.json` beside it. The file appears under its name only when it is complete.
+    `<name>.labels.json` beside it; without names, that of an older mask is removed. The file appears under
+    its name only when it is complete, and whatever fails or is killed, names never lie beside another's mask.
+    `ready` is called with the complete new file before an older one's names or values are touched.
 
     Raises:
-        FileError: for an unknown suffix, a missing folder, values that are no labels, or a full disk.
+        FileError: for an unknown suffix, a missing folder, values that are no labels, a full disk, or a
+            `<name>.labels.json` that is something else.
         GeometryError: where the mask's shape is not the grid's.
     """
     path = Path(path)
@@ -65,15 +74,18 @@ def write_mask(
     if low < 0 or high > 65535:
         raise FileError(f"{path}: labels from {low} to {high}. Expected 0 to 65535; renumber them.")
     kind = np.uint8 if high <= 255 else np.uint16
-    if labels is not None:
-        _check_labels(path, labels)
-    _write(path, values.numpy().astype(kind, copy=False), grid, suffix)
-    if labels is not None:
-        names = json.dumps(
-            {str(value): labels[value] for value in sorted(labels)}, indent=2, ensure_ascii=False
-        )
-        beside = path.with_name(path.name[: -len(suffix)] + ".labels.json")
-        replace_text(beside, names + "\n")
+    text = None if labels is None else labels_text(labels, path)
+    beside = labels_beside(path)
+    _check_table(beside)
+
+    def take_over(new: Path) -> None:
+        if ready is not None:
+            ready(new)
+        withdraw(beside)
+
+    _write(path, values.numpy().astype(kind, copy=False), grid, suffix, take_over)
+    if text is not None:
+        replace_text(beside, text)
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:
@@ -107,19 +119,56 @@ def suffix_of(path: Path) -> str:
     )
 
 
-def _check_labels(path: Path, labels: dict[int, str]) -> None:
+def labels_beside(mask: Path) -> Path:
+    """Where the names of a mask's values are: `liver.nii.gz` has `liver.labels.json`."""
+    return mask.with_name(mask.name[: -len(suffix_of(mask))] + ".labels.json")
+
+
+def labels_text(labels: dict[int, str], path: Path) -> str:
+    """The names of a mask's values as its file has them.
+
+    Raises:
+        FileError: for values that are no labels, and empty names.
+    """
     for value, name in labels.items():
         if not isinstance(value, int) or not 1 <= value <= 65535 or not isinstance(name, str) or not name:
             raise FileError(
                 f"{path}: label {value!r} named {name!r}. Expected whole numbers from 1 with a name; 0 is "
                 "background."
             )
+    names = {str(value): labels[value] for value in sorted(labels)}
+    return json.dumps(names, indent=2, ensure_ascii=False) + "\n"
 
 
-def _write(path: Path, array: Shaped[np.ndarray, "i j k"], grid: Grid, suffix: str) -> None:
+def _check_table(path: Path) -> None:
+    """Refuse to replace a file that is called as a mask's names are, and is something else."""
+    if not os.path.lexists(path):
+        return
+    try:
+        found = json.loads(read_bytes(path))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(
+        key.isdecimal() and isinstance(name, str) for key, name in found.items()
+    ):
+        raise FileError(
+            f"{path}: is no table of a mask's names, and would be replaced by one. Expected a free name or "
+            "such a table; move it, or write the mask under another name."
+        )
+
+
+def _write(
+    path: Path,
+    array: Shaped[np.ndarray, "i j k"],
+    grid: Grid,
+    suffix: str,
+    ready: Callable[[Path], object] = lambda new: None,
+) -> None:
+    """Write a new file and call `ready` with it before it takes the old one's place."""
     write = _write_nifti if suffix.startswith(".nii") else _write_itk
     with replacing(path, (RuntimeError,)) as new:  # SimpleITK's only kind
         write(new, array, grid)
+        ready(new)
 
 
 def _write_nifti(path: Path, array: Shaped[np.ndarray, "i j k"], grid: Grid) -> None:

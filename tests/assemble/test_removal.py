@@ -1,12 +1,11 @@
-"""Cards are found where ids are looked up, and what is taken out of a folder lies aside."""
+"""What is taken out of a folder of cards lies aside, and comes back as it was."""
 
 import pytest
 
 from sam_moe.assemble import find_entry
-from sam_moe.assemble.convert import user_folder
-from sam_moe.assemble.keeping import REMOVED, card_folders, holder_of, take_out, was_removed
+from sam_moe.assemble.finding import gates_over, holder_of, user_folder
+from sam_moe.assemble.removal import REMOVED, restore_gate, take_out, was_removed
 from sam_moe.errors import CardError
-from sam_moe.registry import default_folder
 from tests.assemble.mixtures import write_expert, write_gate
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -21,11 +20,12 @@ def mine():
     return expert, write_gate(user_folder(), "moe", base, [expert])
 
 
-def test_ids_are_looked_up_among_what_ships_and_then_in_the_users_folder(mine, tmp_path):
-    assert card_folders() == [default_folder(), user_folder()]
-    assert holder_of("cord", tmp_path / "nowhere").path == mine[0].path
-    assert holder_of("tiny", user_folder()).folder.parent == default_folder()
-    assert holder_of("no-such-id", user_folder()) is None
+@pytest.fixture
+def gate():
+    """A gate over one expert in the user's folder."""
+    base = find_entry("tiny")
+    user_folder().mkdir(parents=True)
+    return write_gate(user_folder(), "moe", base, [write_expert(user_folder(), "cord", base)])
 
 
 def test_a_gate_is_taken_out_alone_and_an_expert_too(mine):
@@ -56,3 +56,20 @@ def test_what_ships_is_not_taken_out_and_says_so(mine, tmp_path, monkeypatch):
     with pytest.raises(CardError, match=r"'lung' ships .*sam-moe experts remove lung --gate GATE$"):
         take_out("lung")
     assert shipped.path.exists() and (tmp_path / "cards" / "tiny").exists()
+
+
+def test_a_removed_gate_comes_back_as_it_was_unless_its_id_was_taken(gate):
+    before = {path.name: path.read_bytes() for path in gate.folder.iterdir()}
+    aside = take_out("moe")
+    assert gates_over("cord") == ()
+    assert restore_gate(aside) == gate and not aside.exists()
+    assert {path.name: path.read_bytes() for path in gate.folder.iterdir()} == before
+    aside = take_out("moe")
+    write_gate(user_folder(), "moe", find_entry("tiny"), [])
+    with pytest.raises(CardError, match=r"'moe' is taken by .* since\. First remove that"):
+        restore_gate(aside)
+
+
+def test_a_gate_that_was_not_removed_from_here_is_not_put_there(gate, tmp_path):
+    with pytest.raises(CardError, match=r"not among what was removed from .*--model"):
+        restore_gate(gate.folder, tmp_path)

@@ -7,10 +7,13 @@ from typing import get_args
 
 import torch
 
-from sam_moe.assemble.backbone import as_backbone, choose_device, find_card, load_backbone
-from sam_moe.assemble.mixture import base_of, find_parts, load_alone, load_mixture
+from sam_moe.assemble.backbone import choose_device, load_backbone
+from sam_moe.assemble.finding import as_backbone, find_card
+from sam_moe.assemble.mixture import load_alone, load_mixture
+from sam_moe.assemble.parts import base_of, find_parts
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.predict.model import Model
+from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard, plugins
 from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.sam3d.model import SamMed3D
@@ -29,6 +32,7 @@ def load(
     device: str = "auto",
     box_strategy: str | None = None,
     dtype: str = "float32",
+    lowering: Lowering | None = None,
 ) -> Model:
     """Load a model that answers points and boxes: a general one, a mixture by its gate, or one expert alone.
 
@@ -42,6 +46,7 @@ def load(
         folder: where to look the id up, instead of the shipped cards and those in the user's folder.
         device: "auto" takes a CUDA device where there is one; else what torch calls it.
         box_strategy: how a box is lowered; by default what the backbone's card says.
+        lowering: how flat boxes, strokes and loops are lowered to points and boxes; by default as measured.
         dtype: of the encoder's products: "bfloat16" is quicker where the machine has matrix units for it, and
             much slower where it has not; clicks are answered in float32 always.
 
@@ -64,6 +69,7 @@ def load(
         strategy,
         entry.card.id,
         card=entry.card,
+        lowering=lowering or Lowering(),
         device=chosen,
         dtype=_DTYPES[dtype],
     )

@@ -1,0 +1,185 @@
+"""Cards are found by id or path, among those that ship, the user's own and other packages'; without torch."""
+
+import os
+from pathlib import Path
+
+from sam_moe.config import nearest_first
+from sam_moe.errors import CardError
+from sam_moe.registry import (
+    CARD,
+    BackboneCard,
+    Card,
+    Entry,
+    ExpertCard,
+    GateCard,
+    Registry,
+    default_folder,
+    plugins,
+    read_entry,
+)
+
+CACHE_VARIABLE = "SAM_MOE_CACHE"
+NAMES = {"backbone": "a general model", "expert": "an expert", "gate": "a gate"}
+
+
+def user_folder() -> Path:
+    """Where this user's converted models are: $SAM_MOE_CACHE/checkpoints, else under ~/.cache/sam_moe."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return (Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sam_moe") / "checkpoints"
+
+
+def card_folders() -> list[Path]:
+    """Where ids are looked up: the cards that ship, then the user's own."""
+    return [default_folder()] + ([user_folder()] if user_folder().is_dir() else [])
+
+
+def holder_of(id: str, folder: Path) -> Entry[Card] | None:
+    """The card that has an id, in a folder or where ids are looked up."""
+    places = dict.fromkeys([*([folder] if folder.is_dir() else []), *card_folders()])
+    entries = (entry for place in places for entry in Registry(place).list())
+    return next((entry for entry in entries if entry.card.id == id), None)
+
+
+def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[BackboneCard]:
+    """Find a backbone's card, as `find_card` does.
+
+    Raises:
+        CardError: naming the known ids, the nearest first; or for another kind of card.
+    """
+    return as_backbone(find_card(model, folder, (BackboneCard,)))
+
+
+def find_card(
+    model: str | Path,
+    folder: Path | str | None = None,
+    offered: tuple[type[Card], ...] = (BackboneCard, ExpertCard, GateCard),
+) -> Entry[Card]:
+    """Find a card by id, or read it from the path of a card or of its folder.
+
+    An id is looked up in `folder`; without one among the cards that ship, then in the user's folder.
+    `offered` are the kinds that an error names; any kind is found.
+
+    Raises:
+        CardError: naming the known ids, the nearest first.
+    """
+    if isinstance(model, Path) or "/" in model or model.endswith((".json", ".pth", ".pt", ".safetensors")):
+        return _entry_at(Path(model).expanduser())
+    folders = [Path(folder)] if folder is not None else [default_folder()]
+    if folder is None and user_folder().is_dir():
+        folders.append(user_folder())
+    known: dict[str, Entry[Card]] = {}
+    for place in folders:
+        known = {entry.card.id: entry for entry in Registry(place).list()} | known
+        if model in known:
+            return known[model]
+    models = [id for id, entry in known.items() if isinstance(entry.card, offered)]
+    told = {id: known[id].card.kind for id in nearest_first(model, models)}
+    several = len(offered) > 1  # else all are of the kind that was asked for
+    ids = ", ".join(f"{id} ({NAMES[kind]})" if several else id for id, kind in told.items()) or "none"
+    raise CardError(
+        f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
+    )
+
+
+def as_backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
+    """The entry, if it is a backbone's.
+
+    Raises:
+        CardError: for an expert or a gate, naming the model it works on.
+    """
+    card = entry.card
+    if not isinstance(card, BackboneCard):
+        raise CardError(
+            f"{entry.path}: {card.id!r} is {NAMES[card.kind]}, no general model. Give the one that it works "
+            f"on: {card.base.id!r}."
+        )
+    return Entry(card, entry.path)
+
+
+def list_experts() -> tuple[Entry[ExpertCard], ...]:
+    """The experts that ship and the user's own, by id; a shipped id hides the user's."""
+    found: dict[str, Entry[ExpertCard]] = {}
+    for folder in card_folders():
+        found = {entry.card.id: entry for entry in Registry(folder).experts()} | found
+    return tuple(found[id] for id in sorted(found))
+
+
+def find_expert(expert: str | Path) -> Entry[ExpertCard]:
+    """Find an expert by id or by the path of its card or folder; by id also in other packages' folders.
+
+    Raises:
+        CardError: naming the known ids, the nearest first.
+    """
+    if isinstance(expert, Path) or "/" in expert or expert.endswith(".json"):
+        path = Path(expert).expanduser()
+        return expert_at(path / CARD if path.is_dir() else path)
+    known = {entry.card.id: entry for entry in list_experts()}
+    if expert not in known:
+        for plugin in plugins():
+            for entry in plugin.registry().experts():
+                if other := known.get(entry.card.id):
+                    if other.path.resolve() == entry.path.resolve():
+                        continue
+                    raise CardError(f"{entry.path}: id: {entry.card.id!r} is already taken by {other.path}.")
+                known[entry.card.id] = entry
+    if expert not in known:
+        if (holder := holder_of(expert, user_folder())) is not None:
+            raise CardError(
+                f"{expert!r} is {NAMES[holder.card.kind]}, no expert. See: sam-moe checkpoints show {expert}"
+            )
+        ids = ", ".join(nearest_first(expert, known)) or "none"
+        raise CardError(f"no expert with id {expert!r}. Known, nearest first: {ids}.")
+    return known[expert]
+
+
+def list_gates() -> tuple[Entry[GateCard], ...]:
+    """The gates that ship and the user's own, by id; a shipped id hides the user's."""
+    found: dict[str, Entry[GateCard]] = {}
+    for folder in card_folders():
+        found = {entry.card.id: entry for entry in Registry(folder).gates()} | found
+    return tuple(found[id] for id in sorted(found))
+
+
+def find_gate(gate: str | Path) -> Entry[GateCard]:
+    """Find a gate by id, among those that ship and the user's own, or by the path of its card or folder.
+
+    Raises:
+        CardError: naming the known ids, the nearest first.
+    """
+    return gate_at(find_card(gate, offered=(GateCard,)).path)
+
+
+def gates_over(expert: str) -> tuple[str, ...]:
+    """The ids of the gates that choose among others this expert."""
+    gates = (entry.card for entry in list_gates())
+    return tuple(card.id for card in gates if expert in [ref.id for ref in card.experts[1:]])
+
+
+def expert_at(path: Path) -> Entry[ExpertCard]:
+    """The entry of an expert's card that lies here."""
+    entry = read_entry(path)
+    if not isinstance(entry.card, ExpertCard):
+        raise CardError(f"{path}: is the card of a {entry.card.kind}, not of an expert.")
+    return Entry(entry.card, entry.path)
+
+
+def gate_at(path: Path) -> Entry[GateCard]:
+    """The entry of a gate's card that lies here."""
+    entry = read_entry(path)
+    if not isinstance(entry.card, GateCard):
+        raise CardError(f"{path}: is the card of {NAMES[entry.card.kind]}, not of a gate.")
+    return Entry(entry.card, entry.path)
+
+
+def _entry_at(path: Path) -> Entry[Card]:
+    card_path = path / CARD if path.is_dir() else path
+    if card_path.suffix != ".json":
+        raise CardError(
+            f"{path}: is not a card. Give an id, a {CARD} or its folder; for a checkpoint, first run "
+            f"`sam-moe convert {path}`."
+        )
+    if path.is_dir() and not card_path.is_file():
+        raise CardError(
+            f"{path}: has no {CARD}. Give the folder of one model, or an id and folder={str(path)!r}."
+        )
+    return read_entry(card_path)

@@ -1,0 +1,72 @@
+"""A mask takes an older one's place with all that describes it, and no file ever describes another mask.
+
+First the record in the manifest's place says that a run has begun, and claims nothing. Then the older mask's
+picture and names go, the mask is replaced, and its own names, its picture and last its manifest are written.
+So whatever is killed when, manifest, names and picture are those of the mask beside them, or are not there.
+"""
+
+import hashlib
+from pathlib import Path
+
+from torch import Tensor
+
+from sam_moe.config import write_json
+from sam_moe.files import replace_bytes, withdraw
+from sam_moe.ownership import checksum
+from sam_moe.predict.manifest import Begun, Manifest, now
+from sam_moe.predict.outputs import Outputs
+from sam_moe.shapes import UInt8
+from sam_moe.space.files import labels_text, write_mask
+from sam_moe.space.grid import Grid
+
+
+def put_down(
+    outputs: Outputs,
+    mask: UInt8[Tensor, "i j k"],
+    grid: Grid,
+    names: dict[int, str] | None,
+    manifest: Manifest,
+    drawn: bytes | None = None,
+    before: tuple[str, ...] = (),
+) -> Manifest:
+    """Write a mask, its names, its picture and its manifest; returns the manifest with their checksums.
+
+    Args:
+        outputs: where to.
+        mask: the values, on `grid`.
+        grid: the scan's.
+        names: of the mask's values; None where it has none.
+        manifest: what ran, as far as it is known before the mask is written.
+        drawn: the picture, where one is wanted.
+        before: checksums of the files that are replaced, as `Outputs.check` returns them.
+
+    Raises:
+        FileError: where something cannot be written; then no manifest describes another mask.
+    """
+    found: dict[str, str | None] = {"mask_sha256": None, "labels_sha256": None}
+    if names is not None:
+        table = labels_text(names, outputs.mask).encode("utf-8")
+        found["labels_sha256"] = hashlib.sha256(table).hexdigest()
+
+    def ready(new: Path) -> None:
+        found["mask_sha256"] = checksum(new)
+        write_json(_begun(manifest, (*before, *filter(None, found.values()))), outputs.record)
+        if outputs.overlay is not None:
+            withdraw(outputs.overlay)
+
+    write_mask(outputs.mask, mask, grid, names, ready)
+    if outputs.overlay is not None and drawn is not None:
+        replace_bytes(outputs.overlay, drawn)
+    whole = manifest.model_copy(update={**found, "finished": now()})
+    write_json(whole, outputs.record)
+    return whole
+
+
+def _begun(manifest: Manifest, checksums: tuple[str, ...]) -> Begun:
+    return Begun(
+        begun=now(),
+        command=manifest.command,
+        mask=manifest.mask,
+        files_sha256=tuple(sorted(set(checksums))),
+        prompts=manifest.prompts,
+    )

@@ -1,0 +1,101 @@
+"""What is wrong is said in one line of bounded length, in time linear in how much is wrong."""
+
+import json
+import time
+
+import pytest
+from pydantic import Field, ValidationError
+
+from sam_moe.config import Record
+from sam_moe.errors import PromptError
+from sam_moe.explaining import explain, nearest_first
+from sam_moe.prompts import promptset
+
+
+class Inner(Record):
+    """A part."""
+
+    size: int = Field(ge=0, description="How large.")
+
+
+class Outer(Record):
+    """A whole."""
+
+    name: str = Field(min_length=1, description="What it is called.")
+    parts: tuple[Inner, ...] = Field((), min_length=1)
+
+
+def complaint(data):
+    begin = time.process_time()
+    with pytest.raises(ValidationError) as error:
+        Outer.model_validate(data)
+    text = explain(error.value, Outer, "a.json")
+    assert time.process_time() - begin < 0.5
+    assert "\n" not in text and len(text) < 2000
+    return text
+
+
+def test_the_first_four_are_shown_and_the_others_counted():
+    text = complaint({"name": "", "parts": [{"size": -1}] * 6})
+    assert text.count("a.json: ") == 4
+    assert text.startswith(
+        "a.json: name: String should have at least 1 character, not ''; a.json: parts[0].size"
+    )
+    assert text.endswith("; and 3 more")
+
+
+def test_a_sequence_that_is_too_short_only_for_its_bad_parts_is_no_problem_of_its_own():
+    assert complaint({"name": "a", "parts": [{"size": "many"}]}).count("a.json: ") == 1
+    assert "parts: Tuple should have at least 1 item" in complaint({"name": "a", "parts": []})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"name": "a", **{f"key{n}": 1 for n in range(20_000)}},
+        {"name": "a", "parts": [{"size": -1, "sise": 1}] * 10_000},
+        {"name": "a", "parts": [{}] * 20_000},
+        {"name": "a", "parts": [{"size": "x" * 1_000_000}]},
+        {"name": "a", "x" * 1_000_000: 1},
+        {"name": "a", "two\nlines": 1},
+    ],
+    ids=["keys", "numbers", "missing", "long value", "long key", "line break"],
+)
+def test_much_that_is_wrong_is_said_soon(data):
+    complaint(data)
+
+
+def case(targets):
+    return {"image": "a.nii", "space": "mm", "targets": targets}
+
+
+def target(number, label=1, items=({"kind": "point", "at": [1, 2, 3]},)):
+    return {"name": f"n{number}", "label": label, "items": list(items)}
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [target(n, n + 1) for n in range(5000)],
+        [target(n, n % 255 + 1) for n in range(5000)],
+        [target(0, items=[{"kind": "point", "at": ["a", None, "b"]}] * 4000)],
+        [target(0, items=[{"kind": "box", "start": [3, 3, 3], "stop": [1, 1, 1]}] * 4000)],
+        [target(0, items=[{"kind": "point", "at": [1, 2, 3], "time_ms": -n} for n in range(5000)])],
+    ],
+    ids=["labels end at 255", "labels twice", "wrong coordinates", "empty boxes", "times"],
+)
+def test_a_prompt_file_full_of_mistakes_is_refused_within_half_a_second(tmp_path, targets):
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"format": 1, "name": "x", "cases": [case(targets)]}))
+    begin = time.process_time()
+    with pytest.raises(PromptError) as error:
+        promptset.read(path)
+    assert time.process_time() - begin < 0.5
+    assert "\n" not in str(error.value) and len(str(error.value)) < 4 * 1000
+
+
+def test_the_nearest_of_many_long_names_is_found_soon():
+    begin = time.process_time()
+    assert nearest_first("case_0421", [f"case_{n:04}" for n in range(5000)])[0] == "case_0421"
+    nearest_first("a" * 1_000_000, ["a" * 1_000_000, "b"])
+    assert time.process_time() - begin < 0.5
