@@ -18,7 +18,7 @@ from sam_moe.predict.history import History, Turn
 from sam_moe.predict.model import Model, Progress
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.refine import plan, refine
-from sam_moe.predict.regions import covers, cut, holds_boxes, home_of, touches_border, wider
+from sam_moe.predict.regions import bounds_of, covers, cut, home_of, touches_border, warn_of_boxes, wider
 from sam_moe.predict.timing import Cost, timed
 from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
@@ -191,6 +191,7 @@ class Predictor:
                 cached=cached,
                 timings_ms=timings,
                 answered=turn.answered,
+                within=bounds_of(self._history.placed(turn.placed)),
             )
             prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
         return prediction
@@ -200,12 +201,7 @@ class Predictor:
         if not world.shows_target:
             return Turn(home_of(world, self.model.preprocessing), None, len(world), empty=True), True
         home, answer, cached = self._first_region(world, last, region, cost)
-        if not holds_boxes(answer.region, world):
-            log.warning(
-                "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
-                self.model_id,
-                answer.region.extent_mm[0],
-            )
+        warn_of_boxes(world, answer.region, self.model_id)
         if self.model.whole_targets and not world.boxes:  # a box says how far the target reaches
             answer, cached = self._zoom_out(answer, world, cached, cost)
         return Turn(home, answer, len(world), answered=answer.answered), cached
