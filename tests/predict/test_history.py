@@ -74,7 +74,7 @@ def test_the_turns_farthest_from_the_present_lose_their_answers_first():
     history = History(limit_bytes=2 * 32)
     for count in range(1, 6):
         begun = history.begin if count == 1 else history.add
-        begun(turn(count), [Point((count, 0, 0))], [Prompt((Point((count, 0, 0), space="mm"),))])
+        begun(turn(count), [Point((count, 0, 0))], [Point((count, 0, 0), space="mm")])
     assert [one.known for one in history.past] == [False, False, False, True, True]
     history.back()
     history.back()
