@@ -30,7 +30,7 @@ NamedProtocol = Annotated[
     typer.Option(
         "--protocol",
         metavar="P",
-        help="click, clicks, box, flat, stroke, strokes, loop, loops, cvpr2025 or cvpr2025-flat; several with "
+        help="click, clicks, box, flat, stroke, strokes, loop, loops, cvpr2025, cvpr2025-flat; several with "
         "commas between. Else the challenge's.",
     ),
 ]

@@ -14,9 +14,11 @@ from sam_moe.predict.regions import (
     covers,
     cut,
     deepest,
+    home_of,
     region_at,
     region_for,
     touches_border,
+    wider,
 )
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import Preprocessing
@@ -176,3 +178,21 @@ def test_the_deepest_voxel_of_a_ball_is_its_middle():
     found = deepest(ball)
     assert found is not None and (found - torch.tensor([8, 10, 12])).abs().max() <= 1
     assert deepest(torch.zeros(4, 4, 4, dtype=torch.bool)) is None
+
+
+def test_negative_points_alone_are_looked_at_where_the_first_lies():
+    away = Prompt((Point((5, 6, 7), False, "mm"), Point((90, 6, 7), False, "mm")))
+    assert not away.shows_target and (away + Point((0, 0, 0), True, "mm")).shows_target
+    assert home_of(away, SMALL).same_as(region_at(np.array([5.0, 6.0, 7.0]), SMALL, SMALL.click_zoom))
+    with pytest.raises(PromptError, match="Add a positive point"):
+        region_for(away, SMALL)
+
+
+def test_a_wider_region_has_the_same_centre_until_the_cards_limit():
+    region = region_at(np.array([5.0, 6.0, 7.0]), SMALL, 1.5)
+    spacings = []
+    while region is not None:
+        spacings.append(round(region.spacing_mm[0] / SMALL.spacing_mm, 3))
+        assert_allclose(region.world_of([32, 32, 32]), [5, 6, 7])
+        region = wider(region, SMALL)
+    assert spacings == [1.5, 2.4, 3.84, 6.0]
