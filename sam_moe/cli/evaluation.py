@@ -157,7 +157,7 @@ def simulate(
         str,
         typer.Option(
             metavar="ID",
-            help="Who answers, where a protocol goes by the errors of answers: clicks, strokes, loops, cvpr2025.",
+            help="Who answers, where a protocol goes by errors of answers: clicks, strokes, loops, cvpr2025.",
         ),
     ] = "small",
     data: Data = None,
