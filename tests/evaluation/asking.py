@@ -8,7 +8,8 @@ import yaml
 
 from sam_moe.evaluation.asked import Reply
 from sam_moe.evaluation.challenge import Challenge, load_challenge
-from sam_moe.evaluation.evaluate import Request, evaluate
+from sam_moe.evaluation.evaluate import evaluate
+from sam_moe.evaluation.finishing import Request
 from sam_moe.evaluation.protocols import scripts_for
 from sam_moe.evaluation.steps import ALL
 from sam_moe.prompts import Box, Prompt

@@ -1,5 +1,7 @@
 """A prompt file for a challenge says what an evaluation would have said, and is replayed by it."""
 
+import subprocess
+
 import pytest
 
 from sam_moe.errors import ConfigError, FileError
@@ -55,8 +57,20 @@ def test_one_click_or_box_needs_nobody_who_answers(tmp_path):
         simulate(challenge, scripts_for("clicks"), tmp_path / "prompts.json", None, silent)
 
 
-def test_a_case_that_cannot_be_read_is_refused(tmp_path):
-    challenge = phantoms(tmp_path / "set", 1)
+def test_a_case_that_cannot_be_read_is_left_out_with_a_warning_and_the_others_go_on(tmp_path, caplog):
+    challenge = phantoms(tmp_path / "set", 2)
     (tmp_path / "set" / "images" / "p0_a.nii.gz").write_bytes(b"\x1f\x8b no scan")
-    with pytest.raises(FileError):
+    found = simulate(challenge, scripts_for("click"), tmp_path / "prompts.json", None, silent)
+    assert [case.image for case in found.cases] == ["set/images/p1_a.nii.gz"]
+    assert "p0_a: left out, it cannot be read" in caplog.text
+    (tmp_path / "set" / "images" / "p1_a.nii.gz").write_bytes(b"")
+    with pytest.raises(FileError, match="p0_a"):
         simulate(challenge, scripts_for("click"), tmp_path / "prompts.json", None, silent)
+
+
+def test_a_disk_that_is_read_only_is_noticed_before_anybody_is_asked(tmp_path, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    asked = Growing()
+    with pytest.raises(FileError, match="cannot be written"):
+        simulate(phantoms(tmp_path / "set", 1), scripts_for("clicks"), small_disk / "p.json", asked, silent)
+    assert asked.asked == 0
