@@ -2,6 +2,8 @@
 
     python benchmarks/kills.py [--kills 300] [--seed 0] [--verb "predict one" ...] [--out results/kills.txt]
 
+Kills are spread evenly over all verbs; --verb has some of them killed alone, as often as with all.
+
 Each run is a process of its own, forked from one that has imported torch, and is killed by SIGKILL: every
 second one after a share of the time that a whole run takes, drawn evenly, every other one just before one of
 its file operations, drawn evenly among all. Then the same is started again, or another way to ask in its
@@ -209,11 +211,13 @@ def kill_once(bench: Bench, verb: Verb, whole: Whole, draw: random.Random, tally
     tally.add("stale figures" if verb.name == "evaluate" else "wrong results", wrong, told)
 
 
-def run(folder: Path, kills: int, seed: int, verbs: Sequence[Verb] = VERBS) -> dict[str, Tally]:
-    """So many kills over these verbs, each as often; what came of them."""
+def run(folder: Path, kills: int, seed: int, names: Sequence[str] | None = None) -> dict[str, Tally]:
+    """So many kills over all verbs, each as often, of which those with these names have their turn."""
     bench, tallies = Bench(folder), {}
-    for number, verb in enumerate(verbs):
-        share = kills * (number + 1) // len(verbs) - kills * number // len(verbs)
+    for number, verb in enumerate(VERBS):
+        share = kills * (number + 1) // len(VERBS) - kills * number // len(VERBS)
+        if names is not None and verb.name not in names:
+            continue
         whole, tally = bench.whole(verb), Tally()
         draw = random.Random(f"{seed} {verb.name}")
         print(
@@ -244,9 +248,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    verbs = [verb for verb in VERBS if asked.verb is None or verb.name in asked.verb]
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        tallies = run(Path(folder).resolve(), asked.kills, asked.seed, verbs)
+        tallies = run(Path(folder).resolve(), asked.kills, asked.seed, asked.verb)
     total = Tally(sum(t.kills for t in tallies.values()), sum(t.late for t in tallies.values()))
     for tally in tallies.values():
         total.faults += tally.faults
