@@ -211,9 +211,14 @@ def kill_once(bench: Bench, verb: Verb, whole: Whole, draw: random.Random, tally
     tally.add("stale figures" if verb.name == "evaluate" else "wrong results", wrong, told)
 
 
-def run(folder: Path, kills: int, seed: int, names: Sequence[str] | None = None) -> dict[str, Tally]:
-    """So many kills over all verbs, each as often, of which those with these names have their turn."""
-    bench, tallies = Bench(folder), {}
+def run(
+    folder: Path, kills: int, seed: int, names: Sequence[str] | None = None, seconds: float = float("inf")
+) -> dict[str, Tally]:
+    """So many kills over all verbs, each as often, of which those with these names have their turn.
+
+    After so many seconds there are no more kills; the tallies say how far it came.
+    """
+    bench, tallies, end = Bench(folder), {}, time.monotonic() + seconds
     for number, verb in enumerate(VERBS):
         share = kills * (number + 1) // len(VERBS) - kills * number // len(VERBS)
         if names is not None and verb.name not in names:
@@ -224,7 +229,7 @@ def run(folder: Path, kills: int, seed: int, names: Sequence[str] | None = None)
             f"{verb.name}: a whole run takes {whole.seconds:.2f} s and {whole.operations} file operations",
             flush=True,
         )
-        while tally.kills < share and tally.late < 5 * share + 10:
+        while tally.kills < share and tally.late < 5 * share + 10 and time.monotonic() < end:
             kill_once(bench, verb, whole, draw, tally)
         tallies[verb.name] = tally
         print(line(verb.name, tally), *tally.told, sep="\n", flush=True)
@@ -245,11 +250,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verb", action="append", choices=[verb.name for verb in VERBS])
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then no more kills")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        tallies = run(Path(folder).resolve(), asked.kills, asked.seed, asked.verb)
+        tallies = run(Path(folder).resolve(), asked.kills, asked.seed, asked.verb, 60 * asked.minutes)
     total = Tally(sum(t.kills for t in tallies.values()), sum(t.late for t in tallies.values()))
     for tally in tallies.values():
         total.faults += tally.faults
