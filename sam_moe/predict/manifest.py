@@ -144,8 +144,8 @@ class Begun(Record):
 
 
 def beside(mask: Path) -> Path:
-    """The manifest's path: `liver.nii.gz` has `liver.run.json`."""
-    name = mask.name.removesuffix(".gz")
+    """The manifest's path: `liver.nii.gz` has `liver.run.json`, and so has `liver.NII.GZ`."""
+    name = mask.name[:-3] if mask.name.lower().endswith(".gz") else mask.name
     return mask.with_name(name.rpartition(".")[0] + SUFFIX)
 
 

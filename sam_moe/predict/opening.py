@@ -6,6 +6,7 @@ import torch
 
 from sam_moe.errors import FileError
 from sam_moe.space.files import read
+from sam_moe.space.padding import LEAST_SEEN, without_padding
 from sam_moe.space.volume import Volume
 
 # Types that torch stores but does not compute with, and the next larger one that it does.
@@ -41,6 +42,9 @@ def opened(scan: object) -> tuple[Volume, float]:
             f"every voxel of {name} is {low:g}. Expected an image with contrast; check that this is the scan "
             "and not an empty mask."
         )
+    if low < LEAST_SEEN:
+        volume = without_padding(volume)
+        low, _ = _ends(volume)
     return volume, low
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import PromptError
-from sam_moe.prompts.prompt import Point, Prompt
+from sam_moe.prompts.prompt import Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.shapes import Bool, Float, Int
 from sam_moe.space.grid import Grid
@@ -72,14 +72,15 @@ def wider(region: Grid, preprocessing: Preprocessing) -> Grid | None:
 
 
 def covers(region: Grid, prompt: Prompt) -> bool:
-    """Whether every item of a prompt in millimetres lies well inside the region."""
-    ends = [(item.at,) if isinstance(item, Point) else (item.start, item.stop) for item in prompt]
-    if not ends:
+    """Whether every point and box of a prompt in millimetres lies well inside the region."""
+    places = [point.at for point in prompt.points]
+    places += [corner for box in prompt.boxes for corner in (box.start, box.stop)]
+    if not places:
         return True
     middle = (np.array(region.shape) - 1) / 2
     reach = _COMFORT * np.array(region.shape) / 2
-    places = np.array([place for item in ends for place in item])  # at once: one by one takes ms a click
-    return not (np.abs(region.index_of(places) - middle) > reach).any()
+    # At once: one by one takes milliseconds a click
+    return not (np.abs(region.index_of(np.array(places)) - middle) > reach).any()
 
 
 def holds_boxes(region: Grid, prompt: Prompt) -> bool:

@@ -20,6 +20,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.shapes import Float
 from sam_moe.space.dataset import DATASET, LabelledCase, read_dataset
 from sam_moe.space.grid import Grid, same_grid
+from sam_moe.space.padding import without_padding
 from sam_moe.space.volume import Volume
 from sam_moe.training.unions import united
 
@@ -117,9 +118,9 @@ def read_case(
 
     The names that it meets are taken out of the sets of `unseen`.
     """
-    from sam_moe.space.files import read  # only here: a cache needs no image libraries
+    from sam_moe.space.files import read, read_label_map  # only here: a cache needs no image libraries
 
-    label = read(case.label)
+    label = read_label_map(case.label)
     labels = canonical(label)
     structures = {v: case.name_of(v) for v in map(int, torch.unique(labels.array)) if v > 0}
     for missed in unseen:
@@ -133,7 +134,7 @@ def read_case(
         return None
     image = None
     if case.image is not None:
-        scan = read(case.image)
+        scan = without_padding(read(case.image))
         same_grid(scan.grid, label.grid)
         image = _whole_numbers(canonical(scan).array)
     image, numbers, spacing = learnt_from(image, numbers, labels.grid.spacing_mm, structures)

@@ -38,8 +38,8 @@ class Header:
     """What a file says about its volume, already checked; nothing of the voxels was read.
 
     `stored` is the type in the file with its byte order, `dtype` the type that `read` returns, `scale` the
-    slope and intercept to apply, `files` the slices of a series in order, `memory_bytes` the most that
-    reading takes at once.
+    slope and intercept to apply, `files` the slices of a series in order, `padding` the least and the
+    greatest value that stand for no image, `memory_bytes` the most that reading takes at once.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class Header:
     affine: Float[np.ndarray, "4 4"]
     scale: tuple[float, float] | None = None
     files: tuple[Path, ...] = ()
+    padding: tuple[float, float] | None = None
 
     @property
     def grid(self) -> Grid:

@@ -1,6 +1,5 @@
 """`read`: the one door through which volumes come in, whatever their format."""
 
-import errno
 import hashlib
 import logging
 import struct
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from sam_moe.errors import FileError, ValuesError
+from sam_moe.files import open_file, unreadable
 from sam_moe.shapes import Shaped
 from sam_moe.space.files.dicom import looks_like_dicom, read_dicom_header, read_dicom_voxels
 from sam_moe.space.files.header import Header, check_memory
@@ -60,7 +60,7 @@ def read(path: str | Path, memory_limit_bytes: int | None = None, *, quiet: bool
     try:
         array = _converted(header, form.voxels(path, header))
     except OSError as error:
-        raise FileError(_reason(path, error)) from error
+        raise FileError(unreadable(path, error)) from error
     except MemoryError as error:
         raise FileError(
             f"{path}: not enough memory to read it. Expected {header.memory_bytes / 2**30:.2f} GiB to be "
@@ -81,7 +81,7 @@ def read_header(path: str | Path) -> Header:
     try:
         return form.header(path)
     except OSError as error:
-        raise FileError(_reason(path, error)) from error
+        raise FileError(unreadable(path, error)) from error
 
 
 def fingerprint(volume: Volume) -> str:
@@ -103,10 +103,10 @@ def _format_of(path: Path) -> _Format:
     try:
         if path.is_dir():
             return _DICOM
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(132)
-    except (OSError, ValueError) as error:
-        raise FileError(_reason(path, error)) from error
+    except OSError as error:
+        raise FileError(unreadable(path, error)) from error
     if not start:
         raise FileError(f"{path}: the file is empty. Expected a scan; copy or download it again.")
     if start.startswith(_LFS):
@@ -129,16 +129,6 @@ def _format_of(path: Path) -> _Format:
         f"{path}: unknown kind of file. Expected {', '.join(_FORMATS)}, a folder of DICOM or one DICOM file; "
         "convert the scan to .nii.gz."
     )
-
-
-def _reason(path: Path, error: Exception) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOENT:
-        return f"{path}: no such file or folder. Expected a scan; check the path."
-    if number in (errno.EACCES, errno.EPERM):
-        return f"{path}: no permission to read it. Expected a readable file; change its permissions."
-    text = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return f"{path}: it cannot be opened ({text}). Expected a readable file; check path and disk."
 
 
 def _converted(header: Header, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:

@@ -26,6 +26,7 @@ sitk: Any = SimpleITK
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 # NIfTI's "aligned": the millimetres agree with those of the scan. We cannot know that they are a scanner's.
 _ALIGNED = 2
+_LONGEST_NIFTI1 = 32767  # voxels along an axis; a longer one needs NIfTI-2
 _STORED = {
     torch.bool: np.uint8,
     torch.uint8: np.uint8,
@@ -172,7 +173,8 @@ def _write(
 
 
 def _write_nifti(path: Path, array: Shaped[np.ndarray, "i j k"], grid: Grid) -> None:
-    image = nib.Nifti1Image(array, grid.affine, dtype=array.dtype)
+    kind = nib.Nifti1Image if max(array.shape) <= _LONGEST_NIFTI1 else nib.Nifti2Image
+    image = kind(array, grid.affine, dtype=array.dtype)
     image.set_sform(grid.affine, _ALIGNED)
     image.set_qform(grid.affine, _ALIGNED)
     image.header.set_xyzt_units("mm")
