@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sam_moe.assemble.peft import is_adapters, own_names
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import ExpertKind, Lora
 from sam_moe.sam3d.lora import load_lora, merge
@@ -44,6 +45,12 @@ def take(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> Taken:
     Raises:
         WeightsError: with the report of what is missing or too much, or for regions of another size.
     """
+    if any(is_adapters(name) for name in state):
+        raise WeightsError(
+            f"{where}: holds low-rank deltas (lora_A, lora_B), and not how they are scaled. Give the "
+            "adapter's folder with its adapter_config.json; or let the card say expert_kind 'lora' and lora: "
+            '{"rank": 8, "alpha": 16}, with the numbers of the training.'
+        )
     if any(name.startswith("image_encoder.") for name in state):
         return _from_whole(state, base, where)
     named = {name if _is_decoders(name) else DECODER + name: tensor for name, tensor in state.items()}
@@ -55,11 +62,12 @@ def take(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> Taken:
 
 
 def take_lora(state: Mapping[str, Tensor], base: SamMed3D, lora: Lora, where: str) -> Taken:
-    """Take low-rank deltas as `sam3d.lora.lora_state` names them, of the ranks that the card tells.
+    """Take low-rank deltas as `sam3d.lora.lora_state` or PEFT names them, of the ranks that the card has.
 
     Raises:
         WeightsError: naming the tensor that belongs to no layer of the base, or whose rank is another.
     """
+    state = own_names(state, where)
     try:
         load_lora(base.mask_decoder, state, lora.alpha)
     except WeightsError as error:
@@ -73,7 +81,7 @@ def take_lora(state: Mapping[str, Tensor], base: SamMed3D, lora: Lora, where: st
             )
     if lost := sorted(set(lora.per_layer) - set(found)):
         raise WeightsError(f"{where}: has no deltas of {', '.join(lost)}, though lora.per_layer names them.")
-    return Taken("lora", dict(state))
+    return Taken("lora", state)
 
 
 def decoder_of(state: Mapping[str, Tensor], base: SamMed3D, where: str) -> MaskDecoder:

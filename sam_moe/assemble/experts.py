@@ -8,6 +8,7 @@ from sam_moe.assemble.backbone import LoadedBase, check_file, load_base
 from sam_moe.assemble.expert_weights import Taken, decoder_of, merged_lora, take, take_lora
 from sam_moe.assemble.finding import expert_at, find_expert, holder_of, user_folder
 from sam_moe.assemble.keeping import check_sizes, record_of, refuse, same_weights, write_expert
+from sam_moe.assemble.peft import Adapter, adapter_folder, drafted
 from sam_moe.assemble.removal import take_out, was_removed
 from sam_moe.errors import CardError
 from sam_moe.files import check_writable, sweep
@@ -60,7 +61,8 @@ def add_expert(
     """Put an expert into a folder of cards: converted, checked against its base, in one step.
 
     Args:
-        source: a checkpoint of a decoder or of a whole finetuned model, or the folder of a finished expert.
+        source: a checkpoint of a decoder or of a whole finetuned model, the folder of a finished expert, or
+            that of an adapter on the decoder as PEFT writes it (`adapter_config.json`).
         card: its card; checksums, expert_kind and architecture may be missing. Else the one in `source`.
         folder: a folder of cards; by default the user's own.
         base: the backbone that the card names, where the caller has loaded it.
@@ -127,9 +129,13 @@ class _Incoming:
     draft: Draft
     weights: Path
     origin: str
+    adapter: Adapter | None = None
 
 
 def _incoming(source: Path, card: Path | str | None) -> _Incoming:
+    if (folder := adapter_folder(source)) is not None:
+        draft, adapter = drafted(folder, card)
+        return _Incoming(folder, draft, adapter.file, sha256_of(adapter.file), adapter)
     if source.is_dir():
         finished = expert_at(source / CARD)
         weights = source / finished.card.weights.file
@@ -156,7 +162,11 @@ def _place(
     """Write an expert, and whether that was needed: with `again` one that is here already may stay."""
     folder, draft = user_folder() if folder is None else Path(folder), incoming.draft
     _check_base(draft, base.sha256)
-    taken = _take(incoming.weights, base.model, _lora(draft), str(incoming.weights))
+    where, adapter = str(incoming.weights), incoming.adapter
+    if adapter is None:
+        taken = _take(incoming.weights, base.model, _lora(draft), where)
+    else:
+        taken = take_lora(adapter.state, base.model, adapter.lora, where)
     holder = holder_of(str(draft.fields.get("id")), folder) if again else None
     if holder is not None and isinstance(holder.card, ExpertCard):
         known = Entry(holder.card, holder.path)

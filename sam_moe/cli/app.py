@@ -258,6 +258,7 @@ def demo(
         "sam-moe-demo"
     ),
     model: Model = None,
+    force: Force = False,
 ) -> None:
     """Segment the real scans that ship, MR and CT.
 
@@ -269,5 +270,5 @@ def demo(
         from sam_moe.cli.demo import run
         from sam_moe.cli.loading import loaded
 
-        report = run(out, lambda: loaded(model, "auto", None).model, tell)
+        report = run(out, lambda: loaded(model, "auto", None).model, tell, force=force)
     typer.echo(report)

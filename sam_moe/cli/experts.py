@@ -72,8 +72,8 @@ def add(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A .pth, .pt or .safetensors checkpoint; or the folder of a finished expert, or of what "
-            "was removed.",
+            help="A .pth, .pt or .safetensors checkpoint; or the folder of a finished expert, of an adapter "
+            "(PEFT), or of what was removed.",
         ),
     ],
     card: Annotated[
@@ -97,6 +97,14 @@ def add(
         str | None,
         typer.Option(metavar="ID", help="Leave the gate as it is, and write the new one under this id."),
     ] = None,
+    regions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Regions cut from the cases for the expert, else 96; twice for others.",
+        ),
+    ] = None,
 ) -> None:
     """Add an expert: a finetuned decoder, deltas on it, or a whole finetuned model.
 
@@ -114,6 +122,8 @@ def add(
         raise AskedWrongly("--gate and --examples go together: which gate, and on which cases it is fitted.")
     if to is not None and gate is None:
         raise AskedWrongly("--to names a new gate; give --gate and --examples too.")
+    if regions is not None and gate is None:
+        raise AskedWrongly("--regions are cut from the cases of --examples; give --gate and those too.")
     where = f" --folder {folder}" if folder else ""
     if is_gate(source):
         if card is not None or gate is not None:
@@ -143,7 +153,7 @@ def add(
                 if kept.new:
                     remove_expert(id, folder)
 
-            grown, name = grow(entry, gate, examples, to, take_back, kept.base)
+            grown, name = grow(entry, gate, examples, to, take_back, kept.base, regions)
             told.append(grown)
             undo.append(f"sam-moe experts remove {name}")
     if kept.new:

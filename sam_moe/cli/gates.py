@@ -16,13 +16,14 @@ def grow(
     to: str | None,
     undo: Callable[[], object],
     base: "LoadedBase | None" = None,
+    regions: int | None = None,
 ) -> tuple[str, str]:
     """Give a gate a column for an expert, or take that out again; what came of it, and the gate's id."""
     from sam_moe.assemble.finding import find_gate
-    from sam_moe.training.grown import grow_gate
+    from sam_moe.training.grown import REGIONS, grow_gate
 
     try:
-        grown, folder = grow_gate(find_gate(gate), entry, examples, to, base)
+        grown, folder = grow_gate(find_gate(gate), entry, examples, to, base, regions or REGIONS)
     except BaseException:  # Ctrl-C too: asked again, the expert's id must be free
         undo()
         raise

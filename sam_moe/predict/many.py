@@ -1,7 +1,6 @@
 """Many scans in one run of `sam-moe predict`: each once, whatever fails or was finished before."""
 
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -80,8 +79,7 @@ def requests(
     found = []
     for case in read_prompts(prompts).cases:
         here = scans / case.image
-        # Not Path.exists, which raises for a name that is too long
-        scan = here if os.path.exists(here) else prompts.parent / case.image  # noqa: PTH110
+        scan = here if _place(here) else prompts.parent / case.image
         name = _mask_name(case)
         wrong = "" if name else f"{prompts}: image {case.image!r}: no mask can be named after it. {_NAMED}"
         found.append(Request(scan, out / (name or ""), None, prompts, None, command, case, force, wrong))

@@ -45,6 +45,7 @@ class Model:
             that of no other network.
         whole_targets: whether a target is followed beyond its first region and refined there.
         refine_regions: at most so many regions refine one target.
+        history_bytes: at most so much of a session's answers is kept for undo; older ones are computed again.
         sharing: with it `predict_targets` asks several targets on one region where theirs lie close together.
         cache: the embeddings.
     """
@@ -60,6 +61,7 @@ class Model:
     encoder_fingerprint: str = field(default_factory=lambda: uuid.uuid4().hex)
     whole_targets: bool = True
     refine_regions: int = 27
+    history_bytes: int = 16 * 2**20
     sharing: Sharing | None = None
     cache: EmbeddingCache = field(default_factory=EmbeddingCache)
 

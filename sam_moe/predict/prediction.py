@@ -17,13 +17,14 @@ from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample, resample_seen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
-    """One target's answer.
+    """One target's answer; equal to itself alone, so that it can be a key.
 
     `answer` is the probability on the grid it was computed on (a region, or several joined); `probability`
-    is the same on the scan's own grid, computed when first asked for. `timings_ms` has a stage's name and
-    its milliseconds. `answered` says which experts of a mixture answered, and why; None of a plain model.
+    is the same on the scan's own grid, computed when first asked for. `within`, where there is one, is the
+    box that the mask keeps to. `timings_ms` has a stage's name and its milliseconds. `answered` is which
+    experts of a mixture answered, and why; None of a plain model.
     """
 
     answer: Volume
@@ -34,6 +35,7 @@ class Prediction:
     cached: bool
     timings_ms: dict[str, float] = field(default_factory=dict)
     answered: Answered | None = None
+    within: Grid | None = None
 
     @cached_property
     def probability(self) -> Volume:
@@ -42,7 +44,7 @@ class Prediction:
 
     def restore(self) -> Volume:
         """Compute `probability` anew and keep nothing: a large scan's takes hundreds of MB."""
-        return resample(self.answer, onto=self.grid)
+        return resample(self.answer, onto=self.grid, within=self._bounds)
 
     @cached_property
     def found(self) -> tuple[Float[Tensor, "x y z"], tuple[slice, ...]]:
@@ -51,11 +53,19 @@ class Prediction:
         Equal to that part of `probability` to the bit, at the cost of the target alone: interpolation
         between voxels that do not exceed one half does not exceed it either (ours).
         """
-        return resample_seen(self.answer, self.grid, within=_extent(self.answer))
+        return resample_seen(self.answer, self.grid, within=(_extent(self.answer), *self._bounds))
+
+    @property
+    def _bounds(self) -> tuple[Grid, ...]:
+        return () if self.within is None else (self.within,)
 
     @cached_property
     def mask(self) -> UInt8[Tensor, "i j k"]:
-        """1 where the probability exceeds one half; costs what the target does, however large the scan."""
+        """1 where the probability exceeds one half; costs what the target does, however large the scan.
+
+        Laid out as in files, i fastest; `mask.contiguous()` is a copy with k fastest, for libraries that want
+        that.
+        """
         mask = torch.zeros(self.grid.shape[::-1], dtype=torch.uint8).permute(2, 1, 0)  # laid out as in files
         part, where = self.found
         inside, seen = (part > 0.5).view(torch.uint8), mask[where]
@@ -81,15 +91,24 @@ class Prediction:
     def dice(self, truth: Volume) -> float:
         """Dice overlap with a mask on the same grid; 1 where both are empty.
 
+        `truth` has one target: 0 and one other value, whichever that is.
+
         Raises:
-            GeometryError: when the truth lies on another grid.
+            GeometryError: when the truth lies on another grid, or holds several labels.
         """
         if not self.grid.same_as(truth.grid):
             raise GeometryError(
                 f"the truth lies on {truth.grid}, the prediction on {self.grid}. Expected one grid; "
                 "resample_labels(truth, prediction.grid) brings it over."
             )
-        predicted, true = self.mask.bool(), truth.array.bool()
+        low, high = torch.aminmax(truth.array)
+        true = truth.array.bool()
+        if not bool(((truth.array == low) | (truth.array == high)).all()) or bool((low != 0) & (low != high)):
+            raise GeometryError(
+                "the truth holds several labels, and a prediction is of one target. Expected 0 and one other "
+                "value; compare with one label, Volume(truth.array == value, truth.grid)."
+            )
+        predicted = self.mask.bool()
         total = int(predicted.count_nonzero()) + int(true.count_nonzero())
         return 2 * int((predicted & true).count_nonzero()) / total if total else 1.0
 
@@ -112,7 +131,7 @@ class Prediction:
         return self.answered.explain()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelMap:
     """Several targets in one map; where two claim a voxel, the more probable one has it."""
 

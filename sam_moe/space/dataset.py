@@ -13,6 +13,7 @@ from sam_moe.config import read_object
 from sam_moe.errors import FileError, SamMoeError
 
 DATASET = "dataset.json"
+IGNORE = "ignore"  # what nnU-Net calls voxels that were not annotated
 
 _LARGEST_LABEL = 2**31 - 1
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")

@@ -175,8 +175,8 @@ def test_within_changes_no_bit_inside_and_fills_outside(tilt):
     onto = a_scan(-tilt)
     part = Grid.around((0, 0, 0), (20, 20, 20), (1, 1, 1))
     everywhere = resample(scan, onto, fill=9).array
-    inside = resample(scan, onto, fill=9, within=part).array
-    box = module._reach(scan.grid, onto, part)
+    inside = resample(scan, onto, fill=9, within=[part]).array
+    box = module._reach(scan.grid, onto, [part])
     assert torch.equal(inside[box.slices], everywhere[box.slices])
     rest = torch.ones(onto.shape, dtype=torch.bool)
     rest[box.slices] = False
