@@ -89,16 +89,16 @@ def requests(
 def _told_apart(asked: list[Request]) -> list[Request]:
     """The same, those that would write one mask, or over a scan of the run, as requests that fail."""
     count = Counter(request.out for request in asked if not request.wrong)
-    read = {place: request for request in asked if (place := _place(request.scan)) is not None}
+    read = {_place(request.scan): request for request in asked}
     found = []
     for request in asked:
-        wrong, other = request.wrong, read.get(_place(request.out))
+        wrong, place = request.wrong, _place(request.out)
         if not wrong and count[request.out] > 1:
             wrong = (
                 f"{request.scan}: {count[request.out]} cases would write {request.out}. Expected one case a "
                 "scan; join their targets, or put them into two files and write to two folders."
             )
-        elif not wrong and other is not None:
+        elif not wrong and place is not None and place in read:
             wrong = f"{request.out}: is the scan of a case, which is left as it is. Choose another --out."
         found.append(replace(request, wrong=wrong))
     return found
