@@ -30,8 +30,8 @@ NamedProtocol = Annotated[
     typer.Option(
         "--protocol",
         metavar="P",
-        help="click, clicks, box, flat, stroke, strokes, loop, loops, cvpr2025 or cvpr2025-flat; several with "
-        "commas between. Else the challenge's.",
+        help="click, clicks, box, flat, stroke, strokes, loop, loops, cvpr2025 or cvpr2025-flat; several "
+        "with commas between. Else the challenge's.",
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
@@ -163,7 +163,8 @@ def simulate(
         str,
         typer.Option(
             metavar="ID",
-            help="Who answers, where a protocol goes by the errors of answers: clicks, strokes, loops, cvpr2025.",
+            help="Who answers, where a protocol goes by the errors of answers: clicks, strokes, loops or "
+            "cvpr2025.",
         ),
     ] = "small",
     data: Data = None,
