@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import make_folder
+from sam_moe.ownership import is_folder, is_there
 from sam_moe.predict.command import Done, Loaded, Request, Taken, Tell, answer, check, take, write
 from sam_moe.predict.manifest import Begun, Manifest, ModelRecord, as_text, read_prompts, read_record
 from sam_moe.predict.opening import opened
@@ -72,7 +73,7 @@ def requests(
         FileError: where `out` is no folder.
         PromptError: for a bad prompt file.
     """
-    if out.exists() and not out.is_dir():
+    if is_there(out) and not is_folder(out):
         raise FileError(
             f"{out}: is a file. Expected a folder for the masks of many scans; choose another name."
         )
