@@ -80,7 +80,9 @@ def test_a_scan_that_fits_but_not_with_its_masks_is_refused_with_the_numbers_bef
         file.write(header.binaryblock + bytes(4))
         file.truncate(352 + side * side * slices)
     assert read_header(path).memory_bytes < free  # reading alone would be let through
-    with pytest.raises(FileError, match=r"large\.nii: predicting on 2000x2000x\d+ voxels would take .* GiB") as found:
+    with pytest.raises(
+        FileError, match=r"large\.nii: predicting on 2000x2000x\d+ voxels would take .* GiB"
+    ) as found:
         opened(path)
     scan, masks = (f"{n * side * side * slices / 2**30:.2f}" for n in (1, 2))
     assert f"the scan {scan}, its masks {masks}" in str(found.value) and "GiB are free" in str(found.value)

@@ -53,7 +53,9 @@ def oblique() -> np.ndarray:
 def oriented() -> list:
     """All 48 orders and directions of the axes, straight and oblique."""
     found = []
-    for base, order, flips in product((np.diag([0.7, 1.1, 3, 1]), oblique()), permutations(range(3)), product((1, -1), repeat=3)):
+    for base, order, flips in product(
+        (np.diag([0.7, 1.1, 3, 1]), oblique()), permutations(range(3)), product((1, -1), repeat=3)
+    ):
         turn = np.zeros((4, 4))
         turn[list(order), range(3)] = flips
         turn[3, 3] = 1
@@ -80,7 +82,9 @@ def of_monai_without_channel(array, affine):
 
 def of_monai_in_lps(array, affine):
     turned = np.diag([-1.0, -1, 1, 1]) @ affine
-    return monai_data.MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(turned), meta={"space": "LPS"})
+    return monai_data.MetaTensor(
+        torch.from_numpy(array), affine=torch.from_numpy(turned), meta={"space": "LPS"}
+    )
 
 
 def of_nibabel(array, affine):
@@ -174,6 +178,7 @@ def test_a_torchio_mask_lies_where_the_transforms_of_torchio_expect_it():
     """Resampled by torchio onto another grid, the mask's middle stays at its place in the world."""
     mask = a_mask(oblique())
     turned = torchio.ToCanonical()(to_torchio((mask.array > 0).to(torch.uint8), mask.grid))
+
     def middle(volume):
         return volume.grid.world_of(volume.array.nonzero().double().mean(dim=0).numpy())
 

@@ -310,7 +310,11 @@ def test_a_numpy_array_is_shared_where_torch_can():
 
 
 def test_what_holds_no_numbers_is_refused_with_the_remedy():
-    for thing, words in (([[[1.0]]], "numpy.asarray"), (np.array([[["a"]]]), "astype"), (1.5, "numpy.asarray")):
+    for thing, words in (
+        ([[[1.0]]], "numpy.asarray"),
+        (np.array([[["a"]]]), "astype"),
+        (1.5, "numpy.asarray"),
+    ):
         with pytest.raises(GeometryError, match=words):
             Volume(thing, np.eye(4))
     with pytest.raises(GeometryError, match="not an affine"):
