@@ -1,10 +1,13 @@
 """Systems under test: whatever answers an opened scan, prompt by prompt; a model of ours is one of them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from pydantic import JsonValue
 
 from sam_moe.assemble import find_model, load
@@ -20,6 +23,7 @@ from sam_moe.registry import BackboneCard, Card, Entry, GateCard
 from sam_moe.space.volume import Volume
 
 _SHARED_BYTES = 1 << 30
+_WORDS = {"title", "description", "licence", "attribution", "made_by", "measured", "not_for"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,11 @@ class AskedPredictor:
         self._begun = False
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.device
+
+    @property
     def session(self) -> Predictor:
         """The session on the scan that is open."""
         if self._session is None:
@@ -138,14 +147,24 @@ def ask_models(
 def describe(entry: Entry[Card]) -> dict[str, JsonValue]:
     """What a result notes of a model: a gate's checksum stands for its parts', which it names in turn."""
     card = entry.card
-    licence, sha256 = card.licence, card.weights.sha256 if card.weights else None
+    licence, checksum = card.licence, card.weights.sha256 if card.weights else None
+    cards: list[Card] = [card]
     if isinstance(card, BackboneCard) and card.weights is None and card.hub is not None:
-        sha256 = card.hub.sha256  # of the public file, before conversion
+        checksum = card.hub.sha256  # of the public file, before conversion
     if isinstance(card, GateCard):
-        licence = find_parts(Entry(card, entry.path)).licence
+        parts = find_parts(Entry(card, entry.path))
+        licence = parts.licence
+        cards += [parts.base.card, *(expert.card for expert in parts.experts)]
     return {
         "id": card.id,
         "title": card.title,
-        "sha256": sha256,
+        "sha256": checksum,
         "licence": licence,
+        "settings": _settings(cards),
     }
+
+
+def _settings(cards: Sequence[Card]) -> str:
+    """A digest of what cards say beside their words: a gate with another threshold answers otherwise."""
+    said = [card.model_dump(mode="json", exclude=_WORDS) for card in cards]
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import quote
@@ -11,10 +12,11 @@ from pydantic import Field, JsonValue
 from sam_moe.config import Record, read_json
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.results import CASES, Row
-from sam_moe.files import replace_text
+from sam_moe.files import make_folder, replace_text
 from sam_moe.prompts.promptset import PromptCase
 
 ASKED = "asked.json"
+_LONGEST_NAME = 180  # with what comes before and behind it below the 255 bytes of file systems
 
 
 class CaseFile(Record):
@@ -26,6 +28,7 @@ class CaseFile(Record):
     prompts: dict[str, PromptCase] = Field({}, description="What was said to each system.")
     notes: tuple[str, ...] = Field((), description="What was left out, and why.")
     seconds: float = Field(ge=0, description="Wall-clock seconds of the case, scoring included.")
+    devices: dict[str, str] = Field({}, description="Where each system computed.")
     unread: bool = Field(False, description="Whether its files could not be read, so that all has failed.")
     made_of: str = Field("", description="A digest of the files that it came from, see `changed.made_of`.")
 
@@ -48,10 +51,7 @@ def begin(folder: Path, asked: Asked) -> None:
         ConfigError: for a folder in which something else was begun.
         FileError: where it cannot be made.
     """
-    try:
-        (folder / CASES).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be made ({error.strerror}). Give another --out.") from error
+    make_folder(folder / CASES)
     path = folder / ASKED
     if path.is_file():
         before = read_json(Asked, path, FileError)
@@ -73,8 +73,11 @@ def case_path(folder: Path, case: str) -> Path:
 
 
 def file_name(case: str) -> str:
-    """A case's id as a file name."""
-    return quote(case, safe=" +,()")
+    """A case's id as a file name; what is too long for one ends in a digest of all of it."""
+    quoted = quote(case, safe=" +,()", errors="surrogateescape")
+    if len(quoted) <= _LONGEST_NAME:
+        return quoted
+    return f"{quoted[:_LONGEST_NAME]}~{sha256(quoted.encode()).hexdigest()[:16]}"
 
 
 def read_casefile(path: Path) -> CaseFile:

@@ -22,13 +22,11 @@ from sam_moe.evaluation.layouts.reading import LABELS, read_image, read_labels
 from sam_moe.evaluation.layouts.source import DATA, Labels
 from sam_moe.evaluation.metrics import TOLERANCE_MM
 from sam_moe.shapes import Bool
+from sam_moe.space.dataset import IGNORE
 from sam_moe.space.grid import same_grid
 from sam_moe.space.volume import Volume, resample, resample_labels
 
 log = logging.getLogger(__name__)
-
-# What nnU-Net's `dataset.json` calls voxels that were not annotated.
-IGNORE = "ignore"
 
 
 class Challenge(Settings):
@@ -235,6 +233,11 @@ def read_series(case: Case) -> dict[str, Volume]:
     }
 
 
+def _printable(name: str) -> str:
+    """A name as any encoding of text holds it: what in a file's name is no UTF-8 is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _labels_of(wanted: Labels, found: Found) -> dict[str, tuple[int, ...]]:
     labels = {}
     ignored = set(found.names.get(IGNORE, ()))
@@ -263,8 +266,8 @@ def _case(challenge: Challenge, source: Source, found: Found, labels: Mapping[st
         match = re.search(pattern, found.case)
         strata[name] = match.group(1) if match else "other"
     return Case(
-        id=source.prefix + found.case,
-        patient=source.prefix + found.patient,
+        id=_printable(source.prefix + found.case),
+        patient=_printable(source.prefix + found.patient),
         images=dict(found.images),
         reference=reference,
         truth=found.truth,

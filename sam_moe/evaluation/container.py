@@ -225,7 +225,8 @@ def _job(folder: Path, number: int, entry: Any, interfaces: Interfaces) -> Job:
     try:
         return Job(pk, case_of(str(image), interfaces), _only_file(inside))
     except FileError as error:
-        return Job(pk, case_of(str(image), interfaces), None, str(error))
+        reason = str(error).replace(f"{folder}/", "")  # rows travel, a machine's folders do not
+        return Job(pk, case_of(str(image), interfaces), None, reason)
 
 
 def _only_file(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from sam_moe.evaluation.official import metrics_json
 from sam_moe.evaluation.predictions import score_given
 from sam_moe.evaluation.results import METRICS as COLUMNS
 from sam_moe.evaluation.results import Row
-from sam_moe.files import replace_text
+from sam_moe.files import check_writable, make_folder, replace_text, withdraw
 
 STRUCTURE = "target"
 IGNORED = 255  # in a truth of 0 and 1: not annotated
@@ -58,6 +58,9 @@ def judge(
     Raises:
         ConfigError: for jobs or truths that cannot be read.
     """
+    make_folder(out)
+    check_writable(out)
+    withdraw(out / METRICS)  # what an older run made of other masks
     jobs = {job.case: job for job in read_jobs(folder, interfaces)}
     rows: list[Row] = []
     for name, truth in truths.items():
@@ -74,7 +77,6 @@ def judge(
             rows.append(row.model_copy(update={"reason": job.reason}) if missing else row)
     extra = sorted(jobs.keys() - truths.keys())
     text = json.dumps(_report(rows, extra, tolerance_mm), indent=2, allow_nan=False)
-    out.mkdir(parents=True, exist_ok=True)
     replace_text(out / METRICS, text + "\n")
     return rows
 

@@ -22,7 +22,7 @@ from sam_moe.evaluation.layouts.source import entries, label_values, stem_of, vo
 from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring import score, worst
-from sam_moe.files import in_words
+from sam_moe.files import in_words, shown
 from sam_moe.sam3d.weights import sha256_of
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample_labels
@@ -91,7 +91,7 @@ def checksum(given: Given) -> str:
     found = hashlib.sha256()
     for path in (*given.files.values(), *given.extra):
         for part in parts_of(path):
-            found.update(f"{path.name}/{part.name}/{digest_of(part)}\n".encode("utf-8", "surrogateescape"))
+            found.update(f"{path.name}/{part.name}/{checksum_of(part)}\n".encode("utf-8", "surrogateescape"))
     return found.hexdigest()
 
 
@@ -104,7 +104,7 @@ def parts_of(path: Path) -> list[Path]:
         return []
 
 
-def digest_of(path: Path) -> str:
+def checksum_of(path: Path) -> str:
     """A file's SHA-256, or that it cannot be read, which its row will say."""
     try:
         return sha256_of(path)
@@ -164,7 +164,7 @@ def extra_rows(given: Given, system: str) -> list[Row]:
     return [
         Row(
             system=system,
-            case=path.name,
+            case=shown(path.name),
             patient="",
             label="",
             prompt=GIVEN,

@@ -15,7 +15,7 @@ from sam_moe.evaluation.judging import IGNORED, judge, truths_of
 from sam_moe.evaluation.metrics import TOLERANCE_MM
 from sam_moe.evaluation.results import GIVEN, Row
 from sam_moe.evaluation.unread import reason_of, unread_rows
-from sam_moe.files import make_folder
+from sam_moe.files import check_writable, make_folder, new_folder, sweep
 from sam_moe.shapes import Shaped
 from sam_moe.space.files import read, write_mask
 from sam_moe.space.volume import Volume
@@ -46,8 +46,30 @@ def rehearse(
         ConfigError: for a folder that is not empty, or a case with more than one structure, for which these
             containers have no place.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder}: not empty. Expected a new folder; a container starts from nothing.")
+    check_new(folder)
+    with new_folder(folder) as made:  # killed meanwhile, it is cleared by the next start
+        return _through(cases, answer, made, tolerance_mm, system)
+
+
+def check_new(folder: Path) -> None:
+    """See that a folder is new or empty, and can be made.
+
+    Raises:
+        ConfigError: for one that is not empty.
+        FileError: where it cannot be made.
+    """
+    make_folder(folder.parent)
+    check_writable(folder.parent)
+    sweep(folder.parent)
+    if folder.exists():
+        if any(folder.iterdir()):
+            raise ConfigError(f"{folder}: not empty. Expected a new folder; a container starts from nothing.")
+        folder.rmdir()
+
+
+def _through(
+    cases: Sequence[Case], answer: Answer, folder: Path, tolerance_mm: float, system: str
+) -> list[Row]:
     interfaces = interfaces_for([*cases[0].images]).model_copy(update={"id_parts": ()})
     answers: dict[str, tuple[str, Path | None]] = {}
     structures: dict[str, str] = {}

@@ -15,7 +15,8 @@ from pydantic import Field, JsonValue, ValidationError, field_validator
 
 from sam_moe.config import Record, Settings, explain, read_json
 from sam_moe.errors import FileError
-from sam_moe.files import replace_text
+from sam_moe.files import make_folder, replace_text, withdraw
+from sam_moe.files.cells import shielded, unshielded
 
 Status = Literal[
     "ok",
@@ -146,6 +147,8 @@ class Result(Record):
     seconds: float | None = Field(None, ge=0, description="Wall-clock seconds of the whole run.")
     summary: dict[str, JsonValue] = Field({}, description="What `summarise` made of the rows.")
     interactive: dict[str, JsonValue] = Field({}, description="Figures over the clicks.")
+    made_from: str = Field("", description="A digest of the cases that it follows from, see `derived`.")
+    masks: bool = Field(False, description="Whether each case's last masks were kept beside it.")
     notes: tuple[str, ...] = Field((), description="Remarks for a reader, such as what was left out.")
 
 
@@ -162,7 +165,7 @@ def write_rows(path: Path | str, rows: Iterable[Row]) -> None:
     """Write rows as CSV in one step; `read_rows` reads them back equal, to the last bit.
 
     A key of a dictionary is a column, `stratum.modality`; the cell is empty where a row lacks it, `null`
-    where it is none.
+    where it is none. Text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Raises:
         FileError: where the file cannot be written.
@@ -197,16 +200,15 @@ def read_rows(path: Path | str) -> tuple[Row, ...]:
 
 
 def write_result(folder: Path | str, rows: Sequence[Row], result: Result) -> None:
-    """Write rows and record into a folder, made where it is missing.
+    """Write rows and record into a folder, made where it is missing; an older record and report go first.
 
     Raises:
         FileError: where they cannot be written.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be made ({error.strerror}).") from error
+    make_folder(folder)
+    for name in (RESULT, REPORT):  # killed here, no record stands beside other rows
+        withdraw(folder / name)
     write_rows(folder / ROWS, rows)
     replace_text(folder / RESULT, _indented(result.model_dump(mode="json")) + "\n")
 
@@ -260,7 +262,9 @@ def _cells(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else repr(value)  # repr: the shortest that reads back the same
+    if isinstance(value, str):
+        return shielded(value)
+    return repr(value)  # the shortest that reads back the same
 
 
 def _row(cells: Mapping[str | None, Any], where: str) -> Row:
@@ -274,11 +278,11 @@ def _row(cells: Mapping[str | None, Any], where: str) -> Row:
         if field is not None:
             if cell:
                 key = str(column).removeprefix(_FLATTENED[field])
-                data[field][key] = None if cell == _NONE and field != "strata" else cell
+                data[field][key] = None if cell == _NONE and field != "strata" else unshielded(cell)
         elif not cell and column in _MAYBE_UNKNOWN:
             data[str(column)] = None
         else:
-            data[str(column)] = cell
+            data[str(column)] = unshielded(cell)
     try:
         return Row.model_validate(data)
     except ValidationError as error:

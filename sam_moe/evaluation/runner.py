@@ -20,11 +20,13 @@ from sam_moe.evaluation.casefile import CaseFile, case_path, file_name, relative
 from sam_moe.evaluation.challenge import Case, Challenge, Opened, open_case
 from sam_moe.evaluation.changed import made_of
 from sam_moe.evaluation.conversation import Scorer, Turn, converse
+from sam_moe.evaluation.hardware import device_of
 from sam_moe.evaluation.locks import claimed
 from sam_moe.evaluation.predictions import Given, score_given
 from sam_moe.evaluation.protocols import BETWEEN, Script, Target, understood
 from sam_moe.evaluation.results import GIVEN, PREDICTIONS, Row
 from sam_moe.evaluation.unread import reason_of, unread_rows
+from sam_moe.files import make_folder
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint, write_mask
@@ -112,6 +114,7 @@ def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> Case
         rows=(*found.rows, *_given(work, case, opened)),
         prompts=found.prompts,
         notes=notes,
+        devices={system.id: device_of(system) for system in systems},
         seconds=perf_counter() - start,
     )
 
@@ -198,7 +201,7 @@ class _Found:
     def _save(self, system: SystemUnderTest, masks: dict[str, np.ndarray]) -> None:
         """Keep the last answers in one map; where two claim a voxel, the structure named later has it."""
         folder = self.work.out / PREDICTIONS / file_name(system.id)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         names = dict(enumerate(self.work.challenge.labels, start=1))
         labels = torch.zeros(self.scan.grid.shape, dtype=torch.uint8)
         for value, name in names.items():

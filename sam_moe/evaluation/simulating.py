@@ -1,12 +1,13 @@
 """A prompt file for a challenge, so that systems can be given the very same clicks."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import JsonValue
 
-from sam_moe.errors import ConfigError
+from sam_moe.errors import ConfigError, FileError, SamMoeError
 from sam_moe.evaluation.asked import Reply, SystemUnderTest
 from sam_moe.evaluation.casefile import relative
 from sam_moe.evaluation.challenge import Challenge, cases_of, open_case
@@ -14,10 +15,14 @@ from sam_moe.evaluation.conversation import converse
 from sam_moe.evaluation.protocols import BETWEEN, Simulated, Target
 from sam_moe.evaluation.runner import Tell
 from sam_moe.evaluation.steps import ALL, Kind
+from sam_moe.evaluation.unread import reason_of
+from sam_moe.files import check_writable
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space.files import fingerprint
 from sam_moe.space.volume import Volume
+
+log = logging.getLogger(__name__)
 
 
 class Nobody:
@@ -55,8 +60,11 @@ def simulate(
 
     Raises:
         ConfigError: for several steps and nobody who answers.
-        SamMoeError: for a case that cannot be read: a prompt file has all cases or is none.
+        FileError: where `out` cannot be written, before anything is asked.
+        SamMoeError: where no case can be read, for the first reason. Of several the others go on without one
+            that cannot be read, with a warning.
     """
+    check_writable(out.parent)
     if system is None and needs_somebody(scripts):
         raise ConfigError(
             f"the protocol {', '.join(s.name for s in scripts)} clicks where an answer errs. Expected "
@@ -64,10 +72,16 @@ def simulate(
         )
     answering: SystemUnderTest = Nobody() if system is None else system
     cases = cases_of(challenge)
-    recorded = []
+    recorded: list[PromptCase] = []
+    unread: list[SamMoeError] = []
     for number, case in enumerate(cases):
         tell(f"case {number + 1} of {len(cases)}: {case.id}", number / len(cases))
-        opened = open_case(case)
+        try:
+            opened = open_case(case)
+        except Exception as error:  # a damaged file can raise whatever its bytes spell
+            log.warning("%s: left out, it cannot be read: %s", case.id, reason_of(error))
+            unread.append(error if isinstance(error, SamMoeError) else FileError(reason_of(error)))
+            continue
         scan, truths = opened.scan, opened.truths
         answering.open(scan)
         key, said = fingerprint(scan), dict[str, Prompt]()
@@ -80,6 +94,8 @@ def simulate(
         if said:
             image = relative(case.images[case.reference], out.parent)
             recorded.append(PromptCase.of(image, said, fingerprint=key))
+    if len(unread) == len(cases):
+        raise unread[0]
     to = f", said to {system.id}" if system is not None else ""
     return PromptSet(
         name=",".join(script.name for script in scripts),

@@ -12,9 +12,11 @@ from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asked import SystemUnderTest
 from sam_moe.evaluation.challenge import Case, Challenge, Opened, cases_of
 from sam_moe.evaluation.conversation import Turn, converse
-from sam_moe.evaluation.evaluate import result_of
+from sam_moe.evaluation.derived import withdraw_result
+from sam_moe.evaluation.finishing import result_of
+from sam_moe.evaluation.hardware import device_of, hardware
 from sam_moe.evaluation.protocols import Script, Target
-from sam_moe.evaluation.rehearsing import rehearse
+from sam_moe.evaluation.rehearsing import check_new, rehearse
 from sam_moe.evaluation.report import write_report
 from sam_moe.evaluation.results import ResultFolder, write_result
 from sam_moe.shapes import UInt8
@@ -58,6 +60,8 @@ def submit(
         return torch.from_numpy(last.mask.astype(np.uint8))
 
     cases = cases_of(challenge)
+    check_new(out / CONTAINER)
+    withdraw_result(out)
     rows = rehearse(cases, answer, out / CONTAINER, challenge.nsd_tolerance_mm, system.id)
     result = result_of(
         challenge,
@@ -67,6 +71,7 @@ def submit(
         command=command,
         notes=(f"One mask a case, after {script.steps[-1]}, through the containers' files.",),
         seconds=perf_counter() - start,
+        hardware=hardware(1, [device_of(system)]),
     )
     write_result(out, rows, result)
     write_report(out)

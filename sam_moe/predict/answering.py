@@ -16,7 +16,7 @@ from sam_moe.sam3d.lowering import BoxStrategy, draw_box, lower_box
 from sam_moe.sam3d.model import upsample
 from sam_moe.sam3d.prompt_encoder import PromptTokens
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.shapes import Float
+from sam_moe.shapes import Float, Int
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
 
@@ -148,32 +148,44 @@ def place(
         PromptError: where nothing of the prompt lies in the region.
     """
     sizes = model.sizes
-    local = prompt.map(np.linalg.inv(region.affine), "voxel")
-    clicks = [p for p in local.points if region.inside(p.at)]
-    if not (clicks or local.boxes):
+    at, labels = _clicks_in(region, prompt)
+    local = Prompt(prompt.boxes).map(np.linalg.inv(region.affine), "voxel").boxes
+    if not (len(at) or local):
         raise PromptError(
             "nothing to answer: no point or box lies in the region. Give one there; points of one target lie "
             "no farther apart than the largest region reaches."
         )
-    points = [p.at for p in clicks]
-    labels = [int(p.positive) for p in clicks]
     corners: Tensor | None = None
     mask = previous
-    if local.boxes:
-        boxes = torch.tensor([[b.start, b.stop] for b in local.boxes], dtype=torch.float32)
+    if local:
+        boxes = torch.tensor([[b.start, b.stop] for b in local], dtype=torch.float32)
         hull = torch.stack([boxes[:, 0].amin(0), boxes[:, 1].amax(0)])[None]
         lowered = lower_box(hull, box_strategy, sizes.image_size, sizes.low_res)
         corners = lowered.boxes
         if lowered.points is not None:
-            points = [tuple(lowered.points[0, 0].tolist()), *points]
-            labels = [1, *labels]
+            at, labels = (
+                torch.cat([lowered.points[0], at]),
+                torch.cat([torch.ones(1, dtype=labels.dtype), labels]),
+            )
         if lowered.mask is not None and mask is None:
             mask = draw_box(boxes, sizes.image_size, sizes.low_res).amax(0)[0]
     if mask is None:
         mask = torch.zeros((sizes.low_res,) * 3)
     return model.encode_prompt(
-        torch.tensor([points], dtype=torch.float32, device=device) if points else None,
-        torch.tensor([labels], device=device) if points else None,
+        at[None].to(device) if len(at) else None,
+        labels[None].to(device) if len(at) else None,
         corners.to(device) if corners is not None else None,
         mask[None, None].to(device),
     )
+
+
+def _clicks_in(region: Grid, prompt: Prompt) -> tuple[Float[Tensor, "n 3"], Int[Tensor, " n"]]:
+    """The points of a prompt in millimetres that lie in a region, in its voxels, and 1 for each positive one.
+
+    All at once: one by one, 200 clicks took as long as decoding one.
+    """
+    places = np.array([point.at for point in prompt.points]).reshape(-1, 3)
+    signs = np.array([point.positive for point in prompt.points], dtype=np.int64)
+    index = region.index_of(places)
+    inside = ((index >= -0.5) & (index < np.array(region.shape) - 0.5)).all(axis=1)
+    return torch.from_numpy(index[inside]).float(), torch.from_numpy(signs[inside])

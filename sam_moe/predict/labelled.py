@@ -12,9 +12,9 @@ from sam_moe.predict.manifest import read_prompts
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.prompts.simulate import box_around, centre_point
-from sam_moe.space.dataset import LabelledCase, read_dataset
-from sam_moe.space.files import read, same_grid
-from sam_moe.space.volume import Volume
+from sam_moe.space.dataset import IGNORE, LabelledCase, read_dataset
+from sam_moe.space.files import read_label_map, same_grid
+from sam_moe.space.volume import Volume, resample_labels
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ class Case:
     def questions(self, scan: Volume) -> Iterator[Question]:
         """Recorded prompts as they are; of each labelled structure a centre click and a jittered box.
 
+        What a set calls `ignore` was not annotated and is no structure.
+
         Raises:
             GeometryError: for a label map on another grid than the scan's.
         """
@@ -52,13 +54,17 @@ class Case:
                 yield Question(target.name, "prompts", self.recorded.prompt(target))
             return
         assert self.truth is not None
-        label = read(self.truth.label)
+        label = read_label_map(self.truth.label)
+        if not label.grid.same_as(scan.grid) and label.grid.same_places(scan.grid):
+            label = resample_labels(label, scan.grid)  # the same voxels, axes in another order
         same_grid(scan.grid, label.grid)
         rng = np.random.default_rng([self.seed, *self.name.encode()])
         for value in sorted(int(v) for v in np.unique(label.array.numpy()) if v > 0):
             mask = label.array == value
             truth = Volume(mask, label.grid)
             structure = self.truth.name_of(value)
+            if structure == IGNORE:
+                continue
             click = centre_point(mask.numpy(), label.grid.spacing_mm)
             yield Question(structure, "click", Prompt((click,)), truth)
             yield Question(structure, "box", Prompt((box_around(mask.numpy(), rng, _JITTER),)), truth)

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +15,6 @@ from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Card, Preprocessing
 from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.space.files import fingerprint
-from sam_moe.space.volume import Volume
 
 if TYPE_CHECKING:
     import sam_moe.predict.predictor
@@ -45,6 +43,7 @@ class Model:
             that of no other network.
         whole_targets: whether a target is followed beyond its first region and refined there.
         refine_regions: at most so many regions refine one target.
+        history_bytes: at most so much of a session's answers is kept for undo; older ones are computed again.
         sharing: with it `predict_targets` asks several targets on one region where theirs lie close together.
         cache: the embeddings.
     """
@@ -60,6 +59,7 @@ class Model:
     encoder_fingerprint: str = field(default_factory=lambda: uuid.uuid4().hex)
     whole_targets: bool = True
     refine_regions: int = 27
+    history_bytes: int = 16 * 2**20
     sharing: Sharing | None = None
     cache: EmbeddingCache = field(default_factory=EmbeddingCache)
 
@@ -70,7 +70,7 @@ class Model:
 
     def open(
         self,
-        scan: Volume | str | Path,
+        scan: object,
         key: str = "",
         *,
         cache: EmbeddingCache | None = None,
@@ -79,17 +79,20 @@ class Model:
         """Begin a session on a scan; each call gives a new one, with a history of its own.
 
         Args:
-            scan: a volume, or the path of a file or of a DICOM folder, which is read.
+            scan: the path of a file or of a DICOM folder, which is read; a `Volume`; or an image of torchio
+                (`ScalarImage`, or a `Subject` of one), MONAI (`MetaTensor`), nibabel or SimpleITK.
             key: the scan's fingerprint (`space.files.fingerprint`), where the caller has computed it.
             cache: embeddings of this session alone, or of whom it is given to; by default the model's.
             progress: called with a stage's name and the share of it that is done.
 
         Raises:
-            FileError: for what is no scan: unreadable, complex, not finite or without contrast.
+            FileError: for what is no scan: unreadable, complex, not finite, without contrast, of several
+                channels, or too large for the memory that is free.
         """
         from sam_moe.predict.predictor import Predictor
 
-        volume, low = opened(scan)
+        # Encoding a region takes about a hundred float32 maps of its size
+        volume, low = opened(scan, 400 * self.preprocessing.region_voxels**3)
         floor = 0.0 if self.preprocessing.normalisation == "positive" else low
         return Predictor(
             self,

@@ -1,9 +1,8 @@
 """A session on one scan: every click gets an answer on the scan's own voxels, and can be undone."""
 
 import logging
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from threading import RLock
 from time import perf_counter
@@ -13,21 +12,14 @@ from torch import Tensor
 
 from sam_moe.errors import PromptError
 from sam_moe.moe.routing import Routing
-from sam_moe.predict.answered import Answered
 from sam_moe.predict.answering import Answer, Choosing, ask, choose
 from sam_moe.predict.cache import EmbeddingCache
+from sam_moe.predict.history import History, Turn
 from sam_moe.predict.model import Model, Progress
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.refine import plan, refine
-from sam_moe.predict.regions import (
-    covers,
-    cut,
-    holds_boxes,
-    region_at,
-    region_for,
-    touches_border,
-)
-from sam_moe.predict.timing import timed
+from sam_moe.predict.regions import bounds_of, covers, cut, home_of, touches_border, warn_of_boxes, wider
+from sam_moe.predict.timing import Cost, timed
 from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.sam3d.normalise import normalise
@@ -37,25 +29,6 @@ from sam_moe.space.volume import Volume
 log = logging.getLogger(__name__)
 
 _NOTHING = "nothing was given: give at least one Point or Box, Stroke or Loop."
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """One click's answer, kept for undo and for feeding back; `home` is where one looked first."""
-
-    prompt: Prompt
-    home: Grid
-    answer: Answer
-    result: Volume
-    answered: Answered | None
-
-
-@dataclass
-class _Cost:
-    """What the turn in hand took so far: milliseconds by stage, and regions by who answered them."""
-
-    timings: dict[str, float] = field(default_factory=dict)
-    regions: Counter[str] = field(default_factory=Counter)
 
 
 class Predictor:
@@ -81,8 +54,7 @@ class Predictor:
         self.model, self.scan, self.scan_fingerprint = model, scan, scan_fingerprint
         self.cache, self.progress = cache, progress
         self._floor = floor  # the intensity of what lies outside the scan
-        self._past: list[_Turn] = []
-        self._future: list[_Turn] = []
+        self._history = History(model.history_bytes)
         self._one_at_a_time = RLock()
 
     @property
@@ -92,103 +64,156 @@ class Predictor:
 
     @property
     def prompt(self) -> Prompt:
-        """What the current target was prompted with so far."""
-        return self._past[-1].prompt if self._past else Prompt()
+        """What the current target was prompted with so far, in order."""
+        return self._history.items(self._history.count)
 
-    def predict(self, *items: Item) -> Prediction:
-        """Answer a new target's prompt: one or more points and boxes, in voxels or millimetres."""
-        return self._start_turn(Prompt(items), None)
+    def predict(self, *items: Item | Prompt) -> Prediction:
+        """Answer a new target's prompt: one or more points and boxes, or prompts, in voxels or millimetres.
 
-    def refine(self, *items: Item) -> Prediction:
-        """Add items to the current target; the previous answer is fed back."""
+        A prompt of negative points alone names nothing to segment: its mask is empty.
+
+        Raises:
+            PromptError: without items, or for one that lies outside the scan; the target before then stands.
+        """
+        return self._start_turn(items, None)
+
+    def refine(self, *items: Item | Prompt) -> Prediction:
+        """Add items to the current target; the previous answer is fed back. Without a target it begins one.
+
+        Raises:
+            PromptError: as `predict`; the target then stays as it was.
+        """
         with self._one_at_a_time:
-            if not items:
-                raise PromptError(_NOTHING)
-            return self._start_turn(Prompt((*self.prompt, *items)), self._past[-1] if self._past else None)
+            return self._start_turn(items, self._history.present)
 
     def undo(self) -> Prediction | None:
-        """Take back the last call of `predict` or `refine`, whatever it added; None when nothing is left."""
+        """Take back the last call of `predict` or `refine`, whatever it added; None when nothing is left.
+
+        The answer before is the same to the bit; of many clicks ago it may have to be computed again.
+        """
         with self._one_at_a_time:
-            if self._past:
-                self._future.append(self._past.pop())
-            return self._standing()
+            history = self._history
+            return self._walk(history.back, history.forth) if history.past else None
 
     def redo(self) -> Prediction | None:
         """Bring back what was undone last; without such the standing answer, None where there is none."""
         with self._one_at_a_time:
-            if self._future:
-                self._past.append(self._future.pop())
-            return self._standing()
+            history = self._history
+            return self._walk(history.forth, history.back) if history.future else self._standing()
 
     def predict_targets(self, targets: Mapping[str, Prompt]) -> LabelMap:
         """Answer several targets and join them; label n is the n-th name, the more probable target wins.
 
         The last target is the one that `refine` goes on with.
+
+        Raises:
+            PromptError: for none or more than 255 targets, or a prompt that `predict` refuses.
         """
         if not 0 < len(targets) <= 255:
             raise PromptError(f"{len(targets)} targets do not make a label map; give 1 to 255 named prompts.")
         regions: list[Grid | None] = [None] * len(targets)
         if (sharing := self.model.sharing) is not None:
-            worlds = [self._lowered(prompt) for prompt in targets.values()]
-            regions = [*sharing.share([region_for(world, self.model.preprocessing) for world in worlds])]
+            placed = [self._placed(Prompt(), prompt) for prompt in targets.values()]
+            regions = [*sharing.share([home_of(prompt, self.model.preprocessing) for prompt in placed])]
         asked = zip(targets.items(), regions, strict=True)
         with self._one_at_a_time:
             return LabelMap.joined(
-                {name: self._start_turn(prompt, None, region) for (name, prompt), region in asked}
+                {
+                    name: self._start_turn((prompt,), None, there).lightened()
+                    for (name, prompt), there in asked
+                }
             )
 
-    def _start_turn(self, prompt: Prompt, last: _Turn | None, region: Grid | None = None) -> Prediction:
-        """Answer a prompt that goes on from the last turn or from nothing; a refused one changes nothing."""
-        if not len(prompt):
-            raise PromptError(_NOTHING)
-        prompt.check_inside(self.scan.grid.affine, self.scan.grid.shape)
+    def _start_turn(
+        self, items: Sequence[Item | Prompt], last: Turn | None, region: Grid | None = None
+    ) -> Prediction:
+        """Answer items that go on from the last turn or from nothing; refused ones change nothing."""
         with self._one_at_a_time:
-            cost, start = _Cost(), perf_counter()
-            turn, cached = self._segment(prompt, last, region, cost)
+            history, cost, start = self._history, Cost(), perf_counter()
+            before, known = (0, 0) if last is None else (last.count, last.placed)
+            new = Prompt(tuple(each for item in items for each in _parts(item)))
+            placed = self._placed(history.items(before), new)
+            world = Prompt((*history.placed(known), *placed))
+            turn, cached = self._answer(world, last, region, cost)
+            turn = replace(turn, count=before + len(new))
+            result = self._result(turn, world, cost)
+            if turn.answered is not None:
+                regions = dict(cost.regions.most_common())
+                turn = replace(turn, answered=replace(turn.answered, regions=regions))
+            (history.begin if last is None else history.add)(turn, new.items, placed.items)
             cost.timings["join"] = max(0.0, 1000 * (perf_counter() - start) - sum(cost.timings.values()))
-            self._past = [*(self._past if last else ()), turn]
-            self._future = []
-            return self._prediction(turn, cached, cost.timings)
+            return self._prediction(turn, result, cached, cost.timings)
+
+    def _placed(self, before: Prompt, new: Prompt) -> Prompt:
+        """New items as the model takes them, in millimetres: all prompts pass here, each item once.
+
+        Raises:
+            PromptError: for no items, or one outside the scan, numbered as it comes after those `before`.
+        """
+        if not len(new):
+            raise PromptError(_NOTHING)
+        grid = self.scan.grid
+        try:
+            new.check_inside(grid.affine, grid.shape)
+        except PromptError:
+            Prompt((*before, *new)).check_inside(grid.affine, grid.shape)
+            raise
+        return lower(new, grid.affine, grid.shape, self.model.lowering)
+
+    def _walk(self, move: Callable[[], None], back: Callable[[], None]) -> Prediction | None:
+        """Go along the history; an answer that cannot be computed again leaves it as it was."""
+        move()
+        try:
+            return self._standing()
+        except BaseException:
+            back()
+            raise
 
     def _standing(self) -> Prediction | None:
-        if not self._past:
+        """The standing answer; turns whose answers were let go of are answered again."""
+        history, cost = self._history, Cost()
+        first = history.known()
+        turn = history.past[first - 1] if first else None
+        for number in range(first, len(history.past)):
+            old = history.past[number]
+            again, _ = self._answer(history.placed(old.placed), turn, None if number else old.home, cost)
+            turn = replace(again, count=old.count, answered=old.answered)
+            history.put(number, turn)
+        if turn is None:
             return None
-        return self._prediction(self._past[-1], True, {})
+        return self._prediction(turn, self._result(turn, history.placed(turn.placed), cost), True, {})
 
-    def _prediction(self, turn: _Turn, cached: bool, timings: dict[str, float]) -> Prediction:
+    def _prediction(self, turn: Turn, result: Volume, cached: bool, timings: dict[str, float]) -> Prediction:
         with timed(timings, "restore"):
             prediction = Prediction(
-                answer=turn.result,
+                answer=result,
                 grid=self.scan.grid,
-                prompt=turn.prompt,
-                region=turn.answer.region,
+                prompt=self.prompt,
+                region=turn.home if turn.answer is None else turn.answer.region,
                 model_id=self.model_id,
                 cached=cached,
                 timings_ms=timings,
                 answered=turn.answered,
+                within=bounds_of(self._history.placed(turn.placed)),
             )
             prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
         return prediction
 
-    def _lowered(self, prompt: Prompt) -> Prompt:
-        """The prompt in millimetres, of points and boxes alone."""
-        return lower(prompt, self.scan.grid.affine, self.scan.grid.shape, self.model.lowering)
-
-    def _segment(
-        self, prompt: Prompt, last: _Turn | None, region: Grid | None, cost: _Cost
-    ) -> tuple[_Turn, bool]:
-        """Find the region, answer on it, follow the target beyond it, refine what had to be coarse."""
-        card = self.model.preprocessing
-        world = self._lowered(prompt)
+    def _answer(self, world: Prompt, last: Turn | None, region: Grid | None, cost: Cost) -> tuple[Turn, bool]:
+        """Find the region, answer on it, follow the target beyond it; and whether its encoding was there."""
+        if not world.shows_target:
+            return Turn(home_of(world, self.model.preprocessing), None, len(world), empty=True), True
         home, answer, cached = self._first_region(world, last, region, cost)
-        if not holds_boxes(answer.region, world):
-            log.warning(
-                "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
-                self.model_id,
-                answer.region.extent_mm[0],
-            )
+        warn_of_boxes(world, answer.region, self.model_id)
         if self.model.whole_targets and not world.boxes:  # a box says how far the target reaches
             answer, cached = self._zoom_out(answer, world, cached, cost)
+        return Turn(home, answer, len(world), answered=answer.answered), cached
+
+    def _result(self, turn: Turn, world: Prompt, cost: Cost) -> Volume:
+        """The probability that a turn's answer comes to, refined where it had to be coarse."""
+        answer, card = turn.answer, self.model.preprocessing
+        if answer is None:
+            return Volume(torch.zeros(turn.home.shape), turn.home)
         result = answer.probability()
         finest = card.spacing_mm
         if self.model.whole_targets and answer.region.spacing_mm[0] > finest * card.refine_beyond * 1.01:
@@ -199,45 +224,41 @@ class Predictor:
                     return self._decode_region(region, prompt, previous, answer.routing, cost)[0]
 
                 result = refine(answer, world, regions, ask_there, partial(self._report, "refining"))
-        by = answer.answered and replace(answer.answered, regions=dict(cost.regions.most_common()))
-        return _Turn(prompt, home, answer, result, by), cached
+        return result
 
     def _first_region(
-        self, world: Prompt, last: _Turn | None, region: Grid | None, cost: _Cost
+        self, world: Prompt, last: Turn | None, region: Grid | None, cost: Cost
     ) -> tuple[Grid, Answer, bool]:
         """Answer where the last answer was, or in a region that is given, or where the prompt asks for.
 
         Experts are chosen where the target was looked at first, whatever wider region followed it since:
         that is the view which a gate learns from, and it is encoded already.
         """
-        model = self.model
-        routing = None
-        if last is None or not covers(last.answer.region, world):
-            home = region = region or region_for(world, model.preprocessing)
+        model, routing = self.model, None
+        before = None if last is None else last.answer
+        if last is None or before is None or not covers(before.region, world):
+            home = region = region or home_of(world, model.preprocessing)
         else:
-            home, region = last.home, last.answer.region
+            home, region = last.home, before.region
             if not region.same_as(home) and isinstance(model.network, Choosing):
                 embedding, _ = self._embed(home, cost)
                 with timed(cost.timings, "decode"):
                     routing = choose(model.network, embedding, home, world, model.box_strategy)
-        previous = last.answer.fed_to(region) if last else None
+        previous = None if before is None else before.fed_to(region)
         return home, *self._decode_region(region, world, previous, routing, cost)
 
-    def _zoom_out(self, answer: Answer, world: Prompt, cached: bool, cost: _Cost) -> tuple[Answer, bool]:
+    def _zoom_out(self, answer: Answer, world: Prompt, cached: bool, cost: Cost) -> tuple[Answer, bool]:
         """Zoom out as long as the mask runs into its region's border and the scan goes on behind it."""
-        card = self.model.preprocessing
         while touches_border(answer.logits > 0, answer.region, self.scan.grid):
-            zoom = answer.region.spacing_mm[0] / card.spacing_mm
-            if zoom * 1.01 > card.zoom_max:
+            region = wider(answer.region, self.model.preprocessing)
+            if region is None:
                 break
-            centre = answer.region.world_of([n // 2 for n in answer.region.shape])
-            region = region_at(centre, card, zoom * 1.6)
             log.info("the mask reaches its region's border; zooming out to %.2f mm", region.spacing_mm[0])
             answer, cached = self._decode_region(region, world, None, answer.routing, cost)
         return answer, cached
 
     def _decode_region(
-        self, region: Grid, world: Prompt, previous: Tensor | None, routing: Routing | None, cost: _Cost
+        self, region: Grid, world: Prompt, previous: Tensor | None, routing: Routing | None, cost: Cost
     ) -> tuple[Answer, bool]:
         """One region: embedded, then decoded, by experts chosen before if there are any."""
         model = self.model
@@ -248,7 +269,7 @@ class Predictor:
             cost.regions[" + ".join(answer.answered.experts)] += 1
         return answer, cached
 
-    def _embed(self, region: Grid, cost: _Cost) -> tuple[Tensor, bool]:
+    def _embed(self, region: Grid, cost: Cost) -> tuple[Tensor, bool]:
         """Cut and encode a region unless that was done before."""
         model = self.model
 
@@ -266,3 +287,7 @@ class Predictor:
     def _report(self, stage: str, share: float) -> None:
         if self.progress:
             self.progress(stage, share)
+
+
+def _parts(item: Item | Prompt) -> Iterable[Item]:
+    return item if isinstance(item, Prompt) else (item,)

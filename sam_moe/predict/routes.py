@@ -3,16 +3,20 @@
 import csv
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.files import replace_text
+from sam_moe.files import in_words, replace_text, withdraw
+from sam_moe.files.cells import shielded
 from sam_moe.predict.labelled import Case, Question
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
+
+log = logging.getLogger(__name__)
 
 Tell = Callable[[str, float], None]
 
@@ -93,6 +97,9 @@ def route(model: Model, cases: Sequence[Case], tell: Tell) -> Routes:
         except SamMoeError as error:  # the scan or the labels: a row of the report, the others go on
             first = first or error
             found.append(Route(case.name, "", "", error=str(error)))
+        except Exception as error:  # damaged files raise whatever they spell
+            log.debug("%s cannot be read", case.name, exc_info=True)
+            found.append(Route(case.name, "", "", error=f"{type(error).__name__}: {in_words(error)}"))
     answered = [route for route in found if not route.error]
     if not answered:
         reason = found[0].error if found else "the cases have no prompts"
@@ -115,17 +122,29 @@ def write(found: Routes, folder: Path) -> dict[str, str]:
     rows = csv.DictWriter(table, columns, lineterminator="\n")
     rows.writeheader()
     for one in found.routes:
-        rows.writerow(_cells(one, found.ids))
+        cells = _cells(one, found.ids)
+        rows.writerow({k: shielded(cell) if isinstance(cell, str) else cell for k, cell in cells.items()})
     record: dict[str, Any] = {
         "model": found.model,
         "experts": list(found.ids),
         "shares": found.shares(),
         "routes": [asdict(one) for one in found.routes],
     }
+    withdraw_old(folder)
     replace_text(folder / TABLE, table.getvalue())
     replace_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     draw(found, folder / PICTURE)
     return {name.partition(".")[2]: str(folder / name) for name in (TABLE, RECORD, PICTURE)}
+
+
+def withdraw_old(folder: Path) -> None:
+    """Remove an older run's table, record and picture: killed meanwhile, none stands beside new ones.
+
+    Raises:
+        FileError: where they cannot be removed.
+    """
+    for name in (TABLE, RECORD, PICTURE):
+        withdraw(folder / name)
 
 
 def _asked(predictor: Predictor, case: Case, question: Question) -> Route:

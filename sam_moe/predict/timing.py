@@ -1,6 +1,16 @@
-"""How long each stage of an answer takes."""
+"""How long each stage of an answer takes, and how many regions it asks."""
 
+from collections import Counter
+from dataclasses import dataclass, field
 from time import perf_counter
+
+
+@dataclass
+class Cost:
+    """What the answer in hand took so far: milliseconds by stage, and regions by who answered them."""
+
+    timings: dict[str, float] = field(default_factory=dict)
+    regions: Counter[str] = field(default_factory=Counter)
 
 
 class timed:

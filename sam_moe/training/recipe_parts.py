@@ -11,6 +11,7 @@ from pydantic import Field
 
 from sam_moe.config import Record, Settings, dump_settings, load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import check_writable, make_folder, sweep
 from sam_moe.registry import MadeBy, Preprocessing
 from sam_moe.training.bare import cache_path
 from sam_moe.training.cache import cache_origin, cached_sets, write_cache
@@ -55,6 +56,16 @@ def learnt_ranges(preprocessing: Preprocessing) -> CropRanges:
     """How regions are drawn for whatever learns to answer with this preprocessing (`crops.ranges_for`)."""
     known = ("spacing_mm", "zoom_min", "zoom_max", "click_zoom", "box_fill")
     return ranges_for(**{key: getattr(preprocessing, key) for key in known})
+
+
+def prepare(run: Path) -> None:
+    """See that a run's folder can be written, before the work, and clear what killed processes left in it.
+
+    Raises:
+        FileError: where it is closed to us or read-only.
+    """
+    check_writable(run)
+    sweep(run)
 
 
 def write_recipe(recipe: Settings, run: Path) -> None:
@@ -111,7 +122,7 @@ def keep_scans(
                 f"{data.folder} to read them again from. Bring the data, or a cache made by this recipe."
             )
         return found
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     cases = listed_cases(data.folder, data.splits, part)
     content = content_of(cases, data.folder, path.with_suffix(".files.json"))
     splits = hashlib.sha256(data.splits.read_bytes()).hexdigest()

@@ -25,7 +25,7 @@ def test_cases_of_unknown_origin_are_refused(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileError, match="cannot be made"):
+    with pytest.raises(FileError, match="cannot be written"):
         begin(tmp_path / "file" / "out", ASKED)
 
 

@@ -1,7 +1,9 @@
 """A run may be killed, resumed, spread over processes and replayed: the rows are the same to the last bit."""
 
 import json
+import multiprocessing
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -9,14 +11,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from sam_moe.errors import ConfigError
-from sam_moe.evaluation.protocols import replays_of
+from sam_moe.errors import ConfigError, FileError
+from sam_moe.evaluation.evaluate import evaluate
+from sam_moe.evaluation.finishing import Request
+from sam_moe.evaluation.protocols import replays_of, scripts_for
 from sam_moe.evaluation.results import read_result
 from sam_moe.prompts import promptset
+from sam_moe.space.files import read_header, write_mask
 from tests.evaluation.asking import Growing, growing, phantoms, run, two, untimed, write_challenge
 
+KILLS = 12
 ROOT = Path(__file__).resolve().parents[2]
 
 SLOW = """
@@ -178,6 +186,135 @@ def test_masks_made_elsewhere_are_scored_beside_systems(tmp_path):
     assert mended["p1_a"].status == "ok" and mended["p0_a"] == given["p0_a"]
     checksums = [found.result.systems["theirs"]["sha256"] for found in (done, again)]
     assert checksums[0] != checksums[1]
+
+
+def correct(folder, case, radius_mm):
+    """Another truth in an old file: the same length, as nothing is compressed, and the same time."""
+    path = folder / "labels" / f"{case}.nii"
+    before = path.stat() if path.is_file() else None
+    grid = read_header(folder / "images" / f"{case}.nii.gz").grid
+    apart = (np.indices(grid.shape).reshape(3, -1).T - np.array(grid.shape) // 2) * grid.spacing_mm
+    truth = torch.from_numpy(np.linalg.norm(apart, axis=1) <= radius_mm).reshape(grid.shape)
+    write_mask(path, truth, grid)
+    (folder / "labels" / f"{case}.nii.gz").unlink(missing_ok=True)
+    if before is not None:
+        assert path.stat().st_size == before.st_size
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+class Killed(BaseException):
+    """Ends a run where it is, as a signal does."""
+
+
+@pytest.mark.parametrize("when", ["case 3 of 3", "writing the result"])
+def test_no_figures_of_old_labels_stand_whenever_a_run_is_ended(tmp_path, when):
+    folder, out = tmp_path / "set", tmp_path / "out"
+    challenge = phantoms(folder)
+    for number in range(3):
+        correct(folder, f"p{number}_a", 12.0)
+    old = run(challenge, out, protocol="box")
+    correct(folder, "p0_a", 20.0)
+    correct(folder, "p2_a", 20.0)
+
+    def told(stage, share):
+        if stage.startswith(when):
+            raise Killed
+
+    with pytest.raises(Killed):
+        evaluate(Request(challenge, scripts_for("box"), out), growing, told)
+    assert not [name for name in ("rows.csv", "result.json", "report.html") if (out / name).exists()]
+    again = run(challenge, out, protocol="box")
+    fresh = run(challenge, tmp_path / "fresh", protocol="box")
+    assert untimed(again.rows) == untimed(fresh.rows) != untimed(old.rows)
+    assert again.result.summary["all"] == fresh.result.summary["all"]
+    assert not [*out.rglob(".*")]
+
+
+def test_a_result_that_does_not_follow_from_its_cases_is_written_again(tmp_path):
+    """The three files of an older start stand beside the cases of a newer one."""
+    folder, out = tmp_path / "set", tmp_path / "out"
+    challenge = phantoms(folder, 2)
+    run(challenge, out, protocol="click")
+    old = {name: (out / name).read_bytes() for name in ("rows.csv", "result.json", "report.html")}
+    correct(folder, "p1_a", 20.0)
+    fresh = run(challenge, out, protocol="click")
+    for name, content in old.items():
+        (out / name).write_bytes(content)
+    again = run(challenge, out, protocol="click")
+    assert untimed(again.rows) == untimed(fresh.rows)
+    assert read_result(out).rows == again.rows
+
+
+def test_a_case_that_left_the_challenge_is_in_no_figure(tmp_path):
+    challenge = phantoms(tmp_path / "set")
+    run(challenge, tmp_path / "out", protocol="click")
+    for folder in ("images", "labels"):
+        (tmp_path / "set" / folder / "p2_a.nii.gz").unlink()
+    again = run(challenge, tmp_path / "out", protocol="click")
+    assert [row.case for row in again.rows] == ["p0_a", "p1_a"]
+    assert read_result(tmp_path / "out").rows == again.rows
+
+
+def test_a_finished_run_on_a_read_only_disk_is_read_and_a_new_one_refused_before_the_work(
+    tmp_path, small_disk
+):
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    challenge = phantoms(tmp_path / "set", 1)
+    first = run(challenge, small_disk / "out", protocol="click")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert run(challenge, small_disk / "out", protocol="click").rows == first.rows
+
+    def never():
+        pytest.fail("no system is loaded where nothing can be written")
+
+    with pytest.raises(FileError, match="cannot be written .Read-only"):
+        run(challenge, small_disk / "new", never, protocol="click")
+    correct(tmp_path / "set", "p0_a", 20.0)
+    with pytest.raises(FileError, match="cannot be written .Read-only"):
+        run(challenge, small_disk / "out", protocol="click")
+
+
+def test_a_full_disk_is_one_line_and_a_start_with_room_goes_on(tmp_path, small_disk):
+    challenge, out = phantoms(tmp_path / "set", 1), small_disk / "out"
+    with pytest.raises(FileError, match="cannot be written .No space left"):
+        run(challenge, out, protocol="click")
+    assert not ((out / "result.json").exists() and (out / "report.html").exists())
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    done = run(challenge, out, protocol="click")
+    assert untimed(done.rows) == untimed(run(challenge, tmp_path / "fresh", protocol="click").rows)
+    assert not [*out.rglob(".*")]
+
+
+@pytest.mark.slow
+def test_kills_at_any_time_leave_no_stale_figure_and_nothing_behind(tmp_path):
+    """Labels change between two truths, and each start is killed somewhere."""
+    folder, out, chance = tmp_path / "set", tmp_path / "out", random.Random(3)
+    challenge, radii = phantoms(folder, 2), {"p0_a": 12.0, "p1_a": 12.0}
+    for case, radius_mm in radii.items():
+        correct(folder, case, radius_mm)
+    fork = multiprocessing.get_context("fork")
+    right, stood, seconds = {}, 0, 0.0
+    for _ in range(KILLS):
+        case = chance.choice(sorted(radii))
+        radii[case] = 32.0 - radii[case]
+        correct(folder, case, radii[case])
+        now = tuple(radii.values())
+        if now not in right:
+            begun = time.perf_counter()
+            fresh = run(challenge, tmp_path / f"fresh{len(right)}", protocol="box")
+            right[now], seconds = untimed(fresh.rows), time.perf_counter() - begun
+        started = fork.Process(target=run, args=(challenge, out), kwargs={"protocol": "box"})
+        started.start()
+        started.join(chance.uniform(0, 1.5 * seconds))
+        started.kill()
+        started.join()
+        if (out / "result.json").exists() and (out / "rows.csv").exists():
+            stood += 1
+            assert untimed(read_result(out).rows) == right[now]
+    assert 0 < stood < KILLS
+    again = run(challenge, out, protocol="box")
+    assert untimed(again.rows) == right[tuple(radii.values())]
+    assert not [*out.rglob(".*")] and not (out / "predictions").exists()
 
 
 @pytest.mark.slow

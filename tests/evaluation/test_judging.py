@@ -69,6 +69,26 @@ def test_cases_without_a_job_or_a_mask_are_missed_and_jobs_without_a_case_listed
     assert metrics["case"]["46_1"]["Dice"] is None
 
 
+def test_figures_of_an_older_run_are_gone_where_a_new_one_fails(tmp_path, truths):
+    judged(tmp_path, truths, dict(truths))
+    (tmp_path / "input" / "predictions.json").write_text("no jobs")
+    with pytest.raises(ConfigError, match="not readable as JSON"):
+        judge(truths, tmp_path / "input", tmp_path / "output")
+    assert not (tmp_path / "output" / "metrics.json").exists()
+
+
+def test_what_is_255_in_a_truth_was_not_annotated(tmp_path, truths):
+    """24 voxels of truth; the answer has 12 of them, and 8 where nothing was annotated: 2 * 12 / 36."""
+    labels = (label_map() == 1).to(torch.uint8)
+    labels[label_map() == 2] = 255
+    write_labels(truths["41_1"], labels)
+    answer = (label_map() == 1).to(torch.uint8)
+    answer[:, :, 4] = 0
+    answer[label_map() == 2] = 1
+    rows, _ = judged(tmp_path, truths, {**truths, "41_1": write_labels(tmp_path / "answer.mha", answer)})
+    assert rows["41_1"].dice == pytest.approx(2 * 12 / 36)
+
+
 def test_a_mask_of_0_and_255_is_refused_with_its_reason(tmp_path, truths):
     bad = write_labels(tmp_path / "bad.mha", (label_map() == 1).to(torch.uint8) * 255)
     _, metrics = judged(tmp_path, truths, dict.fromkeys(NAMES, bad))

@@ -109,6 +109,22 @@ def test_a_folder_that_is_not_empty_is_refused(plain_cases, tmp_path):
         rehearse(plain_cases, truth_itself, tmp_path)
 
 
+def test_what_a_killed_rehearsal_left_is_cleared_and_a_new_one_starts(plain_cases, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def dies(case, opened):
+        left = tmp_path / "out" / ".sam-moe-0123"
+        left.mkdir()
+        raise Killed
+
+    with pytest.raises(Killed):
+        rehearse(plain_cases, dies, tmp_path / "out" / "run")
+    assert not (tmp_path / "out" / "run").exists()
+    assert len(rehearse(plain_cases, truth_itself, tmp_path / "out" / "run")) == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["run"]
+
+
 def test_the_fake_sppin_is_rehearsed_with_its_four_series(tmp_path):
     cases = cases_of(load_challenge(make_fake_sppin(tmp_path / "sppin", patients=1)))
     rows = rehearse(cases, bright, tmp_path / "run")

@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -82,6 +83,17 @@ def test_a_dictionary_is_a_column_for_each_key(tmp_path):
     )
     assert second == "small,a1,a,liver,MR,click1,0,ok,,0.5,0.25,1.0,12.5,3.0,20.0,17.0,0.5,null,,,"
     assert third == "small,a1,a,liver,,click1,0,ok,,0.5,0.25,1.0,12.5,3.0,20.0,17.0,,,,0.75,0.25"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+1", "-1", "=cmd|' /C calc'!A0", "\t=1", "'=1"])
+def test_no_cell_begins_like_a_formula_and_all_text_comes_back(tmp_path, text):
+    named = {"system": text, "case": text, "patient": text, "label": text, "reason": text}
+    rows = [PLAIN.model_copy(update={**named, "strata": {"site": text}})]
+    write_rows(tmp_path / "rows.csv", rows)
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        cells = [cell for line in csv.reader(file) for cell in line]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert list(read_rows(tmp_path / "rows.csv")) == rows
 
 
 def test_a_group_without_a_name_is_none():

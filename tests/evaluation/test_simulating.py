@@ -1,12 +1,14 @@
 """A prompt file for a challenge says what an evaluation would have said, and is replayed by it."""
 
+import subprocess
+
 import pytest
 
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.protocols import replays_of, scripts_for
 from sam_moe.evaluation.simulating import needs_somebody, simulate
 from sam_moe.prompts import promptset
-from tests.evaluation.asking import Growing, phantoms, run, untimed
+from tests.evaluation.asking import Drawn, Growing, drawing, phantoms, run, untimed
 
 
 def silent(stage, share):
@@ -24,6 +26,27 @@ def test_what_is_simulated_and_replayed_gives_the_rows_of_the_protocol(tmp_path,
     assert untimed(replayed.rows) == untimed(asked.rows)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["flat,stroke,loop", "strokes", "loops", "cvpr2025-flat"])
+def test_what_is_drawn_is_recorded_and_replayed_to_the_same_rows(tmp_path, protocol):
+    challenge = phantoms(tmp_path / "set", 2)
+    out = tmp_path / "prompts.json"
+    promptset.write(simulate(challenge, scripts_for(protocol), out, Drawn(), silent), out)
+    replayed = run(
+        challenge, tmp_path / "replayed", drawing, scripts=replays_of(promptset.read(out)), prompts="a"
+    )
+    asked = run(challenge, tmp_path / "asked", drawing, protocol=protocol)
+    assert untimed(replayed.rows) == untimed(asked.rows)
+    assert {row.status for row in asked.rows} == {"ok"}
+    assert min(row.dice for row in asked.rows) > 0.3
+
+
+def test_a_system_of_clicks_and_boxes_is_not_asked_by_a_flat_box(tmp_path):
+    done = run(phantoms(tmp_path / "set", 1), tmp_path / "out", protocol="flat,click")
+    assert {row.prompt for row in done.rows} == {"click1"}
+    assert "flat" in done.result.notes[0]
+
+
 def test_one_click_or_box_needs_nobody_who_answers(tmp_path):
     challenge = phantoms(tmp_path / "set", 1)
     found = simulate(challenge, scripts_for("click,box"), tmp_path / "prompts.json", None, silent)
@@ -34,8 +57,20 @@ def test_one_click_or_box_needs_nobody_who_answers(tmp_path):
         simulate(challenge, scripts_for("clicks"), tmp_path / "prompts.json", None, silent)
 
 
-def test_a_case_that_cannot_be_read_is_refused(tmp_path):
-    challenge = phantoms(tmp_path / "set", 1)
+def test_a_case_that_cannot_be_read_is_left_out_with_a_warning_and_the_others_go_on(tmp_path, caplog):
+    challenge = phantoms(tmp_path / "set", 2)
     (tmp_path / "set" / "images" / "p0_a.nii.gz").write_bytes(b"\x1f\x8b no scan")
-    with pytest.raises(FileError):
+    found = simulate(challenge, scripts_for("click"), tmp_path / "prompts.json", None, silent)
+    assert [case.image for case in found.cases] == ["set/images/p1_a.nii.gz"]
+    assert "p0_a: left out, it cannot be read" in caplog.text
+    (tmp_path / "set" / "images" / "p1_a.nii.gz").write_bytes(b"")
+    with pytest.raises(FileError, match="p0_a"):
         simulate(challenge, scripts_for("click"), tmp_path / "prompts.json", None, silent)
+
+
+def test_a_disk_that_is_read_only_is_noticed_before_anybody_is_asked(tmp_path, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    asked = Growing()
+    with pytest.raises(FileError, match="cannot be written"):
+        simulate(phantoms(tmp_path / "set", 1), scripts_for("clicks"), small_disk / "p.json", asked, silent)
+    assert asked.asked == 0

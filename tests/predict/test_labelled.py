@@ -57,6 +57,24 @@ def test_each_labelled_structure_is_asked_for_by_a_click_and_a_box(folder):
     assert box == Box((8, 8, 8), (11, 11, 11))  # a tenth of three voxels is none
 
 
+def test_what_a_set_calls_ignore_is_no_structure(folder):
+    cases = [{"id": "a", "image": "scan.nii.gz", "label": "label.nii.gz"}]
+    describe(folder, labels={"cord": 1, "ignore": 4}, cases=cases)
+    (case,) = cases_of(folder)
+    assert {question.structure for question in asked(case)} == {"cord"}
+
+
+def test_labels_with_their_axes_in_another_order_are_brought_into_the_scans(folder):
+    (case,) = cases_of(folder)
+    before = asked(case)
+    label = read(folder / "label.nii.gz")
+    turned = Grid(label.grid.affine[:, [2, 0, 1, 3]], (12, 12, 12))
+    write_mask(folder / "label.nii.gz", label.array.permute(2, 0, 1), turned)
+    again = asked(case)
+    assert [question.prompt for question in again] == [question.prompt for question in before]
+    assert all(torch.equal(a.truth.array, b.truth.array) for a, b in zip(again, before, strict=True))
+
+
 def test_the_seed_decides_the_boxes_and_nothing_else_does(folder):
     labels = torch.zeros(12, 12, 12, dtype=torch.uint8)
     labels[:11, :11, :11] = 1

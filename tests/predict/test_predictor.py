@@ -127,7 +127,7 @@ def test_undo_and_redo_walk_along_the_clicks(predictor, scan):
 def test_a_refused_prompt_leaves_the_target_and_its_history(predictor, scan):
     first = predictor.predict(CLICK)
     second = predictor.refine(Point((28, 20, 24)))
-    for bad in ((Point((99, 0, 0)),), (Point((24, 24, 24), positive=False),), ()):
+    for bad in ((Point((99, 0, 0)),), (Point((24, 24, 24)), Point((99, 0, 0))), ()):
         with pytest.raises(PromptError):
             predictor.predict(*bad)
     assert predictor.prompt == second.prompt
@@ -208,7 +208,7 @@ def test_the_reference_preprocessing_and_padding_are_kept_for_public_weights(net
     ("items", "words"),
     [
         ((Point((99, 0, 0)),), "outside the volume"),
-        ((Point((24, 24, 24), positive=False),), "Add a positive point"),
+        ((Prompt(),), "give at least one Point or Box"),
         ((), "give at least one Point or Box"),
     ],
 )
@@ -316,3 +316,49 @@ def test_half_precision_changes_the_embedding_alone_and_is_kept_apart_in_a_cache
     assert found.answer.array.dtype == torch.float32
     difference = (found.answer.array - full.answer.array).abs().max()
     assert 0 < difference < 0.1
+
+
+def test_a_prompt_is_taken_whole_and_beside_single_items(predictor):
+    one, other, box = CLICK, Point((28, 20, 24), positive=False), Box((10, 12, 14), (30, 31, 33))
+    expected = predictor.predict(one, other)
+    found = predictor.predict(Prompt((one, other)))
+    assert found.prompt == expected.prompt and torch.equal(found.mask, expected.mask)
+    more = predictor.refine(Prompt((box,)), one)
+    assert more.prompt == Prompt((one, other, box, one))
+
+
+def test_a_negative_first_click_is_an_empty_answer_and_a_positive_one_then_begins_the_target(predictor):
+    away = Point((28, 20, 24), positive=False)
+    expected = predictor.predict(away, CLICK)
+    found = predictor.predict(away)
+    assert found.voxels == 0 and not found.mask.any() and found.answered is None
+    assert "0 voxels" in str(found) and found.prompt == Prompt((away,))
+    assert predictor.refine(Point((20, 20, 20), positive=False)).voxels == 0
+    predictor.undo()
+    assert torch.equal(predictor.refine(CLICK).mask, expected.mask)
+    back = predictor.undo()
+    assert back.voxels == 0 and back.prompt == Prompt((away,))
+    joined = predictor.predict_targets({"none": Prompt((away,)), "some": Prompt((CLICK,))})
+    assert set(joined.labels.unique().tolist()) <= {0, 2}
+
+
+def test_an_item_outside_is_refused_by_its_number_in_the_whole_prompt(predictor):
+    predictor.predict(CLICK, CLICK)
+    with pytest.raises(PromptError, match=r"item 3 of the prompt, lies outside the volume"):
+        predictor.refine(CLICK, Point((99, 0, 0)))
+
+
+@pytest.mark.parametrize("voxel_mm", [1.5, 0.3, 0.03])
+def test_a_mask_of_a_box_lies_in_or_beside_it_also_where_that_is_finer_than_any_region(
+    model, scan, caplog, voxel_mm
+):
+    """The random model claims its whole region, which at its finest spans 48 mm."""
+    fine = Volume(scan.array, Grid.around((0, 0, 0), scan.grid.shape, (voxel_mm,) * 3))
+    session = model.open(fine)
+    found = session.predict(Box((20, 18, 16), (30, 28, 26)))
+    inside = torch.zeros(fine.grid.shape, dtype=torch.bool)
+    inside[18:32, 16:30, 14:28] = True  # 1.5 voxels beyond the box's edges, which lie between voxels
+    assert not found.mask[~inside].any() and found.probability.array[~inside].max() == 0
+    assert found.probability.array[inside].min() > 0
+    assert ("sees voxels of 1.5 mm at its finest" in caplog.text) == (10 * voxel_mm < 6)
+    assert session.refine(Point((40, 24, 24))).within is None  # a click beyond: so does the target

@@ -35,5 +35,5 @@ def test_it_grows_with_what_it_shows(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(FileError, match=r"none.x\.png: cannot be written"):
+    with pytest.raises(FileError, match=r"none.x\.png: no such folder"):
         draw(routes(), tmp_path / "none" / "x.png")

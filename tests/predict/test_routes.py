@@ -10,7 +10,7 @@ import pytest
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.moe.selection import Forced, TopK
 from sam_moe.predict.labelled import Case, cases_of
-from sam_moe.predict.routes import Route, Routes, route, write
+from sam_moe.predict.routes import Route, Routes, route, withdraw_old, write
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
 
@@ -66,6 +66,15 @@ def test_of_several_experts_each_counts_by_its_weight():
     lines = str(found).splitlines()
     assert lines[0] == "x     2  general 50%, cord 38%, liver 12%"
     assert lines[-1] == "not asked: 1; the first, b: outside"
+
+
+def test_no_cell_begins_like_a_formula_and_an_older_run_can_be_withdrawn(tmp_path):
+    found = Routes("m", ("general",), (Route("=1+1", "@x", "click", {"general": 1.0}, {"general": 1.0}),))
+    files = write(found, tmp_path)
+    table = Path(files["csv"]).read_text(encoding="utf-8").splitlines()
+    assert table[1].startswith("'=1+1,'@x,click,")
+    withdraw_old(tmp_path)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_case_that_cannot_be_read_is_a_row_and_the_others_go_on(mixture, folder):
