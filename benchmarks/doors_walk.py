@@ -218,7 +218,10 @@ def _gate(place: Place) -> dict[str, object]:
     return {
         "run": str(place.run("gate")), "base": ID, "experts": experts, "hidden": 8, "turns": 2,
         "card": {key: words[key] for key in ("id", "title", "licence", "not_for")},
-        "data": {**_scans(place), "train": scale.regions, "validation": scale.validation},
+        "data": {
+            **_scans(place), "train": scale.regions, "validation": scale.validation,
+            "leave_out": [EXPERTS["adapter"][0]],  # else it is the general expert's, and stays with that
+        },
         "schedule": {**_schedule(scale, 16), "steps": 20, "save_every": 20}, "validate_every": 10,
     }  # fmt: skip
 
