@@ -58,10 +58,13 @@ def go_through(door: Door, environment: Mapping[str, str]) -> Passed:
         seconds = time.monotonic() - began
         said.seek(0)
         text = said.read()
-    if process.returncode or not door.made.exists():
+    refused = bool(door.refusal) and process.returncode == 1 and door.refusal in text
+    if not refused and (process.returncode or not door.made.exists()):
         sys.exit(f"{door.name}: exit code {process.returncode}\n{' '.join(door.words)}\n{text}")
     worked = used.ru_utime + used.ru_stime
-    size, details = _size_mb(door.made), details_of(door.made)
+    size, details = 0.0, f"refused: {door.refusal}"
+    if not refused:
+        size, details = _size_mb(door.made), details_of(door.made)
     return Passed(door.name, seconds, worked, used.ru_maxrss / 1024, size, details)
 
 

@@ -60,11 +60,15 @@ PUBLIC = Scale(Sizes(), 8, 2, 3, 2, 8)
 
 @dataclass(frozen=True)
 class Door:
-    """A command line, by the name under which it is reported, and what it makes."""
+    """A command line, by the name under which it is reported, and what it makes.
+
+    `refusal` is what it may say instead, where random weights can be too much alike for it.
+    """
 
     name: str
     words: tuple[str, ...]
     made: Path
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,14 +173,16 @@ def doors(place: Place) -> Iterator[Door]:
     yield predict("an expert with its own encoder", mr, "--box", 6, 5, 0, 57, 46, 16, model="full")
     gate = place.run("gate")
     yield Door("train-gate", ("train-gate", f"{root}/gate.yaml"), gate)
-    words = ("experts", "add", f"{root}/adapter", "--card", f"{root}/adapter.json", "--gate", str(gate))
-    more = ("--examples", str(place.data), "--to", "grown", "--regions", str(place.scale.grown))
-    yield Door("experts add: an adapter of PEFT, with a gate", (*words, *more), cache / "grown")
+    words = ("experts", "add", f"{root}/adapter", "--card", f"{root}/adapter.json")
+    yield Door("experts add: an adapter of PEFT", words, cache / "adapter")
+    words = ("experts", "add", "adapter", "--gate", str(gate), "--examples", str(place.data))
+    more = ("--to", "grown", "--regions", str(place.scale.grown))
+    yield Door("experts add: with a gate", (*words, *more), cache / "grown", "the gate cannot tell")
     yield Door("experts check", ("experts", "check"), cache)
-    yield predict("the mixture", ct, *point, "--explain", model="grown")
-    words = ("experts", "route", str(place.data), "--model", "grown", "--out", str(out / "routes"))
+    yield predict("the mixture", ct, *point, "--explain", model=gate)
+    words = ("experts", "route", str(place.data), "--model", str(gate), "--out", str(out / "routes"))
     yield Door("experts route", (*words, "--first", "1"), out / "routes")
-    words = ("evaluate", f"{root}/challenge.yaml", "--system", ID, "--system", "grown")
+    words = ("evaluate", f"{root}/challenge.yaml", "--system", ID, "--system", str(gate))
     yield Door("evaluate", (*words, "--out", str(out / "challenge")), out / "challenge")
     yield Door("pretrain: going on", ("pretrain", f"{root}/onward.yaml"), place.run("onward"))
     yield predict("what went on", ct, *box, model=place.run("onward"))
