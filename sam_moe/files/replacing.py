@@ -113,6 +113,7 @@ def check_writable(folder: Path | str) -> None:
             place = place.parent
         if not place.is_dir():
             raise FileError(f"{shown(place)}: is a file. Expected a folder; choose another name.")
+        sweep(place)  # what was killed while it looked left its folder here, above the one asked for
         with _aside(place / "probe"):
             pass
     except (OSError, ValueError) as error:
