@@ -94,9 +94,7 @@ def _failed(error: Exception, debug: bool) -> int:
         _say(usage)
         return ASKED_WRONGLY
     if isinstance(error, OSError) and isinstance(error.filename, str):  # a path that no check foresaw
-        _say(
-            f"{shown(error.filename)}: the system refuses it ({in_words(error)}). Check path, rights and room."
-        )
+        _say(f"{shown(error.filename)}: the system refuses it ({in_words(error)}). Check path and rights.")
         return FAILED
     hint = "report it with the trace above" if debug else f"run again with {_DEBUG} and report the trace"
     _say(f"internal error, {type(error).__name__}: {error}; please {hint}")
