@@ -6,7 +6,18 @@ from pathlib import Path
 
 from sam_moe.errors import FileError
 from sam_moe.files import read_bytes, shown
-from sam_moe.ownership import Test, check_folder, is_folder, is_ours, is_same, is_there, page, picture, record, table
+from sam_moe.ownership import (
+    Test,
+    check_folder,
+    is_folder,
+    is_ours,
+    is_same,
+    is_there,
+    page,
+    picture,
+    record,
+    table,
+)
 
 BEGUN = record("format", "challenge", "protocols", "systems")
 
