@@ -1,18 +1,21 @@
 """The challenges' committed results: models, experts and mixture beside classical tools and LiteMedSAM.
 
-    python benchmarks/challenges.py [sarcoma] [multiorgan] [--fresh] [--processes 2] [--peer-patients N]
+    python benchmarks/challenges.py [sarcoma] [multiorgan] [--fresh | --again] [--processes 2]
+                                    [--peer-patients N]
 
 The runner of `sam-moe evaluate` with more systems, each asked as far as it understands: there are tools that
 know clicks only, or a box only. Needs the data folder, scikit-image (`pip install -e '.[benchmarks]'`) and,
 for LiteMedSAM, what `slicewise.py` says. Models of one encoder share what it embeds: seconds of all but the
-first lack it. Killed and started again it goes on; --fresh begins anew, as after a training. Works in
-`benchmarks/NAME/run`; rows, record and report go to `benchmarks/NAME/result`.
+first lack it. Killed and started again it goes on; --fresh begins anew, as after a training; --again asks
+nothing and makes record and report from the committed rows. Works in `benchmarks/NAME/run`; rows, record and
+report go to `benchmarks/NAME/result`.
 """
 
 import argparse
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -30,8 +33,11 @@ from sam_moe.evaluation.asked import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge import cases_of, load_challenge
 from sam_moe.evaluation.evaluate import evaluate
 from sam_moe.evaluation.finishing import Request
+from sam_moe.evaluation.interactive import interactive
 from sam_moe.evaluation.protocols import Kind, scripts_for
-from sam_moe.evaluation.results import REPORT, RESULT, ROWS
+from sam_moe.evaluation.report import report
+from sam_moe.evaluation.results import REPORT, RESULT, ROWS, ResultFolder, read_result
+from sam_moe.evaluation.summary import summarise
 from sam_moe.files import replace_text
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.prompt import Item
@@ -46,6 +52,8 @@ EXPERTS = {
 # LiteMedSAM embeds every slice, 12 s a target and more: so many patients of each set are asked about.
 PEER_PATIENTS = {"sarcoma": 2, "multiorgan": 0}
 _CT_BELOW = -200  # HU: a scan with such values is a CT
+
+_WORST = re.compile(r'<section id="worst">.*?</section>', re.DOTALL)
 
 Tool = Callable[[Volume, Sequence[Item]], Mask]
 
@@ -135,12 +143,27 @@ def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
     result.mkdir(exist_ok=True)
     for file in (ROWS, REPORT):
         shutil.copyfile(work / file, result / file)
-    record = json.loads((work / RESULT).read_text(encoding="utf-8"))
-    replace_text(
-        result / RESULT, json.dumps(_rounded(record), separators=(",", ":"), ensure_ascii=False) + "\n"
-    )
+    _write_record(result, json.loads((work / RESULT).read_text(encoding="utf-8")))
     print(f"\n{challenge.title}\n{table(done)}\n{done.result.seconds:.0f} s")
     return result
+
+
+def again(folder: Path) -> None:
+    """Make record and report anew from a folder's rows; the pictures of the worst answers stay."""
+    found = read_result(folder)
+    figures = {"summary": summarise(found.rows), "interactive": interactive(found.rows)}
+    record = found.result.model_copy(update=figures)
+    before = _WORST.search((folder / REPORT).read_text(encoding="utf-8"))
+    page = report(ResultFolder(folder, found.rows, record))
+    if before is not None:
+        page = _WORST.sub(lambda _: before.group(), page)
+    _write_record(folder, record.model_dump(mode="json"))
+    replace_text(folder / REPORT, page)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    text = json.dumps(_rounded(record), separators=(",", ":"), ensure_ascii=False)
+    replace_text(folder / RESULT, text + "\n")
 
 
 def _tell(stage: str, share: float) -> None:
@@ -173,12 +196,16 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--peer-patients", type=int, help="so many of each set for LiteMedSAM; 0 for none")
     parser.add_argument("--fresh", action="store_true", help="begin anew")
+    parser.add_argument("--again", action="store_true", help="ask nothing: figures from the committed rows")
     asked = parser.parse_args()
     unknown = set(asked.names) - set(EXPERTS)
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(EXPERTS)}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for name in asked.names or EXPERTS:
+        if asked.again:
+            again(ROOT / "benchmarks" / name / "result")
+            continue
         peer = PEER_PATIENTS[name] if asked.peer_patients is None else asked.peer_patients
         run(name, asked.processes, peer, asked.fresh)
 

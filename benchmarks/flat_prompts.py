@@ -1,7 +1,7 @@
 """What is drawn on one slice, and which rule makes most of it: flat boxes, strokes, loops, corrections.
 
-    python benchmarks/flat_prompts.py [--part test] [--targets 4] [--out ROWS.json]
-    python benchmarks/flat_prompts.py --rows ROWS.json
+    python benchmarks/flat_prompts.py [--part test] [--targets 3] [--models small small-moe] [--drawn KIND …]
+        [--rows ROWS.json]
 
 A simulated person draws on the slice of a target's middle voxel, on the three planes by turns: a box with
 sides moved by up to 5 %, a stroke along the middle, a loop around. Each is lowered by each rule and asked of
@@ -15,6 +15,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, get_args
@@ -28,7 +29,9 @@ from protocol import JITTER, dice
 import sam_moe
 from sam_moe.errors import SamMoeError
 from sam_moe.evaluation.intervals import SHARE, interval
+from sam_moe.files import replace_text
 from sam_moe.predict.cache import EmbeddingCache
+from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Item, Loop, Point, Prompt, Stroke
 from sam_moe.prompts.lowering import FlatBoxRule, LoopRule, Lowering, StrokeRule, lower
@@ -37,6 +40,7 @@ from sam_moe.prompts.sketch import flat_box, loop_around, stroke_along
 from sam_moe.space.grid import Grid
 
 MODELS = ("small", "small-moe")
+DRAWN = ("flat box", "stroke", "loop", "correction")
 PLANES = {"R": "sagittal", "L": "sagittal", "A": "coronal", "P": "coronal", "S": "axial", "I": "axial"}
 LEAST_FALSE = 30  # voxels of false tissue worth a correction
 CLIP = 0.1  # how far beyond the box a clipped mask may reach, as a share of its side
@@ -46,39 +50,53 @@ Answer = Callable[..., Mask]
 
 
 def chosen_targets(part: str, most: int) -> list[Target]:
-    """At most so many targets of each structure that the models or an expert were made for."""
+    """At most so many targets of each structure that the models or an expert were made for, one a patient.
+
+    The first of each structure come first, then the second ones: what is measured is balanced at any time.
+    """
     met: Counter[str] = Counter()
-    found = []
+    seen: set[tuple[str, str]] = set()
+    ranked = []
     for target in targets(part)[0]:
         if target.block in (GENERAL, ZERO_SHOT) and not target.structure.endswith("*"):
+            if (target.patient, target.structure) in seen:
+                continue
+            seen.add((target.patient, target.structure))
             met[target.structure] += 1
             if met[target.structure] <= most:
-                found.append(target)
-    return found
+                ranked.append((met[target.structure], target))
+    return [target for _, target in sorted(ranked, key=lambda one: (one[0], one[1].set, one[1].case))]
 
 
-def measure(chosen: Sequence[Target]) -> Iterator[Row]:
-    """Every candidate's Dice for every target: a row for each model, target and way of drawing."""
+def measure(chosen: Sequence[Target], models: Sequence[str], drawn: Sequence[str]) -> Iterator[list[Row]]:
+    """Every candidate's Dice, target after target: a row for each model and way of drawing."""
     cache = EmbeddingCache(1 << 30)
-    models = {name: replace(sam_moe.load(name, device="cpu"), cache=cache) for name in MODELS}
-    scans: dict[tuple[str, str], list[tuple[int, Target]]] = defaultdict(list)
-    for number, target in enumerate(chosen):
-        scans[target.set, target.case].append((number, target))
-    for (name, case), own in scans.items():
+    loaded = {name: _plain(sam_moe.load(name, device="cpu"), cache) for name in models}
+    for (name, case), own in groupby(enumerate(chosen), lambda one: (one[1].set, one[1].case)):
         scan, labels = read_case(name, case)
-        sessions = {model: made.open(scan) for model, made in models.items()}
+        sessions = {model: made.open(scan) for model, made in loaded.items()}
         for number, target in own:
             truth = torch.isin(labels.array.long(), torch.tensor(target.values)).numpy()
             axis = number % 3
-            for model, session in sessions.items():
-                about = {"set": name, "patient": target.patient, "structure": target.structure}
-                about |= {"model": model, "plane": PLANES[scan.grid.axcodes[axis]]}
-                for drawn, scores in _of_target(session, truth, axis, target.seed).items():
-                    yield {**about, "drawn": drawn, "dice": scores}
+            about = {"set": name, "case": case, "patient": target.patient, "label": target.label}
+            about |= {"structure": target.structure, "plane": PLANES[scan.grid.axcodes[axis]]}
+            yield [
+                {**about, "model": model, "drawn": kind, "dice": scores}
+                for model, session in sessions.items()
+                for kind, scores in _of_target(session, truth, axis, target.seed, drawn).items()
+            ]
 
 
-def _of_target(session: Predictor, truth: Mask, axis: int, seed: int) -> dict[str, dict[str, float]]:
-    grid = session.scan.grid
+def _plain(model: Model, cache: EmbeddingCache) -> Model:
+    """The model without refining large targets, which costs up to 27 regions and is the same for all."""
+    card = model.preprocessing.model_copy(update={"refine_beyond": 1000.0})
+    return replace(model, preprocessing=card, cache=cache)
+
+
+def _of_target(
+    session: Predictor, truth: Mask, axis: int, seed: int, drawn: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    grid, rng = session.scan.grid, np.random.default_rng(seed)
 
     def answer(*items: Item) -> Mask:
         try:
@@ -86,18 +104,20 @@ def _of_target(session: Predictor, truth: Mask, axis: int, seed: int) -> dict[st
         except SamMoeError:
             return np.zeros_like(truth)
 
-    box = flat_box(truth, axis, np.random.default_rng(seed), JITTER)
-    stroke, loop = stroke_along(truth, axis), loop_around(truth, axis, np.random.default_rng(seed), JITTER)
-    first = answer(centre_point(truth, grid.spacing_mm))
-    found = {
-        "flat box": dict(_flat_boxes(answer, box, truth, axis, grid)),
-        "stroke": {
-            rule: dice(answer(*lowered(stroke, grid, stroke=rule)), truth) for rule in rules(StrokeRule)
-        },
-        "loop": {rule: dice(answer(*lowered(loop, grid, loop=rule)), truth) for rule in rules(LoopRule)},
+    box, stroke = flat_box(truth, axis, rng, JITTER), stroke_along(truth, axis)
+    loop = loop_around(truth, axis, rng, JITTER)
+    ways: dict[str, Callable[[], Iterator[tuple[str, float]]]] = {
+        "flat box": lambda: _flat_boxes(answer, box, truth, axis, grid),
+        "stroke": lambda: (
+            (rule, dice(answer(*lowered(stroke, grid, stroke=rule)), truth)) for rule in rules(StrokeRule)
+        ),
+        "loop": lambda: (
+            (rule, dice(answer(*lowered(loop, grid, loop=rule)), truth)) for rule in rules(LoopRule)
+        ),
+        "correction": lambda: _corrections(session, truth, axis),
     }
-    corrected = dict(_corrections(session, truth, first, axis))
-    return found | ({"correction": corrected} if corrected else {})
+    found = {kind: dict(ways[kind]()) for kind in drawn}
+    return {kind: scores for kind, scores in found.items() if scores}
 
 
 def _flat_boxes(answer: Answer, box: Box, truth: Mask, axis: int, grid: Grid) -> Iterator[tuple[str, float]]:
@@ -110,8 +130,6 @@ def _flat_boxes(answer: Answer, box: Box, truth: Mask, axis: int, grid: Grid) ->
         yield rule, click if rule == "middle" else dice(answer(*lowered(box, grid, flat_box=rule)), truth)
     for factor in (0.7, 1.4):
         yield f"deep x {factor}", dice(answer(_deeper(box, axis, factor, grid)), truth)
-    (deep,) = lowered(box, grid, flat_box="deep")
-    yield "deep and middle", dice(answer(deep, *lowered(box, grid, flat_box="middle")), truth)
     yield "middle, clipped", dice(middle & _beside(box, axis, truth.shape), truth)
     held = np.flatnonzero((middle & _beside(box, axis, truth.shape)).any(axis=_others(axis)))
     if not len(held):
@@ -122,15 +140,17 @@ def _flat_boxes(answer: Answer, box: Box, truth: Mask, axis: int, grid: Grid) ->
     yield "middle, then a box", dice(answer(found), truth)
 
 
-def _corrections(session: Predictor, truth: Mask, first: Mask, axis: int) -> Iterator[tuple[str, float]]:
+def _corrections(session: Predictor, truth: Mask, axis: int) -> Iterator[tuple[str, float]]:
     """What a negative click, stroke or loop on the largest false piece makes of the answer to a click."""
+    click = centre_point(truth, session.scan.grid.spacing_mm)
+    first = np.asarray(session.predict(click).mask.numpy().astype(bool))
     false = largest_error(np.zeros_like(truth), first & ~truth)
     if false is None or np.count_nonzero(false[0]) < LEAST_FALSE:
         return
     grid = session.scan.grid
 
     def mended(*items: Item) -> float:
-        session.predict(centre_point(truth, grid.spacing_mm))
+        session.predict(click)
         return dice(np.asarray(session.refine(*items).mask.numpy().astype(bool)), truth)
 
     yield "none", dice(first, truth)
@@ -189,8 +209,10 @@ def report(rows: Sequence[Row]) -> Iterator[str]:
     best = Lowering()
     marked = {best.flat_box, best.stroke, best.loop, f"stroke, {best.stroke}", f"loop, {best.loop}"}
     for drawn in dict.fromkeys(row["drawn"] for row in rows):
-        for model in MODELS:
+        for model in dict.fromkeys(row["model"] for row in rows):
             own = [row for row in rows if (row["drawn"], row["model"]) == (drawn, model)]
+            if not own:
+                continue
             yield f"\n{drawn}, {model}: {len(own)} targets (* the rule of sam_moe.Lowering)"
             yield f"{'':22}{'mean':>7}{'95 %':>14}{'axial':>8}{'coronal':>9}{'sagittal':>9}{'least':>7}"
             for name in own[0]["dice"]:
@@ -217,7 +239,7 @@ def _structures(rows: Sequence[Row]) -> Iterator[str]:
     best = Lowering()
     columns = [("flat box", name) for name in ("3-D box", "box", "deep", "middle", "three")]
     columns += [("stroke", best.stroke), ("loop", best.loop)]
-    for model in MODELS:
+    for model in dict.fromkeys(row["model"] for row in rows if row["drawn"] == "flat box"):
         yield f"\neach structure, {model}"
         yield f"{'':24}{'n':>4}" + "".join(f"{name if d == 'flat box' else d:>9}" for d, name in columns)
         for structure in sorted({row["structure"] for row in rows}):
@@ -246,23 +268,28 @@ def _interval(rows: Sequence[Row], name: str) -> str:
 
 
 def main() -> None:
-    """Measure, or read what was measured, and print the tables and the JSON line."""
+    """Measure what is not in the file of rows yet, print the tables and the JSON line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--part", default="test", choices=("validation", "test"))
-    parser.add_argument("--targets", type=int, default=4, help="at most, of each structure")
-    parser.add_argument("--out", type=Path, help="also keep every answer's Dice, as JSON")
-    parser.add_argument("--rows", type=Path, help="print what was kept by --out, and measure nothing")
+    parser.add_argument("--targets", type=int, default=3, help="at most, of each structure")
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--drawn", nargs="+", default=DRAWN, choices=DRAWN)
+    parser.add_argument("--rows", type=Path, help="keep every answer's Dice here, and go on from them")
     asked = parser.parse_args()
-    if asked.rows:
-        return print("\n".join(report(json.loads(asked.rows.read_text(encoding="utf-8")))))
     torch.set_num_threads(1)
-    chosen, rows, start = chosen_targets(asked.part, asked.targets), [], perf_counter()
-    for row in measure(chosen):
-        rows.append(row)
-        if asked.out:
-            asked.out.write_text(json.dumps(rows), encoding="utf-8")
+    rows: list[Row] = []
+    if asked.rows and asked.rows.exists():
+        rows = json.loads(asked.rows.read_text(encoding="utf-8"))
+    known = {(row["set"], row["case"], row["label"]) for row in rows}
+    chosen = chosen_targets(asked.part, asked.targets)
+    left = [target for target in chosen if (target.set, target.case, target.label) not in known]
+    start = perf_counter()
+    for found in measure(left, asked.models, asked.drawn):
+        rows += found
+        if asked.rows:
+            replace_text(asked.rows, json.dumps(rows))
     scans = len({(target.set, target.case) for target in chosen})
     print(f"{asked.part} part: {len(chosen)} targets of {scans} scans, mean Dice over structures")
     print(f"{process_time():.0f} processor seconds, {perf_counter() - start:.0f} s on one thread")

@@ -1,12 +1,13 @@
 """The mixture against its general model, its experts and what could replace it, on kept-aside cases.
 
-    python benchmarks/reproduce.py [--model small-moe] [--part test] [--processes 2] [--out FOLDER]
+    python benchmarks/reproduce.py [--model small-moe] [--part test] [--processes 2] [--out FOLDER] [--again]
 
 Needs the data folder (SAM_MOE_DATA). Every system is asked by the same simulated user: a click at the
 deepest voxel, then four more, each at the largest error of its own answer, and one box for all. Mean Dice per
 structure, left and right pooled, with 95 % intervals over patients; hard routing takes each structure's own
-expert, the oracle whichever decoder was best on that case. Writes every answer to FOLDER/reproduce.csv and
-the picture to FOLDER/reproduce.png. The last line is one JSON object.
+expert, the oracle whichever decoder was best on that case. Keeps every answer in FOLDER/reproduce.jsonl,
+from which --again makes the tables without asking, and the picture in FOLDER/reproduce.png. The last line is
+one JSON object.
 """
 
 import argparse
@@ -23,9 +24,10 @@ import torch
 from asking import Answer, answers_of
 from blocks import Target, first_patients, targets
 from cases import ROOT
+from kept import keep
 from routes import draw, threshold_of
 from systems import load_systems
-from verdict import figures, tables, write
+from verdict import figures, read_answers, tables, told
 
 _worker: dict[str, Any] = {}
 
@@ -41,20 +43,25 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--patients", type=int, help="only so many of each set, to try it")
+    parser.add_argument("--again", action="store_true", help="ask nothing: the tables from kept answers")
     asked = parser.parse_args()
     start = perf_counter()
-    chosen, _ = targets(asked.part)
-    if asked.patients:
-        chosen = first_patients(chosen, asked.patients)
-    answers = ask_all(chosen, asked.model, asked.general, asked.processes)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    write(answers, asked.out / "reproduce.csv")
-    draw(answers, threshold_of(asked.model), asked.out / "reproduce.png")
+    if asked.again:
+        answers = read_answers(asked.out / "reproduce.jsonl")
+        chosen = list(dict.fromkeys(answer.target for answer in answers))
+    else:
+        chosen, _ = targets(asked.part)
+        if asked.patients:
+            chosen = first_patients(chosen, asked.patients)
+        answers = ask_all(chosen, asked.model, asked.general, asked.processes)
+        asked.out.mkdir(parents=True, exist_ok=True)
+        keep(asked.out / "reproduce.jsonl", answers, told)
+        draw(answers, threshold_of(asked.model), asked.out / "reproduce.png")
     scans = len({(target.set, target.case) for target in chosen})
     print(f"{asked.model}, {asked.part} part: {len(chosen)} targets of {scans} scans, mean Dice\n")
     print("\n".join(tables(answers)))
-    spent = round(perf_counter() - start)
-    print(f"\n{spent} s with {asked.processes} processes")
+    spent = None if asked.again else round(perf_counter() - start)
+    print("\nfrom kept answers" if asked.again else f"\n{spent} s with {asked.processes} processes")
     print(json.dumps({**figures(answers), "part": asked.part, "wall_seconds": spent}))
 
 

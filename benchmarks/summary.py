@@ -1,17 +1,17 @@
 """The rows of `weights.py` as a table: means per structure, over structures, and intervals over patients."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from statistics import median
 
 import numpy as np
 from blocks import BLOCKS
-from jaxtyping import Float
+from jaxtyping import Int
 from protocol import SHOWN
 from tools import CUT, ELLIPSOID, GROWING, OURS, PEER, TOLD, WALKER, Row
 
-RESAMPLES = 1000
+from sam_moe.evaluation.intervals import SHARE, interval
+
 COLUMNS = (
     *((OURS, f"click{n}") for n in SHOWN),
     *((name, f"click{n}") for tool in TOLD for name in (tool, TOLD[tool]) for n in SHOWN),
@@ -33,40 +33,33 @@ _WIDTH, _FIRST = 9, 34
 class Means:
     """Mean Dice of one column of a block, for each structure and over structures, with 95 % intervals.
 
-    The mean over structures weighs each structure alike, however many targets it has. Intervals: percentiles
-    over bootstrap resamples of patients, drawn within their set so that no set is ever absent; the same draws
-    for every column. A set of one patient adds no spread; None where no set has three.
+    The mean over structures weighs each structure alike, however many targets it has. Intervals are those of
+    `sam_moe.evaluation.intervals`: over patients, who may have several structures, of sets with degrees of
+    freedom of their own.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.structures = sorted({row.target.structure for row in rows})
-        patients = sorted({(row.target.set, row.target.patient) for row in rows})
-        self.count = np.zeros((len(patients), len(self.structures)))
-        self.total = np.zeros_like(self.count)
-        for row in rows:
-            at = (
-                patients.index((row.target.set, row.target.patient)),
-                self.structures.index(row.target.structure),
-            )
-            self.count[at] += 1
-            self.total[at] += row.score.dice
-        self.sets = [name for name, _ in patients]
-        self.draws = _draws(self.sets)
-        self.by_structure = self.total.sum(0) / self.count.sum(0)
+        self._dice = np.array([row.score.dice for row in rows], dtype=np.float64)
+        self._structure = [row.target.structure for row in rows]
+        self._patient = [row.target.patient for row in rows]
+        self._set = [row.target.set for row in rows]
+        own = [self._of(name) for name in self.structures]
+        self.count = np.array([len(places) for places in own])
+        self.by_structure = np.array([self._dice[places].mean() for places in own])
         self.mean = float(self.by_structure.mean())
 
-    def interval(self, structure: str | None = None) -> tuple[float, float] | None:
-        """The interval of a structure's mean, or of the mean over structures."""
-        chosen = slice(None) if structure is None else [self.structures.index(structure)]
-        count, total = self.count[:, chosen], self.total[:, chosen]
-        seen = Counter(self.sets[number] for number in np.flatnonzero(count.sum(axis=1)))
-        if max(seen.values()) < 3:
-            return None
-        count, total = self.draws @ count, self.draws @ total
-        drawn = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        drawn = np.nanmean(drawn[~np.isnan(drawn).all(axis=1)], axis=1)
-        low, high = np.percentile(drawn, (2.5, 97.5)).tolist()
-        return low, high
+    def interval(self, structure: str | None = None, further: bool = False) -> tuple[float, float] | None:
+        """The interval of a structure's mean, or of the mean over structures, over `further` ones, too."""
+        chosen = np.arange(len(self._dice)) if structure is None else self._of(structure)
+        patients, structures, sets = (
+            [own[place] for place in chosen] for own in (self._patient, self._structure, self._set)
+        )
+        values = self._dice[chosen]
+        return interval(values, patients, SHARE, structures, sets, further_structures=further)
+
+    def _of(self, structure: str) -> Int[np.ndarray, " rows"]:
+        return np.flatnonzero(np.array(self._structure) == structure)
 
 
 def means(rows: Sequence[Row], block: str) -> dict[Column, Means]:
@@ -98,7 +91,7 @@ def _block(rows: Sequence[Row], columns: dict[Column, Means]) -> Iterator[str]:
     yield f"{'structure':{_FIRST - 4}}{'n':>4}{titles}"
     first = columns[shown[0]]
     for number, structure in enumerate(first.structures):
-        count = int(first.count[:, number].sum())
+        count = int(first.count[number])
         yield f"{structure:{_FIRST - 4}}{count:4}" + "".join(
             f"{columns[c].by_structure[number]:{_WIDTH}.2f}" for c in shown
         )
@@ -106,29 +99,21 @@ def _block(rows: Sequence[Row], columns: dict[Column, Means]) -> Iterator[str]:
     yield f"{'MEAN over structures':{_FIRST - 4}}{int(first.count.sum()):4}" + "".join(
         f"{columns[column].mean:{_WIDTH}.3f}" for column in shown
     )
-    yield from _intervals([columns[column].interval() for column in shown])
+    yield from _intervals([columns[column].interval() for column in shown], "95 % over patients")
+    wide = [columns[column].interval(further=True) for column in shown]
+    yield from _intervals(wide, "95 % over structures, too")
     yield f"{'seconds of this answer':{_FIRST}}" + "".join(
         f"{seconds(rows, column):{_WIDTH}.3f}" for column in shown
     )
 
 
-def _intervals(found: Sequence[tuple[float, float] | None]) -> Iterator[str]:
+def _intervals(found: Sequence[tuple[float, float] | None], title: str = "") -> Iterator[str]:
     if any(found):
         cells = (f"{one[0]:.2f}–{one[1]:.2f}".replace("0.", ".") if one else "" for one in found)
-        yield " " * _FIRST + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
+        yield f"{title:{_FIRST}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
 
 
 def seconds(rows: Sequence[Row], column: Column) -> float:
     """The median processor seconds of a column's answers."""
     spent = [r.score.seconds for r in rows if (r.tool, r.score.prompt) == column and not r.score.idle]
     return median(spent) if spent else 0.0
-
-
-def _draws(sets: Sequence[str]) -> Float[np.ndarray, "resamples patients"]:
-    """How often each patient is drawn in each resample."""
-    rng = np.random.default_rng(0)
-    draws = np.zeros((RESAMPLES, len(sets)))
-    for name in sorted(set(sets)):
-        own = np.flatnonzero(np.array(sets) == name)
-        draws[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=RESAMPLES)
-    return draws

@@ -1,6 +1,5 @@
 """The answers of `reproduce.py` as tables and as the figures of its JSON line."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 from asking import GATES, PROMPTS, Answer
 from blocks import GENERAL as GENERAL_BLOCK
 from blocks import OTHER, UNSEEN, ZERO_SHOT, Target
+from kept import kept
 from summary import Means
 from systems import CONTROLS, GENERAL, MIXTURE
 
@@ -85,13 +85,18 @@ def _block(block: str, columns: dict[str, Means]) -> Iterator[str]:
     )
     first = columns[systems[0]]
     for number, structure in enumerate(first.structures):
-        count = int(first.count[:, number].sum())
+        count = int(first.count[number])
         cells = "".join(f"{columns[s].by_structure[number]:{_WIDTH}.3f}" for s in systems)
         yield f"{structure:{_FIRST}}{count:4}{cells}"
-        yield " " * (_FIRST + 4) + "".join(_interval(columns[s].interval(structure)) for s in systems)
+        found = "".join(_interval(columns[s].interval(structure)) for s in systems)
+        if found.strip():
+            yield " " * (_FIRST + 4) + found
     cells = "".join(f"{columns[s].mean:{_WIDTH}.3f}" for s in systems)
     yield f"{'MEAN over structures':{_FIRST}}{int(first.count.sum()):4}{cells}"
-    yield " " * (_FIRST + 4) + "".join(_interval(columns[s].interval()) for s in systems)
+    for title, further in (("95 % over patients", False), ("95 % over structures, too", True)):
+        found = "".join(_interval(columns[s].interval(further=further)) for s in systems)
+        if found.strip():
+            yield f"{title:{_FIRST + 4}}{found}"
 
 
 def _interval(found: tuple[float, float] | None) -> str:
@@ -201,34 +206,16 @@ def figures(answers: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def write(answers: Sequence[Answer], path: Path) -> None:
-    """One line per answer."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(
-            [
-                "block",
-                "set",
-                "case",
-                "patient",
-                "structure",
-                "voxels",
-                "system",
-                "prompt",
-                "dice",
-                "seconds",
-                "answered",
-                "confidence",
-                "general_alone",
-                "same_bits",
-            ]
-        )
-        for a in answers:
-            t = a.target
-            asked = (block_of(t), t.set, t.case, t.patient, t.structure, t.voxels, a.system, a.prompt)
-            said = (_said(a.experts), _said(a.confidence), a.general_alone, a.same_bits)
-            rows.writerow((*asked, round(a.dice, 5), round(a.score.seconds, 4), *said))
+def told(answer: Answer) -> tuple[str, dict[str, Any]]:
+    """Who answered, and what is kept of a gate's answer beside its score."""
+    shares = {"experts": answer.experts, "confidence": answer.confidence}
+    known = {
+        key: {name: round(share, 4) for name, share in own.items()} for key, own in shares.items() if own
+    }
+    flags = {"general_alone": answer.general_alone, "same_bits": answer.same_bits}
+    return answer.system, {**known, **{key: flag for key, flag in flags.items() if flag is not None}}
 
 
-def _said(shares: dict[str, float]) -> str:
-    return " ".join(f"{name}:{share:.3f}" for name, share in shares.items())
+def read_answers(path: Path) -> list[Answer]:
+    """The answers that `reproduce.py` kept."""
+    return kept(path, lambda target, system, score, more: Answer(target, system, score, **more))

@@ -1,24 +1,23 @@
 """The table of the shipped weights: clicks and boxes on cases kept aside, against the classical tools.
 
     python benchmarks/weights.py [--model ID] [--part test] [--processes 2] [--quick]
-                                 [--peer-patients 2] [--rows FILE]
+                                 [--peer-patients 2] [--rows FILE] [--again]
 
 Needs the data folder and scikit-image (`pip install -e '.[benchmarks]'`). LiteMedSAM stands in the table
 where it is installed (see `slicewise.py`). Mean Dice for 1, 3 and 5 clicks and a box, 95 % intervals
 over patients. Clicked tools are asked twice: with corrections of their own errors, and with the very clicks
 that ours was given; margins are taken from the same prompts, and `margin_own_corrections_min` from the
 other. Seconds are the median processor time of one core, which a busy machine changes least; an answer
-includes embedding what was not embedded yet. The last line is one JSON object.
+includes embedding what was not embedded yet. --again makes the table from the answers that are kept in
+`results/weights.jsonl`, where --rows put them. The last line is one JSON object.
 """
 
 import argparse
-import csv
 import json
 import multiprocessing
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,12 +25,15 @@ from typing import Any
 import slicewise
 import torch
 from blocks import BLOCKS, GENERAL, Target, first_patients, targets
+from cases import ROOT
+from kept import keep, kept
 from summary import means, seconds, table
 from tools import CLASSICAL, GROWING, OURS, PEER, TOLD, WALKER, Row, rows_of
 
 import sam_moe
 from sam_moe.assemble.loading import DEFAULT_MODEL
 
+KEPT = ROOT / "benchmarks" / "results" / "weights.jsonl"
 _worker: dict[str, Any] = {}
 
 
@@ -50,26 +52,32 @@ def main() -> None:
         default=2,
         help="so many of each general set for LiteMedSAM, which is slow",
     )
-    parser.add_argument("--rows", type=Path, help="also write every answer to this CSV file")
+    parser.add_argument("--rows", type=Path, help="also keep every answer in this file")
+    parser.add_argument("--again", action="store_true", help="ask nothing: the table from kept answers")
     asked = parser.parse_args()
     start = perf_counter()
-    chosen, left_out = targets(asked.part)
-    if asked.quick:
-        chosen = first_patients([target for target in chosen if target.block == GENERAL], 2)
-    rows = ask_all(chosen, asked.model, asked.processes, asked.peer_patients)
+    if asked.again:
+        rows = kept(KEPT, lambda target, tool, score, _: Row(target, tool, score))
+        chosen = list(dict.fromkeys(row.target for row in rows))
+    else:
+        chosen, left_out = targets(asked.part)
+        if asked.quick:
+            chosen = first_patients([target for target in chosen if target.block == GENERAL], 2)
+        rows = ask_all(chosen, asked.model, asked.processes, asked.peer_patients)
     print(
         f"{asked.model}, {asked.part} part: {len(chosen)} targets of {len(_by_scan(chosen))} scans, mean Dice"
     )
-    print("left out: " + "; ".join(f"{count} {reason}" for reason, count in left_out.items()))
+    if not asked.again:
+        print("left out: " + "; ".join(f"{count} {reason}" for reason, count in left_out.items()))
     refused = Counter(row.tool for row in rows if row.score.refused)
     print(f"answers refused (the mask stays as it was): {dict(refused) or 'none'}")
     print(_about_peer(rows))
     print("\n".join(table(rows)))
     if asked.rows:
-        write(rows, asked.rows)
-    spent = perf_counter() - start
-    print(f"\n{spent:.0f} s with {asked.processes} processes")
-    print(json.dumps({**figures(rows), "part": asked.part, "wall_seconds": round(spent)}))
+        keep(asked.rows, rows, lambda row: (row.tool, {}))
+    spent = None if asked.again else round(perf_counter() - start)
+    print("\nfrom kept answers" if asked.again else f"\n{spent} s with {asked.processes} processes")
+    print(json.dumps({**figures(rows), "part": asked.part, "wall_seconds": spent}))
 
 
 def ask_all(chosen: list[Target], model: str, processes: int, peer_patients: int) -> list[Row]:
@@ -131,35 +139,10 @@ def ahead_of_peer(rows: Sequence[Row]) -> float | None:
     return round(own[OURS, "box"].mean - own[PEER, "box"].mean, 4)
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Write one line per answer."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(
-            [
-                "block",
-                "set",
-                "case",
-                "patient",
-                "label",
-                "structure",
-                "voxels",
-                "tool",
-                *asdict(rows[0].score),
-            ]
-        )
-        for row in rows:
-            t = row.target
-            table.writerow(
-                [t.block, t.set, t.case, t.patient, t.label, t.structure, t.voxels, row.tool]
-                + [round(v, 5) if isinstance(v, float) else v for v in asdict(row.score).values()]
-            )
-
-
 def _about_peer(rows: Sequence[Row]) -> str:
-    if not slicewise.installed():
-        return "LiteMedSAM is not installed here: its column is missing (see slicewise.py)."
     asked = {row.target for row in rows if row.tool == PEER}
+    if not asked:
+        return "LiteMedSAM is not installed, or was not asked: its column is missing (see slicewise.py)."
     patients = len({target.patient for target in asked})
     ahead = ahead_of_peer(rows)
     return (

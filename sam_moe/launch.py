@@ -27,8 +27,8 @@ def check_launched() -> None:
     if world_size() > 1 and missing:
         raise ConfigError(
             f"WORLD_SIZE is {world_size()}, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
-            "not set: no launcher started this process. Unset WORLD_SIZE, or start with torchrun or accelerate "
-            "launch."
+            "not set: no launcher started this process. Unset WORLD_SIZE, or start with torchrun or "
+            "accelerate launch."
         )
 
 

@@ -19,13 +19,22 @@ from sam_moe.registry import (
 )
 
 CACHE_VARIABLE = "SAM_MOE_CACHE"
+_NO_HOME = Path(os.devnull) / f"no home folder, set {CACHE_VARIABLE}"
 NAMES = {"backbone": "a general model", "expert": "an expert", "gate": "a gate"}
 
 
 def user_folder() -> Path:
-    """Where this user's converted models are: $SAM_MOE_CACHE/checkpoints, else under ~/.cache/sam_moe."""
+    """Where this user's converted models are: $SAM_MOE_CACHE/checkpoints, else under ~/.cache/sam_moe.
+
+    Without either, as where a user has no home folder, a place that nothing can be written to: its name says
+    what to do, and what ships works without.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
-    return (Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "sam_moe") / "checkpoints"
+    try:
+        place = _expanded(chosen) if chosen else Path.home() / ".cache" / "sam_moe"
+    except RuntimeError:  # no $HOME, and no entry in the password file
+        place = _NO_HOME
+    return place / "checkpoints"
 
 
 def card_folders() -> list[Path]:
@@ -63,7 +72,7 @@ def find_card(
         CardError: naming the known ids, the nearest first.
     """
     if isinstance(model, Path) or "/" in model or model.endswith((".json", ".pth", ".pt", ".safetensors")):
-        return _entry_at(Path(model).expanduser())
+        return _entry_at(_expanded(model))
     folders = [Path(folder)] if folder is not None else [default_folder()]
     if folder is None and user_folder().is_dir():
         folders.append(user_folder())
@@ -111,7 +120,7 @@ def find_expert(expert: str | Path) -> Entry[ExpertCard]:
         CardError: naming the known ids, the nearest first.
     """
     if isinstance(expert, Path) or "/" in expert or expert.endswith(".json"):
-        path = Path(expert).expanduser()
+        path = _expanded(expert)
         return expert_at(path / CARD if path.is_dir() else path)
     known = {entry.card.id: entry for entry in list_experts()}
     if expert not in known:
@@ -183,3 +192,11 @@ def _entry_at(path: Path) -> Entry[Card]:
             f"{path}: has no {CARD}. Give the folder of one model, or an id and folder={str(path)!r}."
         )
     return read_entry(card_path)
+
+
+def _expanded(path: Path | str) -> Path:
+    """A path with its `~`; as it is where there is no such user, or no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

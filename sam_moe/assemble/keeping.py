@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from sam_moe.registry import (
     Entry,
     ExpertCard,
     Weights,
+    same_file,
     write_card,
 )
 from sam_moe.sam3d.weights import check_state, read_state, save_weights, sha256_of
@@ -49,7 +50,9 @@ def write_expert(
     """
     state, dtype = storable(taken.state)
     known = {**taken.known(), "base": {"sha256": base_sha256}}
-    unknown = record_of(WEIGHTS, "0" * 64, 1, dtype)
+    bank = draft.fields.get("feature_bank")
+    taken_name = isinstance(bank, Mapping) and same_file(str(bank.get("file")), WEIGHTS)
+    unknown = record_of(f"the-{WEIGHTS}" if taken_name else WEIGHTS, "0" * 64, 1, dtype)
     card = draft.finished({**known, "weights": unknown})  # what it says of its weights is checked, too
     if card.expert_kind != taken.kind:
         raise CardError(
@@ -65,9 +68,9 @@ def write_expert(
         save_weights(state, path, {"source_sha256": source_sha256})
         files["weights"] = record_of(WEIGHTS, sha256_of(path), path.stat().st_size, dtype)
         if (named := card.feature_bank) is not None:
-            bank = draft.path.parent / named.file
-            check_file(bank, named, draft.path)
-            shutil.copyfile(bank, new / BANK)
+            source = draft.path.parent / named.file
+            check_file(source, named, draft.path)
+            shutil.copyfile(source, new / BANK)
             files["feature_bank"] = record_of(BANK, named.sha256, named.size_bytes, named.dtype)
         card = Draft(draft.path, {**draft.fields, **files}).finished(known)
         write_card(card, new / CARD)

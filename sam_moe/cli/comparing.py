@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.asked import COMMAND_LINE, EVERYWHERE, AsJson
+from sam_moe.cli.asked import COMMAND_LINE, EVERYWHERE, AsJson, Force
 
 comparing = typer.Typer()
 
@@ -40,6 +40,7 @@ def compare(
         typer.Option(metavar="DIR", help="Also write comparison.html and comparison.json there."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the resampled patients.")] = 0,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank the systems of one or several results, by several rules, and say how sure that is.
@@ -58,6 +59,13 @@ def compare(
         from sam_moe.evaluation.comparison_page import write_comparison
         from sam_moe.evaluation.results import read_result
 
+        if out is not None:
+            from sam_moe.cli.outputs import COMPARISON
+            from sam_moe.files import check_writable
+            from sam_moe.ownership import check_folder
+
+            check_folder(out, COMPARISON, force=force)
+            check_writable(out)
         folders = [read_result(folder) for folder in result]
         tell("ranking")
         metrics = tuple(dict.fromkeys(metric or DEFAULT_METRICS))

@@ -12,6 +12,7 @@ from sam_moe.cli.app import app
 from sam_moe.cli.asked import COMMAND_LINE
 from sam_moe.cli.progress import Remarks
 from sam_moe.cli.streams import sturdy_streams
+from sam_moe.cli.surroundings import set_right
 from sam_moe.errors import SamMoeError
 from sam_moe.launch import world_size
 
@@ -25,9 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     COMMAND_LINE.set(tuple(words))
     debug = _take_debug(words)
-    # Figures are drawn into files. A notebook hands the name of its own backend to all that it starts, and
-    # with a name that it does not know matplotlib cannot be imported.
-    os.environ["MPLBACKEND"] = "agg"
+    set_right()
     remarks, logger = Remarks(), logging.getLogger("sam_moe")
     level = logger.level
     with sturdy_streams() as lost:
@@ -43,9 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             logger.removeHandler(remarks)
             logger.setLevel(level)
         if lost.reason is not None:
-            _say(
-                f"standard output could not be written ({lost.reason.strerror}); what was to be shown is lost."
-            )
+            why = lost.reason.strerror
+            _say(f"standard output could not be written ({why}); what was to be shown is lost.")
             code = code or FAILED
         if launched:
             _leave(code)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sam_moe.cli.asked import COMMAND_LINE, EVERYWHERE, AsJson, AskedWrongly
+from sam_moe.cli.asked import COMMAND_LINE, EVERYWHERE, AsJson, AskedWrongly, Force
 
 evaluation = typer.Typer()
 
@@ -30,7 +30,8 @@ NamedProtocol = Annotated[
     typer.Option(
         "--protocol",
         metavar="P",
-        help="click, clicks, box, cvpr2025; several with commas between. Else the challenge's.",
+        help="click, clicks, box, flat, stroke, strokes, loop, loops, cvpr2025 or cvpr2025-flat; several "
+        "with commas between. Else the challenge's.",
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
@@ -82,6 +83,7 @@ def evaluate(
     example: Annotated[
         bool, typer.Option("--example", help="Print a challenge.yaml to begin with, and stop.")
     ] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask systems about every case of a challenge, with a simulated user's prompts, and score the answers.
@@ -108,7 +110,11 @@ def evaluate(
         raise AskedWrongly(
             "both --prompts and --protocol. Recorded prompts are replayed as they are; give one"
         )
+    from sam_moe.cli.outputs import METRICS, check_evaluation
+    from sam_moe.ownership import check_folder
+
     if grand_challenge and predictions is not None:
+        check_folder(out, METRICS, force=force)
         _judge(challenge, predictions, out)
         return
     with Progress(quiet=as_json) as tell:
@@ -120,6 +126,7 @@ def evaluate(
         from sam_moe.evaluation.finishing import Request
 
         read = _challenge(challenge, data, change)
+        check_evaluation(out, [file for file in (challenge, prompts) if file], predictions, force=force)
         scripts, checksum = _scripts(protocol or read.protocol, prompts)
         request = Request(
             read,
@@ -156,12 +163,14 @@ def simulate(
         str,
         typer.Option(
             metavar="ID",
-            help="Who answers, where clicks go by the errors of answers: in clicks and cvpr2025.",
+            help="Who answers, where a protocol goes by the errors of answers: clicks, strokes, loops or "
+            "cvpr2025.",
         ),
     ] = "small",
     data: Data = None,
     change: Change = None,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
     """Write what a simulated user says about every target of a challenge, so that all can be told the same.
 
@@ -173,12 +182,16 @@ def simulate(
 
     with Progress() as tell:
         tell("reading the challenge")
+        from sam_moe.cli.outputs import check_file, recorded_prompts
         from sam_moe.config import write_json
         from sam_moe.evaluation.asked import ask_models
         from sam_moe.evaluation.protocols import scripts_for
         from sam_moe.evaluation.simulating import needs_somebody
         from sam_moe.evaluation.simulating import simulate as run
+        from sam_moe.files import check_writable
 
+        check_file(out, recorded_prompts, [challenge], force=force)
+        check_writable(out.parent)
         read = _challenge(challenge, data, change)
         scripts = scripts_for(protocol or read.protocol)
         answering = ask_models((system,), device)[0] if needs_somebody(scripts) else None

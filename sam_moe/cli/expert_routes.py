@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.asked import AsJson
+from sam_moe.cli.asked import AsJson, Force
 
 
 def route(
@@ -24,6 +24,7 @@ def route(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the boxes that are drawn around labels.")] = 0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Show who answers what: asks a mixture about many cases.
@@ -36,8 +37,10 @@ def route(
     with Progress(quiet=as_json) as tell:
         from sam_moe.assemble import find_model
         from sam_moe.cli.loading import loaded
+        from sam_moe.cli.outputs import ROUTES
         from sam_moe.errors import CardError
         from sam_moe.files import check_writable, make_folder, sweep
+        from sam_moe.ownership import check_folder
         from sam_moe.predict.labelled import cases_of
         from sam_moe.predict.routes import route as run
         from sam_moe.predict.routes import withdraw_old, write
@@ -48,6 +51,7 @@ def route(
                 f"{entry.card.id} is the card of a {entry.card.kind}. Expected a gate's; see "
                 "sam-moe checkpoints."
             )
+        check_folder(out, ROUTES, [cases], force=force)
         asked = cases_of(cases, seed)[:first]
         make_folder(out)
         check_writable(out)  # before the work, not after it

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 
 class Lost:
@@ -53,7 +53,7 @@ def _open_closed_descriptors() -> None:
                 os.close(found)
 
 
-def _sturdy(stream: Any, lost: Lost, is_error: bool) -> TextIO:
+def _sturdy(stream: Any, lost: Lost, is_error: bool) -> Any:
     if stream is None or stream.closed:  # pythonw, a daemon, or `>&-`
         return Path(os.devnull).open("w", encoding="utf-8")
     buffer = getattr(stream, "buffer", None)
@@ -61,7 +61,7 @@ def _sturdy(stream: Any, lost: Lost, is_error: bool) -> TextIO:
     if not isinstance(raw, io.FileIO):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-        return stream  # type: ignore[no-any-return]  # somebody's own, who knows what it takes
+        return stream  # somebody's own, who knows what it takes
     stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Sturdy(raw, lost, is_error)),

@@ -234,11 +234,8 @@ def _standing(
     signs = np.array([1.0 if METRICS[name].higher_is_better else -1.0 for name in metrics])
     values: Float[np.ndarray, "metrics systems targets"] = plain * signs[:, None, None]
     bounds = [UNBOUNDED if METRICS[name].unit else DIFFERENCE for name in metrics]
-    pairs = [
-        pair
-        for at, name in enumerate(metrics)
-        for pair in compared(name, plain[at], systems, owners, bounds[at])
-    ]
+    each = zip(metrics, plain, bounds, strict=True)
+    pairs = [pair for name, own, of in each for pair in compared(name, own, systems, owners, of)]
     return Standing(
         prompt,
         tuple(rank(values, systems, owners, scheme, patients) for scheme in SCHEMES.values()),

@@ -26,6 +26,7 @@ from sam_moe.evaluation.results import (
     read_result,
 )
 from sam_moe.files import sweep, withdraw
+from sam_moe.ownership import is_ours, record
 
 _PROMPTS_OF_SEVERAL = "prompts"
 
@@ -58,7 +59,16 @@ def withdraw_result(out: Path) -> None:
     for name in (RESULT, REPORT, ROWS, PROMPTS):
         withdraw(out / name)
     for path in (out / _PROMPTS_OF_SEVERAL).glob("*.json"):
-        withdraw(path)
+        if is_ours(path, record("format", "cases")):
+            withdraw(path)
+
+
+def remove_masks(out: Path, systems: Iterable[str]) -> None:
+    """Remove these systems' masks, and the folder of masks itself if nothing else is in it."""
+    for id in systems:
+        shutil.rmtree(out / PREDICTIONS / file_name(id), ignore_errors=True)
+    with suppress(OSError):
+        (out / PREDICTIONS).rmdir()
 
 
 def forget(out: Path, cases: Iterable[str]) -> None:
@@ -74,8 +84,10 @@ def forget(out: Path, cases: Iterable[str]) -> None:
         withdraw(case_path(out, case))
 
 
-def tidy(out: Path, finished: bool, masks: bool = True) -> None:
-    """Remove what killed processes left half written; of a finished evaluation locks and passing masks too.
+def tidy(out: Path, finished: bool, passing: Iterable[str] = ()) -> None:
+    """Remove what killed processes left half written; of a finished evaluation its locks, too.
+
+    `passing` are the systems whose masks were not to be kept.
 
     What a living process writes stays. In a folder that is closed to us all stays.
     """
@@ -83,6 +95,4 @@ def tidy(out: Path, finished: bool, masks: bool = True) -> None:
         sweep(folder)
     if finished:
         clear(out / CASES)
-        if not masks:
-            with suppress(OSError):
-                shutil.rmtree(out / PREDICTIONS)
+        remove_masks(out, passing)

@@ -65,7 +65,8 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     before = _prepare(work)
     run = Run(request, work, described, processes)
     if rank == 0 and len(before) == len(cases) and (found := run.standing()) is not None:
-        tidy(request.out, finished=True, masks=found.result.masks or request.save_masks)
+        kept = found.result.masks or request.save_masks
+        tidy(request.out, finished=True, passing=() if kept else described)
         log.info("%s is finished; remove its %s to have it written again", request.out, REPORT)
         return found
     with _others(work, make_systems, 0 if launched > 1 else request.processes - 1):

@@ -31,7 +31,7 @@ labels:
   liver: [1]
   kidneys: [2, 3]
 
-protocol: clicks          # click, clicks, box, cvpr2025; several: clicks,box
+protocol: clicks          # click, clicks, box, flat, cvpr2025, …; several: clicks,box
 nsd_tolerance_mm: 2.0
 least_voxels: 1           # smaller targets are left out
 seed: 0

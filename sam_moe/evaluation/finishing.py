@@ -1,6 +1,5 @@
 """What an evaluation is asked to do, and its result folder: all of it follows from the case files."""
 
-import shutil
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from pydantic import JsonValue
 from sam_moe.config import write_json
 from sam_moe.evaluation.casefile import CaseFile, case_path, file_name, read_casefile
 from sam_moe.evaluation.challenge import Challenge
-from sam_moe.evaluation.derived import digest_of, standing, withdraw_result
+from sam_moe.evaluation.derived import digest_of, remove_masks, standing, withdraw_result
 from sam_moe.evaluation.hardware import hardware
 from sam_moe.evaluation.interactive import DEFINITIONS, interactive
 from sam_moe.evaluation.metrics import definitions
@@ -21,7 +20,6 @@ from sam_moe.evaluation.protocols import Script
 from sam_moe.evaluation.report import write_report
 from sam_moe.evaluation.report_cases import kept
 from sam_moe.evaluation.results import (
-    PREDICTIONS,
     PROMPTS,
     Result,
     ResultFolder,
@@ -92,7 +90,7 @@ class Run:
         write_result(request.out, rows, result)
         write_report(request.out, kept(request.out, self.work.cases))
         if not request.save_masks:
-            shutil.rmtree(request.out / PREDICTIONS, ignore_errors=True)
+            remove_masks(request.out, self.systems)
         return ResultFolder(request.out, tuple(rows), result)
 
     def _finished(self) -> list[CaseFile]:

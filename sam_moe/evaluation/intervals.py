@@ -15,10 +15,11 @@ from sam_moe.shapes import Float, Int
 
 LEVEL = 0.95
 LEAST_PATIENTS = 3
+LEAST_STRUCTURES = 3
 ABOUT = (
-    "95 % intervals: left-one-out jackknife over patients, Student's t, on the logit scale for shares and on "
-    "the logarithmic one for distances and volumes; none with fewer than three patients, or where all are "
-    "alike. They are about further patients of the same kind, not about other structures or other sites."
+    "95 % intervals: leave-one-out jackknife over patients, Student's t, on the logit scale for shares and "
+    "on the logarithmic one for distances and volumes; none with fewer than three patients, or where all are "
+    "alike. They are about further patients of the same kind, not about other structures or sites."
 )
 
 Bounds = tuple[float, float]
@@ -37,6 +38,7 @@ def interval(
     structures: Sequence[Hashable] | None = None,
     sets: Sequence[Hashable] | None = None,
     level: float = LEVEL,
+    further_structures: bool = False,
 ) -> tuple[float, float] | None:
     """The interval of the mean over rows, or of the mean over structures of their means over rows.
 
@@ -51,6 +53,10 @@ def interval(
     freedom, over several sets those of Welch (Biometrika 1947) and Satterthwaite (1946). Between two finite
     bounds this is done on the logit scale, above one on the logarithmic scale, by the slope at the mean: an
     interval is longer towards the middle of the range, where a rare failure would move the mean.
+
+    That is about the same structures in further patients. With `further_structures` it is about such
+    structures in general: those given are a sample, too, and what leaving each of them out changes is added
+    to the spread, with structures - 1 degrees of freedom (then of three structures or more).
 
     None where no set has three patients, where a structure was seen in one patient alone, and where all
     patients are alike, as no spread to be scaled was seen; a width of zero would be wrong. Of no rows, too,
@@ -89,7 +95,13 @@ def interval(
     variance = float(spread.sum())
     if sqrt(variance) <= _LEAST_SPREAD * max(1.0, abs(mean)):
         return None
-    freedom = variance**2 / float((spread**2 / np.maximum(size - 1, 1)).sum())
+    weakness = float((spread**2 / np.maximum(size - 1, 1)).sum())
+    if further_structures:
+        if shape[1] < LEAST_STRUCTURES:
+            return None
+        between = float((((by_structure - mean) / (shape[1] - 1)) ** 2).sum())
+        variance, weakness = variance + between, weakness + between**2 / (shape[1] - 1)
+    freedom = variance**2 / weakness
     return _around(mean, float(stdtrit(freedom, (1 + level) / 2)) * sqrt(variance), bounds)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, tostring
 
 from sam_moe.files import replace_text
+from sam_moe.ownership import GENERATOR
 
 # Okabe and Ito's colours, told apart by people who do not tell red from green; darker on white paper.
 _ON_WHITE = ("#0072b2", "#c9570a", "#00805e", "#a84a86", "#8a6d00", "#2b8cc4", "#5c4bb0", "#666666")
@@ -109,6 +110,7 @@ def page(title: str, *body: Child | Iterable[Child]) -> str:
     head = el(
         "head",
         el("meta", charset="utf-8"),
+        el("meta", name="generator", content=GENERATOR),  # by which it is known as ours
         el("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),

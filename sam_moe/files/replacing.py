@@ -40,8 +40,7 @@ def replacing(path: Path | str, failures: tuple[type[Exception], ...] = ()) -> I
         new = aside / path.name
         try:
             yield new
-            if mode is not None:
-                new.chmod(mode)
+            new.chmod(mode if mode is not None else _allowed(aside))
             os.replace(new, path)
         except Exception as error:
             if not isinstance(error, (OSError, *failures)):
@@ -113,7 +112,8 @@ def check_writable(folder: Path | str) -> None:
         while not place.exists() and place != place.parent:
             place = place.parent
         if not place.is_dir():
-            raise FileError(f"{shown(place)}: is a file. Expected a folder; choose another name.")
+            which = shown(place) if place == Path(folder) else f"{shown(folder)}: {shown(place)}"
+            raise FileError(f"{which}: is a file. Expected a folder; choose another name.")
         with _aside(place / "probe"):
             pass
     except (OSError, ValueError) as error:
@@ -210,6 +210,11 @@ def _mode_of(path: Path) -> int | None:
         return None
     check_ordinary(path, found)
     return stat.S_IMODE(found.st_mode)
+
+
+def _allowed(made: Path) -> int:
+    """The rights that the umask leaves to a new file, seen by a folder; safetensors gives its files fewer."""
+    return stat.S_IMODE(made.stat().st_mode) & 0o666
 
 
 def _no_place(path: Path, error: Exception) -> str:

@@ -13,7 +13,7 @@ from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.prompts.simulate import box_around, centre_point
 from sam_moe.space.dataset import IGNORE, LabelledCase, read_dataset
-from sam_moe.space.files import read, same_grid
+from sam_moe.space.files import read_label_map, same_grid
 from sam_moe.space.volume import Volume, resample_labels
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Case:
                 yield Question(target.name, "prompts", self.recorded.prompt(target))
             return
         assert self.truth is not None
-        label = read(self.truth.label, quiet=True)
+        label = read_label_map(self.truth.label)
         if not label.grid.same_as(scan.grid) and label.grid.same_places(scan.grid):
             label = resample_labels(label, scan.grid)  # the same voxels, axes in another order
         same_grid(scan.grid, label.grid)

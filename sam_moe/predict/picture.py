@@ -18,7 +18,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from sam_moe.files import replace_bytes
 from sam_moe.ownership import GENERATOR
 from sam_moe.predict.scene import Scene, Shown, field_of, middle_of, turned, window_of
-from sam_moe.prompts.prompt import Item, Point
+from sam_moe.prompts.prompt import Box, Item, Loop, Point, Stroke
 from sam_moe.shapes import Shaped
 
 # Told apart by people who do not tell red from green (Okabe and Ito), and bright on grey.
@@ -167,19 +167,30 @@ def _draw_item(axes: Axes, item: Item, plane: _Plane, index: int, step: tuple[fl
             path_effects=_EDGED if here else None,
         )
         return
-    low, high = np.subtract(item.start, 0.5), np.subtract(item.stop, 0.5)
+    alpha = 1.0 if here else _FAINT
+    if isinstance(item, Stroke | Loop):
+        line = np.concatenate([item.places, item.places[:1]]) if isinstance(item, Loop) else item.places
+        axes.plot(
+            line[:, plane.across] * step[0],
+            line[:, plane.up] * step[1],
+            color=_POSITIVE if item.positive else _NEGATIVE,
+            linewidth=2.0,
+            linestyle="-" if item.positive else "--",
+            alpha=alpha,
+        )
+        return
+    low, high = item.places
     corner = (low[plane.across] * step[0], low[plane.up] * step[1])
     width = (high[plane.across] - low[plane.across]) * step[0]
     height = (high[plane.up] - low[plane.up]) * step[1]
-    alpha = 1.0 if here else _FAINT
     axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=_BOX, linewidth=1.4, alpha=alpha))
 
 
 def _lies_in(item: Item, axis: int, index: int) -> bool:
     """Whether a prompt lies in the slice with this index along an axis."""
-    if isinstance(item, Point):
-        return abs(item.at[axis] - index) <= 0.5
-    return item.start[axis] - 0.5 <= index <= item.stop[axis] - 0.5
+    low, high = item.places[:, axis].min(), item.places[:, axis].max()
+    room = 0.0 if isinstance(item, Box) else 0.5  # a box has its voxels' edges, all else their centres
+    return bool(low - room <= index <= high + room)
 
 
 def _name_edges(axes: Axes, plane: _Plane) -> None:
@@ -214,6 +225,12 @@ def _legend(shown: Shown, middle: tuple[int, ...]) -> Iterator[Line2D | Patch]:
     ):
         if any(point.positive is positive for point in shown.prompt.points):
             yield Line2D([], [], ls="none", marker=marker, color=colour, markersize=9, mew=2.4, label=name)
+    for positive, colour, name in (
+        (True, _POSITIVE, "drawn on the target"),
+        (False, _NEGATIVE, "drawn beside it"),
+    ):
+        if any(item.positive is positive for item in shown.prompt if isinstance(item, Stroke | Loop)):
+            yield Line2D([], [], color=colour, linestyle="-" if positive else "--", label=name)
     if shown.prompt.boxes:
         yield Patch(fill=False, edgecolor=_BOX, label="box")
     if not all(_lies_in(item, plane.cut, middle[plane.cut]) for item in shown.prompt for plane in _PLANES):

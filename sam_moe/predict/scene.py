@@ -156,10 +156,8 @@ def _body(shown: Shown, slice_: int) -> Float[np.ndarray, "2 3"]:
 
 
 def _corners(prompt: Prompt) -> Float[np.ndarray, "n 3"]:
-    """All points, and both corners of all boxes, as voxel indices."""
-    points = [point.at for point in prompt.points]
-    edges = [np.subtract(corner, 0.5) for box in prompt.boxes for corner in (box.start, box.stop)]
-    return np.array([*points, *edges], dtype=np.float64).reshape(-1, 3)
+    """All points, the vertices of what is drawn and both corners of all boxes, as voxel indices."""
+    return np.concatenate([np.empty((0, 3)), *(item.places for item in prompt)])
 
 
 def _any(masks: Iterable[Shaped[np.ndarray, "x y z"] | None]) -> Shaped[np.ndarray, "x y z"] | None:

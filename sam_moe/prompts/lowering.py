@@ -35,7 +35,7 @@ class Lowering(Settings):
     """Which rule lowers which kind of prompt."""
 
     flat_box: FlatBoxRule = Field(
-        "middle",
+        "three",
         description="A box drawn on one slice: middle, a click in its middle; three, that and two a third of "
         "its longer side away; deep, a box as deep as wide; box, as it is, one slice thick.",
     )
@@ -66,16 +66,18 @@ def lower(
     rules = rules or Lowering()
     lowered: list[Point | Box] = []
     for item in prompt:
-        if isinstance(item, Stroke):
+        if isinstance(item, Point):
+            lowered += Prompt((item,)).in_mm(affine).points
+        elif isinstance(item, Stroke):
             lowered += _stroke(
                 item.moved(affine, "mm") if item.space == "voxel" else item, scan, rules.stroke
             )
         elif isinstance(item, Loop):
             lowered += _loop(item.moved(affine, "mm") if item.space == "voxel" else item, scan, rules.loop)
-        elif isinstance(item, Box) and (axes := scan.flat_axes(item)):
+        elif axes := scan.flat_axes(item):
             lowered += _flat_box(item, axes, scan, rules.flat_box)
         else:
-            lowered += Prompt((scan.thickened(item),)).in_mm(affine)
+            lowered += Prompt((scan.thickened(item),)).in_mm(affine).boxes
     return Prompt(tuple(lowered))
 
 
@@ -98,12 +100,12 @@ class _Scan:
         stored = self.stored(box)
         return tuple(axis for axis in box.flat_axes(self.affine) if self.shape[stored[axis]] > 1)
 
-    def thickened(self, item: Point | Box) -> Point | Box:
+    def thickened(self, box: Box) -> Box:
         """A box without thickness along an axis of one slice, made as thick as that slice."""
-        if isinstance(item, Point) or min(item.size) > 0:
-            return item
-        half = np.where(np.equal(item.size, 0), self.spacing[self.stored(item)] / 2, 0)
-        return Box(floats(item.start - half), floats(item.stop + half), item.space, flat=False)
+        if min(box.size) > 0:
+            return box
+        half = np.where(np.equal(box.size, 0), self.spacing[self.stored(box)] / 2, 0)
+        return Box(floats(box.start - half), floats(box.stop + half), box.space, flat=False)
 
     def holds(self, places_mm: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
         """Which of the places lie in the scan."""
@@ -126,7 +128,7 @@ class _Scan:
 def _flat_box(box: Box, axes: tuple[int, ...], scan: _Scan, rule: FlatBoxRule) -> list[Point | Box]:
     middle = np.array(box.centre)
     if rule == "box" and len(axes) == 1:
-        return [*Prompt((scan.thickened(box),)).in_mm(scan.affine)]
+        return [*Prompt((scan.thickened(box),)).in_mm(scan.affine).boxes]
     wide_mm = np.array(box.size) * scan.spacing_along(box)
     if rule == "deep" and len(axes) == 1:
         (axis,) = axes
@@ -136,7 +138,9 @@ def _flat_box(box: Box, axes: tuple[int, ...], scan: _Scan, rule: FlatBoxRule) -
         if box.space == "voxel":
             low, high = low.clip(-0.5, scan.shape - 0.5), high.clip(-0.5, scan.shape - 0.5)
         shift = 0.5 if box.space == "voxel" else 0
-        return [*Prompt((Box(floats(low + shift), floats(high + shift), box.space),)).in_mm(scan.affine)]
+        return [
+            *Prompt((Box(floats(low + shift), floats(high + shift), box.space),)).in_mm(scan.affine).boxes
+        ]
     places = [middle]
     if rule == "three" and len(axes) < 3:
         longest = int(np.where(np.isin(range(3), axes), -1, wide_mm).argmax())

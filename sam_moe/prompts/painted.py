@@ -71,7 +71,7 @@ def outline(filled: Bool[np.ndarray, "_ _"]) -> Float[np.ndarray, "n 2"]:
     curves = []
     while ways:
         place = first = next(iter(ways))
-        curve = []
+        curve: list[tuple[int, int]] = []
         while place != first or not curve:
             curve.append(place)
             following = ways[place].pop()
@@ -81,7 +81,7 @@ def outline(filled: Bool[np.ndarray, "_ _"]) -> Float[np.ndarray, "n 2"]:
         curves.append(np.array(curve))
     longest = max(curves, key=lambda curve: float(np.ptp(curve, axis=0).sum()))
     turns = (longest - np.roll(longest, 1, axis=0) != np.roll(longest, -1, axis=0) - longest).any(axis=1)
-    return longest[turns] - 1.5  # of the padding one, and half a voxel to a pixel's corner
+    return np.asarray(longest[turns] - 1.5)  # of the padding one, and half a voxel to a pixel's corner
 
 
 Step = tuple[int, int]

@@ -88,7 +88,7 @@ def _paired(folder: Path, error_class: type[SamMoeError]) -> tuple[LabelledCase,
             f"{folder}: holds no labelled scans. Expected a folder with a {DATASET}, or with images/ and "
             "labels/ that hold files of the same names."
         )
-    images, labels = (_files(folder / name) for name in ("images", "labels"))
+    images, labels = (_files(folder / name, error_class) for name in ("images", "labels"))
     if lacking := sorted(set(images) ^ set(labels)):
         raise error_class(
             f"{folder}: {', '.join(lacking[:5])}: only in one of images/ and labels/. "
@@ -97,10 +97,21 @@ def _paired(folder: Path, error_class: type[SamMoeError]) -> tuple[LabelledCase,
     return tuple(LabelledCase(id, labels[id], images[id], {}) for id in sorted(images))
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    found = {}
+def _files(folder: Path, error_class: type[SamMoeError]) -> dict[str, Path]:
+    """The volumes of a folder by name without suffix, whatever its case; hidden files are none.
+
+    macOS puts a hidden `._NAME.nii.gz` beside each file of an archive.
+    """
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        ending = next((end for end in _ENDINGS if path.name.endswith(end)), None)
-        if ending is not None:
-            found[path.name.removesuffix(ending)] = path
+        ending = next((end for end in _ENDINGS if path.name.lower().endswith(end)), None)
+        if ending is None or path.name.startswith(".") or not path.is_file():
+            continue
+        name = path.name[: -len(ending)]
+        if name in found:
+            raise error_class(
+                f"{folder}: {found[name].name} and {path.name} have one name. Expected one file a case; "
+                "remove one of them."
+            )
+        found[name] = path
     return found

@@ -1,14 +1,17 @@
 """What a training made becomes a model that `sam_moe.load` takes: weights and a card in the run's folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field
+from safetensors import SafetensorError
+from torch import Tensor
 
 from sam_moe.config import Record
 from sam_moe.errors import ConfigError
+from sam_moe.files import replacing, withdraw
 from sam_moe.registry import (
     CARD,
     Architecture,
@@ -20,7 +23,7 @@ from sam_moe.registry import (
     Weights,
     write_card,
 )
-from sam_moe.sam3d.weights import save_weights, sha256_of
+from sam_moe.sam3d.weights import sha256_of, write_weights
 from sam_moe.training.loop import Kept
 
 WEIGHTS = "model.safetensors"
@@ -110,8 +113,20 @@ def store_weights(kept: Kept, folder: Path, store: Store) -> Weights:
     if large:
         raise ConfigError(f"{', '.join(large)} does not fit into {store}. Set `store: float32`.")
     path = folder / WEIGHTS
-    save_weights(weights, path, {"step": str(kept.step)})
+    save_named(weights, path, {"step": str(kept.step)})
     return Weights(file=WEIGHTS, sha256=sha256_of(path), size_bytes=path.stat().st_size, dtype=store)
+
+
+def save_named(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write weights that the card beside them is to name; one that names others is withdrawn before.
+
+    Raises:
+        FileError: where they cannot be written; then weights and card stay as they were.
+    """
+    with replacing(path, (SafetensorError,)) as new:
+        write_weights(state, new, metadata)
+        if not path.is_file() or sha256_of(new) != sha256_of(path):
+            withdraw(path.parent / CARD)
 
 
 def measurements(kept: Kept, data: str, whose: str = "") -> tuple[Measurement, ...]:

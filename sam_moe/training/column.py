@@ -22,7 +22,8 @@ class Grown:
     """A gate with a further column, and how well old and new get along.
 
     `kept` is the share of the old experts' prompts that go where they went, `reached` that of the examples'
-    which reach the new one; for both, its bias was `lowered`, in logits.
+    which reach the new one, both by the gate's own rule, answers of several experts counting by weight; for
+    both, its bias was `lowered`, in logits.
     """
 
     gate: GatingNetwork
@@ -62,17 +63,17 @@ def fit_column(
         hidden, old = gate.hidden(seen).double(), gate(seen)
     weight, bias = _logistic(hidden, old.double(), owner)
     old_rows = owner < gate.experts
-    before = rule.select(confidence_of(old)).experts[:, 0]
+    before = shares(rule, confidence_of(old))
     own = (hidden @ weight + bias).float()[:, None]
     for step in range(400):
         lowered = step / 10
-        now = rule.select(confidence_of(torch.cat([old, own - lowered], dim=1))).experts[:, 0]
-        kept = float((now == before)[old_rows].float().mean())
+        now = shares(rule, confidence_of(torch.cat([old, own - lowered], dim=1)))
+        kept = float(torch.minimum(now[:, :-1], before)[old_rows].sum(dim=1).mean())
         if kept >= least_kept:
             break
-    reached = float((now == gate.experts)[~old_rows].float().mean())
+    reached = float(now[~old_rows, -1].mean())
     if reached == 0 or kept < least_kept:
-        there = before[~old_rows].mode().values
+        there = before[~old_rows].sum(dim=0).argmax()
         raise ConfigError(
             "the gate cannot tell the examples from what its other experts answer: with the new column, "
             f"lowered until {least_kept:.0%} of old routing is kept, none of them reaches it, and most go to "
@@ -83,6 +84,12 @@ def fit_column(
         column.weight.copy_(weight)
         column.bias.copy_(bias - lowered)
     return Grown(gate, kept, reached, lowered)
+
+
+def shares(rule: SelectionRule, confidence: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
+    """The weight that each column has in the answer to each prompt, as a rule chooses: rows sum to 1."""
+    chosen = rule.select(confidence)
+    return torch.zeros_like(confidence).scatter(1, chosen.experts, chosen.weights.to(confidence))
 
 
 def joined(parts: Sequence[GateInput]) -> GateInput:

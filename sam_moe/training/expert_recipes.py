@@ -13,7 +13,7 @@ from sam_moe.assemble.finding import find_entry, find_expert
 from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.config import Settings, load_settings
 from sam_moe.errors import ConfigError
-from sam_moe.files import replace_text
+from sam_moe.files import make_folder, replace_text
 from sam_moe.registry import CARD, BackboneCard, Base, Cover, Entry, ExpertCard, Lora, write_card
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import SamMed3D
@@ -40,13 +40,13 @@ from sam_moe.training.recipe_parts import (
     ScheduleRecipe,
     check_scans,
     keep_scans,
+    prepare,
     told,
     write_recipe,
 )
 
 log = logging.getLogger(__name__)
 
-# What a run grew from.
 BEGUN = "begun.json"
 
 
@@ -111,10 +111,12 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
 
     Raises:
         ConfigError: for a recipe that cannot be followed.
+        FileError: where the run's folder cannot be written, or is full.
         SamMoeError: for a loss that is no number, or a general model that did not stay as it was.
     """
     recipe = load_settings(FinetuneRecipe, recipe_path, overrides)
     parts = ("train", "validation") if recipe.validation_regions else ("train",)
+    prepare(recipe.run)
     check_scans(recipe.data, parts, recipe.run)
     entry = find_entry(recipe.base)
     if recipe.card.id == entry.card.id:  # else its card would say so, after the training
@@ -127,9 +129,9 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
     together = processes()
     base.to(together.device)
     with together.main_process_first():
-        recipe.run.mkdir(parents=True, exist_ok=True)
+        make_folder(recipe.run)
         _begin(recipe.run, frozen, start)
-        # All scans first: what is wrong with the validation part shall not be told after hours of embedding.
+        # All scans first: what is wrong with one part is not reported after hours of embedding another
         origins = {part: _scans(recipe, part, tell) for part in parts}
         if together.is_main_process:  # not before: a start that finds no data is none to go on from
             write_recipe(recipe, recipe.run)
@@ -162,7 +164,7 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
             recipe.seed,
             recipe.schedule.batch_size,
             together.num_processes,
-            embedding_hours(_embedded(recipe.run, "train")),
+            sum(embedding_hours(_embedded(recipe.run, part)) for part in parts),
         )
         log.info("shipping the weights of step %d of %d", kept.step, recipe.schedule.steps)
         data = f"{recipe.validation_regions} regions of the validation part of {recipe.data.splits.name}"
@@ -256,12 +258,8 @@ def _scans(recipe: FinetuneRecipe, part: str, tell: Tell | None) -> str:
             + ("." if learning else ", or set validation_regions to 0.")
         )
     if unknown := sorted(set(data.weights) - set(cached_sets(cache_path(recipe.run, part)))):
-        log.log(
-            logging.WARNING if learning else logging.INFO,
-            "data.weights names sets without a case in the %s part: %s",
-            part,
-            ", ".join(unknown),
-        )
+        level = logging.WARNING if learning else logging.INFO
+        log.log(level, "data.weights names sets without a case in the %s part: %s", part, ", ".join(unknown))
     return origin
 
 

@@ -26,7 +26,7 @@ from sam_moe.registry import (
 )
 from sam_moe.sam3d.weights import read_state, save_weights, sha256_of
 from sam_moe.training.calibrate import choose, curve, write_curve
-from sam_moe.training.card import WEIGHTS, Naming
+from sam_moe.training.card import WEIGHTS, Naming, save_named
 from sam_moe.training.gate import logits_of
 from sam_moe.training.gate_figures import figures
 from sam_moe.training.gate_table import GateTable
@@ -79,7 +79,7 @@ def ship_gate(
         log.warning("%s", choice.why)
     write_curve(points, choice, most_drop, folder)
     path = folder / WEIGHTS
-    save_weights(gate.state_dict(), path, {"step": str(step)})
+    save_named(gate.state_dict(), path, {"step": str(step)})
     ids = [expert.id for expert in experts]
     save_banks({id: bank_of(train, owner) for owner, id in enumerate(ids)}, folder / BANK)
     card = GateCard(
@@ -99,7 +99,7 @@ def ship_gate(
         weights=weights_of(path),
         feature_bank=weights_of(folder / BANK, "float16"),
         made_by=made_by,
-        curve=points,
+        curve=points if selection == "threshold" else (),  # no others are what the gate does
     )
     asked = f"step {step}; {_HOW[selection].format(card)}; {_ASKED}"
     found = figures(confidence, validation, selection_of(card), fusion).measurements(measured_on, asked)

@@ -10,6 +10,7 @@ from sam_moe.moe.selection import Selection, SelectionRule
 from sam_moe.registry import Measurement
 from sam_moe.shapes import Float
 from sam_moe.training.calibrate import curve
+from sam_moe.training.column import shares
 from sam_moe.training.gate_table import GateTable, low_dice
 
 # What a card calls these figures; a command that ends finds them by it.
@@ -65,7 +66,8 @@ def figures(
     """Choose for every row of a table as the rule does, and sum up what comes of it."""
     chosen = rule.select(confidence)
     mixed = _mixed(chosen, table, fusion)
-    owned = _weight(chosen, table.owner[:, None])
+    weight = shares(rule, confidence)
+    owned = weight.gather(1, table.owner[:, None])[:, 0]
     structures = {}
     for number, name in enumerate(table.names):
         here = table.structure == number
@@ -74,19 +76,13 @@ def figures(
             general = float(table.scores[here, 0].mean())
             structures[name] = StructureFigures(general, mixture, float(owned[here].mean()))
     special = table.owner > 0
-    alone = _weight(chosen, torch.zeros_like(table.owner)[:, None])[special]
-    left = float(alone.mean()) if special.any() else None
+    left = float(weight[special, 0].mean()) if special.any() else None
     if mixed is None:
         return GateFigures(structures, None, None, left)
     # The curve's own sums, with the mixture for the only expert, and chosen everywhere.
     against = replace(table, scores=torch.stack([table.scores[:, 0], mixed], dim=1))
     (point,) = curve(torch.tensor([[0.0, 1.0]]).expand(len(table), 2), against, (0.5,))
     return GateFigures(structures, point.specialised_gain, point.general_drop, left)
-
-
-def _weight(chosen: Selection, wanted: Tensor) -> Float[Tensor, " n"]:
-    """The weight in each row's answer of the expert that is wanted there."""
-    return (chosen.weights * (chosen.experts == wanted)).sum(dim=1)
 
 
 def _mixed(chosen: Selection, table: GateTable, fusion: Fusion) -> Float[Tensor, " n"] | None:

@@ -16,7 +16,7 @@ from sam_moe.training.gate_settings import GateRecipe
 from sam_moe.training.gate_team import assemble_team
 from sam_moe.training.loop import BEST, Schedule
 from sam_moe.training.machines import note_machine, processes
-from sam_moe.training.recipe_parts import RECIPE, told
+from sam_moe.training.recipe_parts import RECIPE, prepare, told
 from sam_moe.training.runlog import LOG
 
 # Names what the training in the folder was begun with.
@@ -38,10 +38,11 @@ def train_gate(
     Raises:
         ConfigError: for a recipe that cannot be followed.
         CardError: for experts of another backbone.
+        FileError: where the run's folder cannot be written, or is full.
         SamMoeError: if anything but the gate changed.
     """
     recipe = load_settings(GateRecipe, recipe_path, overrides)
-    recipe.run.mkdir(parents=True, exist_ok=True)
+    prepare(recipe.run)
     tell = report or (lambda stage, share: None)
     together = processes()
     team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])
@@ -50,8 +51,8 @@ def train_gate(
     )
     check_lightweight(gate, team.model)
     if together.is_main_process:
-        dump_settings(recipe, recipe.run / RECIPE)
         read_scans(recipe, tell)
+        dump_settings(recipe, recipe.run / RECIPE)  # not before: a start that finds no data is none
         origins = [make_table(recipe, team, part, tell) for part in PARTS]
         _begin(recipe, origins)
     together.wait_for_everyone()

@@ -12,11 +12,11 @@ from torch import Tensor
 from sam_moe.assemble.backbone import LoadedBase, check_file, load_base
 from sam_moe.assemble.experts import load_decoder
 from sam_moe.assemble.finding import user_folder
-from sam_moe.assemble.mixture import load_gate
+from sam_moe.assemble.mixture import load_gate, selection_of
 from sam_moe.config import explain
-from sam_moe.errors import CardError, ConfigError, FileError
+from sam_moe.errors import CardError, ConfigError
+from sam_moe.files import check_writable, make_folder, new_folder, sweep
 from sam_moe.moe.gate import GateInput, check_lightweight
-from sam_moe.moe.selection import Argmax, SelectionRule, Threshold
 from sam_moe.registry import (
     CARD,
     Entry,
@@ -25,9 +25,11 @@ from sam_moe.registry import (
     GateCard,
     MadeBy,
     default_folder,
+    same_file,
     write_card,
 )
 from sam_moe.sam3d.weights import save_weights
+from sam_moe.training.card import WEIGHTS
 from sam_moe.training.column import Grown, fit_column, joined
 from sam_moe.training.examples import read_examples
 from sam_moe.training.gate_card import BANK, bank_of, load_banks, save_banks, weights_of
@@ -49,7 +51,7 @@ def grow_gate(
     """Give a gate a column for an expert, from a few labelled cases, and return where the gate now lies.
 
     The gate itself is not changed: a new one is written to the user's folder, by the id `to` (its own and
-    the expert's joined unless told), its card last, so that a kill leaves none. The expert's folder gets a
+    the expert's joined unless told), whole or not at all. The expert's folder gets a
     bank of what the gate saw of the examples, if it has none and is the user's own. `base` is the backbone,
     where the caller has loaded it. `regions` are cut from the examples for the expert, and twice as many for
     the general one.
@@ -66,8 +68,13 @@ def grow_gate(
         "description": f"{card.description} A column for {id} was fitted to a few cases.".strip(),
         "made_by": _made(card, ["add", id, "--gate", card.id, "--examples", str(examples)]),
     }
-    _check_free(named)
+    _prepare(named)
     renamed = _changed(card, described)
+    if card.selection == "forced":
+        raise CardError(
+            f"{gate_entry.path}: selection: 'forced' always asks {card.forced!r}, so that a further column "
+            "would never be reached. Give a gate that chooses."
+        )
     base = load_base(card.base.id) if base is None or base.entry.card.id != card.base.id else base
     model = base.model.eval().requires_grad_(False)
     _check(gate_entry, expert, base.sha256)
@@ -80,11 +87,10 @@ def grow_gate(
     strategy = base.entry.card.default_box_strategy
     table = build_table(model, decoders, strategy, drawn, 0, scored=False, turns=2)
     kept_columns = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
-    rule: SelectionRule = Argmax() if card.threshold is None else Threshold(card.threshold)
     known = [banks[ref.id] for ref in card.experts]
     # What else the examples' scans show is the general expert's: by the scan alone nothing shall be chosen.
     known[0] = joined([known[0], table.rows(table.owner == 0).seen])
-    grown = fit_column(gate, known, table.rows(table.owner == 1).seen, rule)
+    grown = fit_column(gate, known, table.rows(table.owner == 1).seen, selection_of(card))
     check_lightweight(grown.gate, model)
     state = grown.gate.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in kept_columns.items())
@@ -118,7 +124,7 @@ def shrink_gate(gate_entry: Entry[GateCard], expert: str, to: str | None = None)
         "description": f"{card.description} The column for {expert} was left out.".strip(),
         "made_by": _made(card, ["remove", expert, "--gate", card.id]),
     }
-    _check_free(named)
+    _prepare(named)
     refs = tuple(ref for ref in card.experts if ref.id != expert)
     renamed = _changed(card, {**described, **_over(card, refs)})
     gate = load_gate(gate_entry, load_base(card.base.id).model)
@@ -141,7 +147,10 @@ def _check(gate: Entry[GateCard], expert: Entry[ExpertCard], base_sha256: str) -
         raise CardError(f"{expert.path}: expert_kind: 'full' cannot be fitted; finetune the decoder alone.")
 
 
-def _check_free(id: str) -> None:
+def _prepare(id: str) -> None:
+    """See that a gate can be written under an id, before the work; clear what killed processes left."""
+    check_writable(user_folder())
+    sweep(user_folder())
     for place in (default_folder() / id, user_folder() / id):
         if (place / CARD).exists():
             raise CardError(f"{place}: a card is there already. Give the new gate another id: --to ID.")
@@ -190,7 +199,8 @@ def _keep_bank(expert: Entry[ExpertCard], bank: GateInput) -> None:
     own = expert.path.resolve().is_relative_to(user_folder().resolve())
     if expert.card.feature_bank is not None or not own:
         return
-    path = expert.folder / BANK
+    sweep(expert.folder)
+    path = expert.folder / (f"gate-{BANK}" if same_file(expert.card.weights.file, BANK) else BANK)
     save_banks({expert.card.id: bank}, path)
     write_card(expert.card.model_copy(update={"feature_bank": weights_of(path, "float16")}), expert.path)
 
@@ -201,17 +211,15 @@ def _write(
     state: dict[str, Tensor],
     banks: dict[str, GateInput] | None,
 ) -> Path:
-    """Write a gate's files, then its card: without that there is no gate."""
+    """Write a gate's folder, whole or not at all."""
     folder = user_folder() / card.id
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be made ({error.strerror}). Check rights.") from error
-    weights, bank = folder / "model.safetensors", folder / BANK
-    save_weights(state, weights)
-    named: dict[str, Any] = {"weights": weights_of(weights), "feature_bank": None}
-    if banks is not None:
-        save_banks(banks, bank)
-        named["feature_bank"] = weights_of(bank, "float16")
-    write_card(card.model_copy(update={**_over(card, refs), **named}), folder / CARD)
+    make_folder(folder.parent)
+    with new_folder(folder) as new:
+        weights, bank = new / WEIGHTS, new / BANK
+        save_weights(state, weights)
+        named: dict[str, Any] = {"weights": weights_of(weights), "feature_bank": None}
+        if banks is not None:
+            save_banks(banks, bank)
+            named["feature_bank"] = weights_of(bank, "float16")
+        write_card(card.model_copy(update={**_over(card, refs), **named}), new / CARD)
     return folder

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from sam_moe.config import Record, Settings, dump_settings, load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import check_writable, make_folder, sweep
 from sam_moe.registry import MadeBy
 from sam_moe.training.bare import cache_path
 from sam_moe.training.cache import cache_origin, cached_sets, write_cache
@@ -48,6 +49,16 @@ class ScheduleRecipe(Record):
     decay: float = Field(0.4, gt=0, le=1, description="Share of the steps in which the rate falls to 0.")
     average: float = Field(0.998, ge=0, lt=1, description="Decay of the averaged weights.")
     save_every: int = Field(100, gt=0, description="Steps between checkpoints.")
+
+
+def prepare(run: Path) -> None:
+    """See that a run's folder can be written, before the work, and clear what killed processes left in it.
+
+    Raises:
+        FileError: where it is closed to us or read-only.
+    """
+    check_writable(run)
+    sweep(run)
 
 
 def write_recipe(recipe: Settings, run: Path) -> None:
@@ -104,7 +115,7 @@ def keep_scans(
                 f"{data.folder} to read them again from. Bring the data, or a cache made by this recipe."
             )
         return found
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     cases = listed_cases(data.folder, data.splits, part)
     content = content_of(cases, data.folder, path.with_suffix(".files.json"))
     splits = hashlib.sha256(data.splits.read_bytes()).hexdigest()

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from sam_moe.assemble.backbone import LoadedBase, load_base
 from sam_moe.config import Settings, explain, load_settings
 from sam_moe.errors import ConfigError
-from sam_moe.files import replace_text
+from sam_moe.files import make_folder, replace_text
 from sam_moe.registry import Architecture, BackboneCard, Preprocessing
 from sam_moe.sam3d.weights import read_metadata, save_weights
 from sam_moe.training.bare import PLAN, START, Plan, follow
@@ -21,7 +21,15 @@ from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
 from sam_moe.training.conversation import DEPTHS
 from sam_moe.training.loop import BEST
 from sam_moe.training.precision import Precision
-from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe, keep_scans, told, write_recipe
+from sam_moe.training.recipe_parts import (
+    LabelledScans,
+    ScheduleRecipe,
+    check_scans,
+    keep_scans,
+    told,
+    write_recipe,
+)
+from sam_moe.training.recipe_parts import prepare as prepare_run
 from sam_moe.training.runlog import Row
 
 log = logging.getLogger(__name__)
@@ -106,16 +114,20 @@ def pretrain(
     Raises:
         ConfigError: for a recipe that cannot be followed.
         CardError: for a `start` that is no general model.
+        FileError: where the run's folder cannot be written, or is full.
     """
     recipe = load_settings(PretrainRecipe, recipe_path, overrides)
+    prepare_run(recipe.run)
+    parts = ("train", "validation") if recipe.validation_crops else ("train",)
+    check_scans(recipe.data, parts, recipe.run)
     start = None if recipe.start is None else load_base(recipe.start)
     recipe = recipe if start is None else _going_on(recipe, start.entry.card)
     assert recipe.architecture is not None and recipe.preprocessing is not None
     _begin(recipe.run, start)
-    write_recipe(recipe, recipe.run)
     count = recipe.validation_crops
-    for part in ("train", "validation") if count else ("train",):
+    for part in parts:
         keep_scans(recipe.data, part, recipe.run, leave_out=recipe.data.leave_out)
+    write_recipe(recipe, recipe.run)  # not before: a start that finds no data is none to go on from
     replace_text(recipe.run / PLAN, json.dumps(asdict(_plan(recipe, start)), indent=2) + "\n")
     if prepare:
         return recipe.run
@@ -177,7 +189,7 @@ def _begin(run: Path, start: LoadedBase | None) -> None:
                 f"{run}: was begun from {_named(known)}, and `start` now gives {_named(sha256)}. Name "
                 "another folder, or delete this one to begin anew."
             )
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     path = run / START
     if start is not None and not (path.is_file() and read_metadata(path).get("fingerprint") == sha256):
         save_weights(start.model.state_dict(), path, {"fingerprint": start.sha256})

@@ -25,7 +25,10 @@ def content_of(cases: Sequence[tuple[str, LabelledCase]], folder: Path, note: Pa
     places = [file.relative_to(folder).as_posix() for file in files]
     try:
         stats = [file.stat() for file in files]
-        times = [[place, stat.st_size, stat.st_mtime_ns] for place, stat in zip(places, stats, strict=True)]
+        times = [
+            [place, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+            for place, stat in zip(places, stats, strict=True)
+        ]
         stamp = _digest([named, times])
         if (known := _noted(note, stamp)) is not None:
             return known

@@ -117,9 +117,9 @@ def read_case(
 
     The names that it meets are taken out of the sets of `unseen`.
     """
-    from sam_moe.space.files import read  # only here: a cache needs no image libraries
+    from sam_moe.space.files import read, read_label_map  # only here: a cache needs no image libraries
 
-    label = read(case.label)
+    label = read_label_map(case.label)
     labels = canonical(label)
     structures = {v: case.name_of(v) for v in map(int, torch.unique(labels.array)) if v > 0}
     for missed in unseen:

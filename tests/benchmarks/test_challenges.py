@@ -10,10 +10,11 @@ import pytest
 from sam_moe.evaluation.asked import SystemUnderTest
 from sam_moe.evaluation.challenge import cases_of, load_challenge
 from sam_moe.evaluation.protocols import scripts_for
-from sam_moe.evaluation.results import read_result
+from sam_moe.evaluation.results import Result, read_result, write_result
 from sam_moe.evaluation.runner import heard
 from sam_moe.prompts import Box, Point
 from sam_moe.space.phantom import ball
+from tests.evaluation.rows import study
 
 challenges = import_module("challenges")
 classical, EXPERTS = challenges.classical, challenges.EXPERTS
@@ -55,6 +56,22 @@ def test_what_each_tool_is_asked_in_the_challenges():
     }
     assert steps["random walker"] == ["click1", "click2", "click3", "click4", "click5"]
     assert steps["ellipsoid"] == ["box"]
+
+
+def test_record_and_report_are_made_again_from_rows_and_keep_their_pictures(tmp_path):
+    rows = study({"small": 0.0, "larger": 0.1})
+    record = Result(summary={"all": {}}, versions={"python": "3"}, command="as it ran")
+    write_result(tmp_path, rows, record)
+    kept = '<section id="worst"><h2>Worst cases</h2><img src="data:kept"></section>'
+    (tmp_path / "report.html").write_text(f"<nav></nav>{kept}<section>stale words</section>")
+    challenges.again(tmp_path)
+    found = read_result(tmp_path)
+    assert found.rows == tuple(rows)
+    assert (found.result.versions, found.result.command) == (record.versions, record.command)
+    cell = found.result.summary["all"]["larger"]["click3"]["dice"]
+    assert cell["mean"] == pytest.approx(0.75) and cell["ci95"][0] < 0.75 < cell["ci95"][1]
+    page = (tmp_path / "report.html").read_text()
+    assert kept in page and "stale words" not in page and "0.750" in page
 
 
 def test_an_unknown_challenge_is_refused(monkeypatch, capsys):

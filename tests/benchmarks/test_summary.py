@@ -3,6 +3,8 @@ from dataclasses import replace
 from importlib import import_module
 
 import pytest
+from scipy import stats
+from scipy.special import logit
 
 blocks, summary, tools = import_module("blocks"), import_module("summary"), import_module("tools")
 weights = import_module("weights")
@@ -30,21 +32,40 @@ def test_each_structure_weighs_alike_however_many_targets_it_has():
     assert means.mean == pytest.approx((0.2 + 0.7 + 0.5) / 3)
 
 
+def more():
+    """The same with a second spleen, and a third patient's liver."""
+    found = rows()
+    for patient, structure, dice in (("2", "spleen", 0.7), ("3", "liver", 0.9)):
+        target = replace(LIVER, case=patient, patient=patient, structure=structure)
+        found += [tools.Row(target, "ours", Score(prompt, dice, 1.0)) for prompt in ("click1", "box")]
+    return found
+
+
 def test_intervals_hold_the_mean_and_need_three_patients():
-    means = summary.means(rows(), blocks.GENERAL)["ours", "box"]
+    means = summary.means(more(), blocks.GENERAL)["ours", "box"]
     low, high = means.interval()
     assert low < means.mean < high
-    assert means.interval("liver") is None
+    assert means.interval("kidneys") is means.interval("spleen") is None
+    # Livers of 0.8, 0.6 and 0.9: SciPy's t, one patient's spread more, on the logit scale.
+    mean, values = 0.7666667, [0.8, 0.6, 0.9]
+    reach = stats.t.ppf(0.975, 2) * stats.sem(values) * 1.5**0.5 / (mean * (1 - mean))
+    assert logit(means.interval("liver")) == pytest.approx(
+        [logit(mean) - reach, logit(mean) + reach], abs=1e-5
+    )
+
+
+def test_a_structure_of_one_patient_leaves_no_interval_over_structures():
+    assert summary.means(rows(), blocks.GENERAL)["ours", "box"].interval() is None
 
 
 def test_sets_of_one_patient_have_no_interval():
-    apart = [replace(row, target=replace(row.target, set=row.target.patient)) for row in rows()]
+    apart = [replace(row, target=replace(row.target, set=row.target.patient)) for row in more()]
     assert summary.means(apart, blocks.GENERAL)["ours", "box"].interval() is None
 
 
-def test_where_all_patients_are_alike_the_interval_is_a_point():
-    alike = [replace(row, score=replace(row.score, dice=0.4)) for row in rows()]
-    assert summary.means(alike, blocks.GENERAL)["ours", "box"].interval() == pytest.approx((0.4, 0.4))
+def test_where_all_patients_are_alike_there_is_no_interval():
+    alike = [replace(row, score=replace(row.score, dice=0.4)) for row in more()]
+    assert summary.means(alike, blocks.GENERAL)["ours", "box"].interval() is None
 
 
 def test_the_margin_is_the_smallest_one_over_the_classical_tools():

@@ -60,7 +60,7 @@ def test_it_tells_dice_from_point_and_box_and_writes_masks_and_pictures(sam_moe,
     assert ran.code == 0
     *parts, remark = ran.out.strip().split("\n\n")
     assert "for showing only" in remark
-    assert {path.name for path in out.iterdir()} == {"mr", "ct", "mr.png", "ct.png"}
+    assert {path.name for path in out.iterdir()} == {"mr", "ct", "mr.png", "ct.png", "demo.json"}
     for (folder, case), part in zip(demo_cases().items(), parts, strict=True):
         scan, label = read(folder / case.scan), read(folder / case.label)
         asked = [(target, how) for target in case.targets for how in ("point", "box")]

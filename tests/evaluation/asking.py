@@ -11,7 +11,9 @@ from sam_moe.evaluation.challenge import Challenge, load_challenge
 from sam_moe.evaluation.evaluate import evaluate
 from sam_moe.evaluation.finishing import Request
 from sam_moe.evaluation.protocols import scripts_for
-from sam_moe.prompts import Box
+from sam_moe.evaluation.steps import ALL
+from sam_moe.prompts import Box, Prompt
+from sam_moe.prompts.lowering import Lowering, lower
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
@@ -52,9 +54,27 @@ class Growing:
         return {"id": self.id, "licence": "CC0-1.0"}
 
 
+class Drawn(Growing):
+    """The same of what is drawn on one slice, lowered to clicks."""
+
+    hears = ALL
+
+    def answer(self, said):
+        grid = self.scan.grid
+        rules = Lowering(flat_box="middle")
+        return super().answer(
+            lower(Prompt(tuple(said)), grid.affine, grid.shape, rules).in_voxels(grid.affine)
+        )
+
+
 def growing():
     """One system; importable, so that other processes can make it too."""
     return (Growing(),)
+
+
+def drawing():
+    """One that is asked by what is drawn, too."""
+    return (Drawn("drawing"),)
 
 
 def two():

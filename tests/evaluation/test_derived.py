@@ -82,5 +82,5 @@ def test_what_the_dead_left_is_cleared(out):
     assert [path.name for path in out.rglob(".*")] == [".a.json.lock"]
     tidy(out, finished=True)
     assert not [*out.rglob(".*")] and (out / "predictions").is_dir()
-    tidy(out, finished=True, masks=False)
+    tidy(out, finished=True, passing=["small"])
     assert not (out / "predictions").exists()

@@ -74,6 +74,24 @@ def test_structures_that_rise_together_are_no_further_patients(rng):
     assert interval(values, list(range(5)) * 3, SHARE) == pytest.approx(once)
 
 
+def test_with_further_structures_each_of_them_is_left_out_as_well(rng):
+    names, patients = np.repeat(list("wxyz"), 6), np.tile(np.arange(6), 4)
+    values = np.repeat(rng.normal(0, 3, 4), 6) + rng.normal(0, 1, 24)
+    by_structure = values.reshape(4, 6).mean(axis=1)
+    by_patient = values.reshape(4, 6).mean(axis=0)
+    mean = values.mean()
+    one = ((mean - [np.delete(by_patient, n).mean() for n in range(6)]) ** 2).sum()
+    other = ((mean - [np.delete(by_structure, n).mean() for n in range(4)]) ** 2).sum()
+    freedom = (one + other) ** 2 / (one**2 / 5 + other**2 / 3)
+    reach = stats.t.ppf(0.975, freedom) * sqrt(one + other)
+    found = interval(values, patients.tolist(), UNBOUNDED, names.tolist(), further_structures=True)
+    assert found == pytest.approx((mean - reach, mean + reach))
+    two = names < "y"
+    few = (values[two], patients[two].tolist(), UNBOUNDED, names[two].tolist())
+    assert interval(*few) is not None
+    assert interval(*few, further_structures=True) is None
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_patients_have_no_interval_however_many_rows(count):
     values = np.linspace(0.2, 0.9, 12)

@@ -8,7 +8,7 @@ from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.protocols import replays_of, scripts_for
 from sam_moe.evaluation.simulating import needs_somebody, simulate
 from sam_moe.prompts import promptset
-from tests.evaluation.asking import Growing, phantoms, run, untimed
+from tests.evaluation.asking import Drawn, Growing, drawing, phantoms, run, untimed
 
 
 def silent(stage, share):
@@ -24,6 +24,27 @@ def test_what_is_simulated_and_replayed_gives_the_rows_of_the_protocol(tmp_path,
     replayed = run(challenge, tmp_path / "replayed", scripts=replays_of(promptset.read(out)), prompts="a")
     asked = run(challenge, tmp_path / "asked", protocol=protocol)
     assert untimed(replayed.rows) == untimed(asked.rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["flat,stroke,loop", "strokes", "loops", "cvpr2025-flat"])
+def test_what_is_drawn_is_recorded_and_replayed_to_the_same_rows(tmp_path, protocol):
+    challenge = phantoms(tmp_path / "set", 2)
+    out = tmp_path / "prompts.json"
+    promptset.write(simulate(challenge, scripts_for(protocol), out, Drawn(), silent), out)
+    replayed = run(
+        challenge, tmp_path / "replayed", drawing, scripts=replays_of(promptset.read(out)), prompts="a"
+    )
+    asked = run(challenge, tmp_path / "asked", drawing, protocol=protocol)
+    assert untimed(replayed.rows) == untimed(asked.rows)
+    assert {row.status for row in asked.rows} == {"ok"}
+    assert min(row.dice for row in asked.rows) > 0.3
+
+
+def test_a_system_of_clicks_and_boxes_is_not_asked_by_a_flat_box(tmp_path):
+    done = run(phantoms(tmp_path / "set", 1), tmp_path / "out", protocol="flat,click")
+    assert {row.prompt for row in done.rows} == {"click1"}
+    assert "flat" in done.result.notes[0]
 
 
 def test_one_click_or_box_needs_nobody_who_answers(tmp_path):

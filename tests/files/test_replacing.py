@@ -103,6 +103,17 @@ def test_rights_follow_the_umask_or_the_old_file(tmp_path):
     assert rights(tmp_path / "shared") == 0o664
 
 
+def test_rights_follow_the_umask_where_the_writer_gives_its_file_fewer(tmp_path):
+    """As safetensors does, which writes for its user alone."""
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "a") as new:
+            os.close(os.open(new, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert rights(tmp_path / "a") == 0o640
+
+
 def test_no_folder_no_file(tmp_path):
     with pytest.raises(FileError, match="no such folder .*none. Expected an existing one"):
         replace_text(tmp_path / "none" / "a", "")

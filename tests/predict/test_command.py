@@ -56,7 +56,7 @@ def test_the_stages_are_told_in_order(scan, load, tmp_path):
     told = []
     request = Request(scan, tmp_path / "m.nii", MIDDLE, overlay=tmp_path / "m.png")
     run(request, load, lambda stage, share: told.append(stage))
-    stages = ["reading the scan", "loading the model", "segmenting", "encoding", "writing", "drawing"]
+    stages = ["reading the scan", "loading the model", "segmenting", "encoding", "drawing", "writing"]
     assert list(dict.fromkeys(told)) == stages
 
 

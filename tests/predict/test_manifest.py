@@ -54,7 +54,7 @@ def manifest(model, generator, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["liver.nii.gz", "liver.nii", "liver.nrrd", "liver.mha"])
+@pytest.mark.parametrize("name", ["liver.nii.gz", "liver.nii", "liver.nrrd", "liver.mha", "liver.NII.GZ"])
 def test_a_manifest_lies_beside_its_mask(tmp_path, name):
     assert beside(tmp_path / name) == tmp_path / "liver.run.json"
 

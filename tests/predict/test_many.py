@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from sam_moe.errors import FileError, PromptError
+from sam_moe.errors import FileError
 from sam_moe.predict.command import Loaded, Request, run
-from sam_moe.predict.manifest import beside
 from sam_moe.predict.many import requests, run_many
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -107,8 +107,11 @@ def test_what_was_finished_is_not_done_again(go, scans, tmp_path):
 def test_other_prompts_other_weights_and_lost_masks_are_done_again(go, load, tmp_path):
     go()
     (tmp_path / "masks/three.nii.gz").unlink()
-    beside(tmp_path / "masks/below/two.nii.gz").write_text("{")
+    before = (tmp_path / "masks/one.nii.gz").read_bytes()
+    for file in ("two.nii.gz", "two.run.json", "two.labels.json"):
+        (tmp_path / "masks/below" / file).unlink()
     assert go()[1] == ["finished before", "done", "done"]
+    assert (tmp_path / "masks/one.nii.gz").read_bytes() == before
     assert go(prompt=Prompt((Point((22, 24, 24)),)))[1] == ["done"] * 3
     model = load().model
     other = lambda: Loaded(model, "b" * 64)  # noqa: E731
@@ -123,9 +126,78 @@ def test_scans_are_looked_for_in_their_folder_then_beside_the_prompts(scans, tmp
     assert found == [scans / IMAGES[0], scans / IMAGES[1], tmp_path / "other/three.nii"]
 
 
-def test_two_cases_do_not_share_a_mask(scans, tmp_path):
-    with pytest.raises(PromptError, match=r"two cases would write .*one\.nii\.gz"):
-        requests(scans, prompted(scans, ("one.nii.gz", "../one.nii")), tmp_path / "masks")
+def test_two_cases_do_not_share_a_mask_and_stop_no_other(load, scans, tmp_path):
+    asked = requests(scans, prompted(scans, ("one.nii.gz", "./one.nii.gz", "three.nii")), tmp_path / "masks")
+    report = run_many(asked, load, no_tell, lambda case: None)
+    assert sorted(case.state for case in report.cases) == ["done", "failed", "failed"]
+    assert all("2 cases would write" in case.text for case in report.failed)
+    assert (tmp_path / "masks/three.nii.gz").is_file() and not (tmp_path / "masks/one.nii.gz").exists()
+
+
+def test_a_scan_of_the_mask_s_name_is_never_replaced(scans, load, tmp_path):
+    """Masks beside their scans: the mask of `two.nrrd` would be `two.nii.gz`, which is another scan."""
+    other = (scans / "one.nii.gz").read_bytes()
+    (scans / "below/two.nii.gz").write_bytes(other)
+    (scans / "three.nii.gz").write_bytes(other)
+    write_volume(scans / "four.mha", read(scans / "one.nii.gz"))
+    images = ("below/two.nrrd", "below/two.nii.gz", "three.nii", "four.mha")
+    for force in (False, True):
+        asked = requests(scans, prompted(scans, images), scans, force=force)
+        report = run_many(asked, load, no_tell, lambda case: None)
+        states = {Path(case.image).name: case.state for case in report.cases}
+        assert [states[Path(image).name] for image in images[:2]] == ["failed", "failed"]
+        assert states["four.mha"] == ("finished before" if force else "done")
+        assert states["three.nii"] == ("done" if force else "failed")  # a scan that this run does not read
+        assert (scans / "below/two.nii.gz").read_bytes() == other
+        assert ((scans / "three.nii.gz").read_bytes() == other) is not force
+
+
+@pytest.mark.parametrize(
+    "image", ["..", ".", "below/..", "a\0b.nii", "x" * 300 + ".nii", "x" * 246 + ".nii", ".nii.gz"]
+)
+def test_a_name_that_no_mask_can_have_is_one_row(load, scans, tmp_path, image):
+    if len(image) == 250:  # the scan can have it, the names beside its mask cannot
+        (scans / image).write_bytes((scans / "three.nii").read_bytes())
+    asked = requests(scans, prompted(scans, (image, "one.nii.gz")), tmp_path / "masks")
+    report = run_many(asked, load, no_tell, lambda case: None)
+    assert sorted(case.state for case in report.cases) == ["done", "failed"]
+    assert "internal error" not in report.failed[0].text
+
+
+def test_a_mask_that_somebody_edited_is_not_done_again_over_it(go, tmp_path):
+    go()
+    mask = tmp_path / "masks/three.nii.gz"
+    mask.write_bytes(edited := mask.read_bytes() + b"by hand")
+    report, states, _ = go(prompt=Prompt((Point((22, 24, 24)),)))
+    assert states == ["done", "done", "failed"]
+    assert "--force" in report.failed[0].text and mask.read_bytes() == edited
+
+
+def test_a_scan_that_was_replaced_is_done_again_and_one_that_was_only_copied_is_not(go, scans, generator):
+    go()
+    copied = (scans / "three.nii").read_bytes()
+    (scans / "three.nii").unlink()
+    (scans / "three.nii").write_bytes(copied)
+    other = ball(generator)[0]
+    write_volume(scans / "one.nii.gz", other)
+    assert go()[1] == ["done", "finished before", "finished before"]
+
+
+def test_answers_to_other_prompts_are_not_taken_for_these(go, scans, load, tmp_path):
+    """A is asked, B is asked and dies before its record, A is asked again."""
+    go()
+    first = (tmp_path / "masks/three.nii.gz").read_bytes()
+    assert go(prompt=Prompt((Point((20, 24, 24)),)))[1] == ["done"] * 3
+    assert go()[1] == ["done"] * 3
+    assert (tmp_path / "masks/three.nii.gz").read_bytes() == first
+
+
+def test_a_folder_that_cannot_be_written_is_one_row_for_each_scan_in_it(go, scans, tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/below").write_text("a file where a folder is wanted")
+    report, states, _ = go()
+    assert states == ["done", "failed", "done"]
+    assert "internal error" not in report.failed[0].text and "Expected a folder" in report.failed[0].text
 
 
 def test_masks_need_a_folder(scans, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from sam_moe.errors import FileError
 from sam_moe.predict.picture import _legend, drawn, overlay
 from sam_moe.predict.scene import Scene, middle_of, turned
-from sam_moe.prompts.prompt import Box, Point, Prompt
+from sam_moe.prompts.prompt import Box, Loop, Point, Prompt, Stroke
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -82,6 +82,11 @@ def test_the_outline_of_a_probability_runs_between_thick_slices(volume, mask, tm
         (Point((70, 80, 16)), "positive"),
         (Point((70, 80, 16), positive=False), "negative"),
         (Box((58, 68, 13), (82, 92, 19)), "box"),
+        (Box((58, 68, 16), (82, 92, 17)), "box"),
+        (Stroke(((62, 80, 16), (78, 82, 16))), "positive"),
+        (Stroke(((62, 80, 16), (78, 82, 16)), positive=False), "negative"),
+        (Loop(((58, 68, 16), (82, 68, 16), (82, 92, 16), (58, 92, 16))), "positive"),
+        (Loop(((58, 68, 16), (82, 68, 16), (82, 92, 16), (58, 92, 16)), positive=False), "negative"),
     ],
 )
 def test_each_kind_of_prompt_has_its_colour(volume, mask, tmp_path, item, colour):
@@ -114,6 +119,8 @@ def test_the_legend_says_what_faint_means_where_something_is(volume, mask):
     assert faint not in legend(inside) and faint not in legend() and faint in legend(inside, beside)
     assert faint not in legend(Box((58, 68, 13), (82, 92, 19)))
     assert faint in legend(Box((58, 68, middle[2] + 2), (82, 92, middle[2] + 4)))
+    stroke = Stroke((inside.at, beside.at), positive=False)
+    assert "drawn beside it" in legend(stroke) and "drawn on the target" not in legend(stroke, inside)
 
 
 def test_an_empty_answer_without_a_prompt_is_drawn_too(volume, mask, tmp_path):

@@ -24,7 +24,7 @@ def turned(degrees: float, affine: np.ndarray = THICK) -> np.ndarray:
 
 
 def lowered(*items, affine=THICK, shape=SHAPE, **rules):
-    return lower(Prompt(items), affine, shape, Lowering(**rules))
+    return lower(Prompt(items), affine, shape, Lowering(**{"flat_box": "middle", **rules}))
 
 
 def one(*items, **options):
@@ -113,6 +113,13 @@ def test_in_a_scan_of_one_slice_a_box_of_that_slice_is_no_flat_box(space):
     assert isinstance(found, Box)
     assert (found.start, found.stop) == ((9.5, 19.5, -2.5), (19.5, 39.5, 2.5))
     assert one(Box((10, 20, 0), (11, 40, 1)), shape=scan).at == (10, 29.5, 0)  # a line in that slice
+
+
+def test_without_rules_the_measured_ones_lower():
+    items = (Box((10, 20, 4), (30, 30, 5)), STROKE, Loop(RING))
+    found = lower(Prompt(items), THICK, SHAPE)
+    assert found == lowered(*items, flat_box="three", stroke="middle", loop="deepest")
+    assert [type(item) for item in found] == [Point] * 5
 
 
 def test_flat_boxes_by_the_other_rules():

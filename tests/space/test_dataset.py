@@ -1,6 +1,7 @@
 """A set of labelled scans is read from its dataset.json, or from two folders of files with the same names."""
 
 import json
+import os
 
 import pytest
 
@@ -72,3 +73,45 @@ def test_a_folder_of_nothing_is_refused(tmp_path):
         FileError, match=r"holds no labelled scans\. Expected a folder with a dataset\.json, or"
     ):
         read_dataset(tmp_path)
+
+
+def test_companion_files_hidden_files_and_pipes_are_no_cases(plain):
+    for name in (
+        "images/._b.nii.gz",
+        "images/._a.1.mha",
+        "labels/._b.nrrd",
+        "images/.DS_Store",
+        "labels/.c.nii",
+    ):
+        (plain / name).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    os.mkfifo(plain / "images" / "d.nii")
+    assert [case.id for case in read_dataset(plain)] == ["a.1", "b"]
+
+
+def test_suffixes_may_be_capital(plain):
+    (plain / "images/b.nii.gz").rename(plain / "images/b.NII.GZ")
+    (plain / "labels/b.nrrd").rename(plain / "labels/b.Nrrd")
+    b = read_dataset(plain)[1]
+    assert (b.id, b.image, b.label) == ("b", plain / "images/b.NII.GZ", plain / "labels/b.Nrrd")
+
+
+def test_two_files_of_one_case_are_named(plain):
+    (plain / "images/b.mha").write_text("")
+    with pytest.raises(FileError, match=r"b\.mha and b\.nii\.gz have one name"):
+        read_dataset(plain)
+
+
+def test_a_description_may_be_a_pipe_only_to_be_refused(tmp_path):
+    (tmp_path / "real").mkdir()
+    os.mkfifo(tmp_path / "dataset.json")
+    with pytest.raises(FileError, match="holds no labelled scans"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["1e400", "NaN", "1" * 5000])
+def test_a_number_that_is_none_is_refused(plain, value):
+    (plain / "dataset.json").write_text(
+        f'{{"cases": [{{"id": "a", "label": "a"}}], "labels": {{"cord": {value}}}}}'
+    )
+    with pytest.raises(FileError, match="not readable as JSON"):
+        read_dataset(plain)

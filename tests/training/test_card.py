@@ -5,12 +5,14 @@ import hashlib
 import pytest
 import torch
 
-from sam_moe.errors import ConfigError
+from sam_moe.errors import ConfigError, FileError
+from sam_moe.files import PREFIX
 from sam_moe.registry import Architecture, MadeBy, Preprocessing, read_card
-from sam_moe.sam3d.weights import load_model, read_state
-from sam_moe.training.card import CardRecipe, measurements, ship
+from sam_moe.sam3d.weights import load_model, read_state, sha256_of
+from sam_moe.training.card import CardRecipe, measurements, save_named, ship
 from sam_moe.training.general import fresh_model
 from sam_moe.training.loop import Kept
+from tests.dying import deaths
 
 WORDS = CardRecipe.model_validate(
     {
@@ -85,3 +87,32 @@ def test_weights_too_large_for_half_precision_are_not_shipped(shipped, sizes, tm
     with pytest.raises(ConfigError, match=r"image_encoder\.pos_embed does not fit into float16.*float32"):
         shipped("float16", Kept(weights, 1, {}))
     assert not (tmp_path / "card.json").exists()
+
+
+def test_a_card_that_names_other_weights_is_withdrawn_before_they_are_replaced(tmp_path):
+    path, card = tmp_path / "model.safetensors", tmp_path / "card.json"
+
+    def begin():
+        for old in (path, card):
+            old.unlink(missing_ok=True)
+        save_named({"a": torch.zeros(3)}, path)
+        card.write_text("names zeros")
+
+    begin()
+    zeros = sha256_of(path)
+    save_named({"a": torch.zeros(3)}, path)
+    assert card.is_file()
+    for _ in deaths(tmp_path, lambda: save_named({"a": torch.ones(3)}, path), begin):
+        assert sha256_of(path) == zeros or not card.exists()
+
+
+def test_on_a_full_disk_weights_and_card_stay(small_disk):
+    path, card = small_disk / "model.safetensors", small_disk / "card.json"
+    save_named({"a": torch.zeros(3)}, path)
+    card.write_text("names zeros")
+    before = path.read_bytes()
+    with pytest.raises(FileError, match=r"disk/model\.safetensors: cannot be written .*free space") as caught:
+        save_named({"a": torch.zeros(30000)}, path)
+    assert "\n" not in str(caught.value) and PREFIX not in str(caught.value)
+    assert path.read_bytes() == before and card.is_file()
+    assert sorted(p.name for p in small_disk.iterdir()) == ["card.json", "model.safetensors"]

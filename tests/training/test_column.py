@@ -5,8 +5,8 @@ import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import GateInput
-from sam_moe.moe.selection import Argmax, Threshold
-from sam_moe.training.column import fit_column
+from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK, confidence_of
+from sam_moe.training.column import fit_column, shares
 from sam_moe.training.gate import fresh_gate, logits_of
 from tests.training.tables import FEATURES, crossed, learn
 
@@ -65,6 +65,32 @@ def test_examples_that_are_another_experts_are_refused_and_nothing_is_changed(ga
     with pytest.raises(ConfigError, match=r"cannot tell the examples .* most go to column 1"):
         fit_column(gate, banks, banks[1], Threshold(0.5))
     assert gate.experts == 2
+
+
+@pytest.mark.parametrize("rule", [Argmax(), Threshold(0.5), TopK(2), Dense()])
+def test_what_reaches_the_new_expert_is_judged_by_the_gates_own_rule(gate, banks, rule):
+    """Asked afterwards, the grown gate does what was reported: weights of the answers, whatever the rule."""
+    new = prompts((0.0, 2.0))
+    grown = fit_column(gate, banks, new, rule)
+    chosen = rule.select(confidence_of(grown.gate(new)))
+    reached = (chosen.weights * (chosen.experts == 2)).sum(dim=1).mean()
+    assert grown.reached == pytest.approx(reached.item(), abs=1e-5) and grown.reached > 0.3
+    assert grown.kept >= 0.99
+
+
+def test_a_gate_that_always_asks_one_expert_reaches_no_new_one(gate, banks):
+    with pytest.raises(ConfigError, match="none of them reaches it"):
+        fit_column(gate, banks, prompts((0.0, 2.0)), Forced(1))
+    assert gate.experts == 2
+
+
+def test_shares_are_the_weights_by_column():
+    confidence = torch.tensor([[0.5, 0.125, 0.375], [0.125, 0.25, 0.625]])
+    assert shares(Threshold(0.5), confidence).tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert shares(Forced(1), confidence).tolist() == [[0, 1, 0], [0, 1, 0]]
+    assert shares(Dense(), confidence).tolist() == confidence.tolist()
+    two = torch.tensor([[4 / 7, 0, 3 / 7], [0, 2 / 7, 5 / 7]])
+    torch.testing.assert_close(shares(TopK(2), confidence), two)
 
 
 def test_a_bank_a_column_is_asked_for(gate, banks):

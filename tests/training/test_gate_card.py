@@ -44,7 +44,7 @@ def test_the_card_agrees_with_what_lies_beside_it(tmp_path, selection, k):
     card = read_entry(tmp_path / "card.json").card
     assert card.experts == refs and (card.selection, card.k) == (selection, k)
     assert (card.architecture.features, card.architecture.hidden, card.architecture.mode) == (6, 16, "image")
-    assert (card.threshold is not None) == (selection == "threshold")
+    assert (card.threshold is not None) == bool(card.curve) == (selection == "threshold")
     chosen = [m for m in card.measured if m.metric == "threshold"]
     found = {(m.metric, m.data): m.value for m in card.measured}
     assert found["Dice, general", "liver, here"] == 0.5

@@ -94,6 +94,15 @@ def test_an_expert_is_left_out_and_the_other_columns_keep_every_bit(team, cases,
 
 
 @pytest.mark.slow
+def test_a_gate_that_always_asks_one_expert_gets_no_column(team, cases, trained_gate):
+    gate, expert = find_gate(str(trained_gate)), add_expert(team.expert("new", seed=7))
+    always = gate.card.model_copy(update={"selection": "forced", "forced": "old"})
+    with pytest.raises(CardError, match=r"'forced' always asks 'old', .* never be reached"):
+        grow_gate(replace(gate, card=always), expert, cases)
+    assert not (user_folder() / f"{gate.card.id}-new").exists()
+
+
+@pytest.mark.slow
 def test_only_what_a_gate_can_do_without_is_left_out(team, trained_gate):
     gate = find_gate(str(trained_gate))
     for name in ("spleen", "tiny-base"):

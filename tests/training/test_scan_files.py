@@ -42,6 +42,14 @@ def test_a_changed_file_changes_the_content_and_those_of_other_parts_do_not(cont
     assert content() != first
 
 
+def test_a_change_that_keeps_size_and_time_is_seen(content, folder):
+    first, path = content(), folder / "balls" / "a.nii.gz"
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert content() != first
+
+
 def test_other_names_of_labels_are_another_content(content, folder, change):
     first = content()
     change(folder / "balls" / "dataset.json", lambda d: d.update(labels={"sphere": 1, "box": 2}))

@@ -12,7 +12,7 @@ from sam_moe.errors import FileError, ValuesError
 from sam_moe.evaluation.layouts.archives import MOST_INFLATED, read_array
 from sam_moe.files import open_file
 from sam_moe.shapes import Shaped
-from sam_moe.space.files import read
+from sam_moe.space.files import read, read_label_map, whole_numbers
 from sam_moe.space.files.header import available_memory_bytes, check_affine
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
@@ -43,15 +43,9 @@ def read_labels(path: Path, like: Grid | None = None, key: str = LABELS) -> Volu
     Raises:
         FileError, GeometryError: for a file that cannot be read, or numbers that are no labels.
     """
-    volume = _from_archive(path, key, like) if path.suffix == ".npz" else read(path, quiet=True)
-    if volume.array.is_floating_point():
-        whole = volume.array.round()
-        if not bool((whole == volume.array).all()):
-            raise ValuesError(
-                f"{path}: fractions in a label map. Expected whole numbers; threshold it first."
-            )
-        return Volume(whole.int(), volume.grid)
-    return volume
+    if path.suffix == ".npz":
+        return whole_numbers(_from_archive(path, key, like), str(path))
+    return read_label_map(path)
 
 
 def _channel(path: Path) -> Volume:

@@ -62,14 +62,23 @@ def save_weights(
     Raises:
         FileError: where the file cannot be written; then nothing is left behind and an old file is untouched.
     """
+    with replacing(path, (SafetensorError,)) as new:
+        write_weights(state, new, metadata)
+
+
+def write_weights(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as `save_weights` does, into a new file inside `sam_moe.files.replacing`.
+
+    Raises:
+        OSError, SafetensorError: where the file cannot be written.
+    """
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
     # One key only: safetensors writes several in an order that changes from run to run.
     kept = {_METADATA: json.dumps(dict(metadata or {}), sort_keys=True)}
-    with replacing(path, (SafetensorError,)) as new:
-        save_file(tensors, new, metadata=kept)
+    save_file(tensors, path, metadata=kept)
 
 
 def read_metadata(path: Path | str) -> dict[str, str]:
@@ -86,10 +95,13 @@ def read_metadata(path: Path | str) -> dict[str, str]:
 def sha256_of(path: Path | str) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
     with open_file(path, WeightsError) as file:
+        digest = hashlib.sha256()
         try:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while block := file.read(2**20):
+                digest.update(block)
         except OSError as error:
             raise WeightsError(unreadable(path, error)) from error
+    return digest.hexdigest()
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -4,6 +4,7 @@ NIfTI, NRRD, MHA and DICOM series in; NIfTI, NRRD and MHA out.
 """
 
 from sam_moe.space.files.header import Header
+from sam_moe.space.files.labels import read_label_map, whole_numbers
 from sam_moe.space.files.reading import fingerprint, read, read_header
 from sam_moe.space.files.writing import labels_beside, labels_text, suffix_of, write_mask, write_volume
 from sam_moe.space.grid import same_grid
@@ -15,8 +16,10 @@ __all__ = [
     "labels_text",
     "read",
     "read_header",
+    "read_label_map",
     "same_grid",
     "suffix_of",
+    "whole_numbers",
     "write_mask",
     "write_volume",
 ]

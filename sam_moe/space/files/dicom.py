@@ -9,9 +9,12 @@ import numpy as np
 import SimpleITK
 
 from sam_moe.errors import FileError, GeometryError
+from sam_moe.files import open_file
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header
-from sam_moe.space.files.text import lps_to_ras, numbers
+from sam_moe.space.files.stacking import stack
+from sam_moe.space.files.text import check_positive, lps_to_ras, numbers
+from sam_moe.space.padding import LEAST_SEEN
 
 logger = logging.getLogger(__name__)
 sitk: Any = SimpleITK  # its signatures have no types
@@ -19,8 +22,9 @@ sitk: Any = SimpleITK  # its signatures have no types
 _SERIES, _DESCRIPTION, _MODALITY = "0020|000e", "0008|103e", "0008|0060"
 _POSITION, _ORIENTATION, _PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
 _FRAMES, _SAMPLES = "0028|0008", "0028|0002"
-# How far, in slice distances, a slice may lie from where uniform gaps put it.
-_UNEVEN = 0.05
+_PADDING, _PADDING_LIMIT, _SIGNED = "0028|0120", "0028|0121", "0028|0103"
+_LONG_AXIS = 0.01  # from rounding to two digits
+_SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,7 @@ class _Slice:
     position: Float[np.ndarray, " 3"]
     rows: Float[np.ndarray, "3 2"]
     spacing: Float[np.ndarray, " 2"]
+    padding: tuple[float, float] | None = None
 
 
 def looks_like_dicom(start: bytes) -> bool:
@@ -66,20 +71,28 @@ def read_dicom_header(path: Path) -> Header:
             )
     normal = np.cross(first.rows[:, 0], first.rows[:, 1])
     slices.sort(key=lambda s: float(normal @ s.position))
-    _check_gaps(path, slices, normal)
-    step = (slices[-1].position - slices[0].position) / (len(slices) - 1)
+    places = np.array([slice_.position for slice_ in slices])
+    origin, step = stack(path, places, normal, [slice_.path.name for slice_ in slices])
     affine: Float[np.ndarray, "4 4"] = np.eye(4)
     affine[:3, :2] = first.rows * first.spacing
     affine[:3, 2] = step
-    affine[:3, 3] = slices[0].position
+    affine[:3, 3] = origin
     shape = (*first.size, len(slices))
     stored = np.dtype(np.result_type(*{s.stored for s in slices}))
     files = tuple(slice_.path for slice_ in slices)
-    return check_header(Header(path, "DICOM", shape, stored, lps_to_ras(affine), files=files))
+    paddings = {slice_.padding for slice_ in slices}
+    padding = paddings.pop() if len(paddings) == 1 else None
+    return check_header(
+        Header(path, "DICOM", shape, stored, lps_to_ras(affine), files=files, padding=padding)
+    )
 
 
 def read_dicom_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]:
-    """Read the voxels, rescaled to the modality's units, in order of position."""
+    """Read the voxels, rescaled to the modality's units, in order of position.
+
+    What the series names as padding (0028,0120), below all that a scanner measures, becomes the least value
+    measured: it is no part of the image.
+    """
     out = np.empty(header.shape, header.stored, order="F")
     for k, name in enumerate(header.files):
         try:
@@ -90,38 +103,11 @@ def read_dicom_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]
                 "usual compressed transfer syntax; decompress the series, for example with gdcmconv --raw."
             ) from error
         out[:, :, k] = sitk.GetArrayViewFromImage(image).reshape(header.shape[1], header.shape[0]).T
+    if header.padding is not None and header.padding[0] < LEAST_SEEN:
+        padded = (out > header.padding[0] - 0.5) & (out < header.padding[1] + 0.5)  # slopes are rounded
+        if padded.any() and not padded.all():
+            out[padded] = max(out[~padded].min(), LEAST_SEEN)  # noise below air is no air
     return out
-
-
-def _check_gaps(path: Path, slices: list[_Slice], normal: Float[np.ndarray, " 3"]) -> None:
-    depths = np.array([normal @ s.position for s in slices])
-    gaps = np.diff(depths)
-    usual = float(np.median(gaps))
-    if usual <= 1e-4 or gaps.min() < 0.01 * usual:
-        same = int(gaps.argmin())
-        raise GeometryError(
-            f"{path}: {slices[same].path.name} and {slices[same + 1].path.name} lie at the same place, "
-            f"{depths[same]:.2f} mm along the normal. Expected one slice for each place; split time points "
-            "or echoes into series of their own."
-        )
-    wrong = int(np.abs(gaps - usual).argmax())
-    if abs(gaps[wrong] - usual) > _UNEVEN * usual:
-        missing = round(gaps[wrong] / usual) - 1
-        guess = f", as if {missing} were missing" if missing > 0 else ""
-        raise GeometryError(
-            f"{path}: {len(slices)} slices {usual:.3f} mm apart, but {gaps[wrong]:.3f} mm between "
-            f"{depths[wrong]:.2f} and {depths[wrong + 1]:.2f} mm along the normal ({slices[wrong].path.name} "
-            f"and {slices[wrong + 1].path.name}){guess}. Expected uniform gaps; find the missing slices or "
-            "resample the series."
-        )
-    places = np.array([s.position for s in slices])
-    line = np.linspace(places[0], places[-1], len(places))
-    aside = float(np.linalg.norm(places - line, axis=1).max())
-    if aside > _UNEVEN * usual:
-        raise GeometryError(
-            f"{path}: slices lie up to {aside:.3f} mm beside the straight line from first to last. Expected "
-            "a straight stack of uniform gaps; resample the series."
-        )
 
 
 def _series(path: Path) -> list[tuple[Path, Any]]:
@@ -166,9 +152,9 @@ def _look_through(folder: Path) -> tuple[dict[str, list[tuple[Path, Any]]], list
     found: dict[str, list[tuple[Path, Any]]] = {}
     others = []
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.name == "DICOMDIR":
-            continue
-        with path.open("rb") as file:
+        if not path.is_file() or path.name == "DICOMDIR" or path.name.startswith("._"):
+            continue  # pipes and devices too, and what macOS leaves beside each file of an archive
+        with open_file(path) as file:
             if not looks_like_dicom(file.read(132)) and path.suffix.lower() not in (".dcm", ".ima"):
                 continue
         try:
@@ -236,14 +222,41 @@ def _slice(path: Path, about: Any) -> _Slice:
             )
     position = numbers(path, "position", value(_POSITION).replace("\\", " "), 3)
     rows = np.array(numbers(path, "orientation", value(_ORIENTATION).replace("\\", " "), 6)).reshape(2, 3).T
+    lengths = np.linalg.norm(rows, axis=0)
+    if np.abs(lengths - 1).max() > _LONG_AXIS:
+        raise GeometryError(
+            f"{path}: its orientation {rows.T.tolist()} has axes of length {lengths.tolist()}. Expected unit "
+            "vectors, as the distances of voxels stand elsewhere; the header is damaged, export it again."
+        )
+    if np.abs(lengths - 1).max() > 1e-6:
+        rows = rows / lengths  # rounded to a few digits
     between_rows, between_columns = numbers(
         path, "pixel spacing", value(_PIXEL_SPACING).replace("\\", " "), 2
     )
+    check_positive(path, "pixel spacing", [between_rows, between_columns])
     name = sitk.GetPixelIDValueAsString(about.GetPixelID())
     stored = _pixel_type(path, name)
     width, height = about.GetSize()[:2]
     spacing = np.array([between_columns, between_rows])
-    return _Slice(path, (int(width), int(height)), stored, np.array(position), rows, spacing)
+    size, padding = (int(width), int(height)), _padding(path, about)
+    return _Slice(path, size, stored, np.array(position), rows, spacing, padding)
+
+
+def _padding(path: Path, about: Any) -> tuple[float, float] | None:
+    """The least and the greatest number that stand for no image, in the modality's units, if any do."""
+    words = [_value(about, key) for key in (_PADDING, _PADDING_LIMIT)]
+    if not words[0]:
+        return None
+    try:
+        ends = [float(word) for word in words if word]
+        slope, intercept = float(_value(about, _SLOPE) or 1), float(_value(about, _INTERCEPT) or 0)
+    except ValueError:
+        logger.warning("%s: padding value %r is no number; it is left aside", path, words)
+        return None
+    if _value(about, _SIGNED) == "1":  # written as unsigned by some
+        ends = [end - 2**16 if end >= 2**15 else end for end in ends]
+    scaled = sorted(slope * end + intercept for end in ends)
+    return scaled[0], scaled[-1]
 
 
 def _pixel_type(path: Path, name: str) -> np.dtype:

@@ -38,8 +38,8 @@ class Header:
     """What a file says about its volume, already checked; nothing of the voxels was read.
 
     `stored` is the type in the file with its byte order, `dtype` the type that `read` returns, `scale` the
-    slope and intercept to apply, `files` the slices of a series in order, `memory_bytes` the most that
-    reading takes at once.
+    slope and intercept to apply, `files` the slices of a series in order, `padding` the least and the
+    greatest value that stand for no image, `memory_bytes` the most that reading takes at once.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class Header:
     affine: Float[np.ndarray, "4 4"]
     scale: tuple[float, float] | None = None
     files: tuple[Path, ...] = ()
+    padding: tuple[float, float] | None = None
 
     @property
     def grid(self) -> Grid:
@@ -95,7 +96,12 @@ def check_header(header: Header) -> Header:
             f"{path}: shape {header.shape} is a single slice or row. Expected at least 2 voxels along each "
             "axis; hand in the whole 3-D scan."
         )
-    return replace(header, affine=check_affine(path, header.affine))
+    checked = replace(header, affine=check_affine(path, header.affine))
+    try:
+        _ = checked.grid
+    except GeometryError as error:  # what no file can mean, such as an origin beyond all precision
+        raise GeometryError(f"{path}: {error}") from error
+    return checked
 
 
 def check_affine(path: Path, affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:

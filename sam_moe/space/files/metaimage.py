@@ -7,12 +7,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sam_moe.errors import FileError
+from sam_moe.errors import FileError, GeometryError
 from sam_moe.files import open_file
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header, spatial_shape
 from sam_moe.space.files.payload import collect, inflate, plain
-from sam_moe.space.files.text import check_positive, lps_to_ras, numbers
+from sam_moe.space.files.text import check_positive, lps_to_ras, numbers, one_edit_apart
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,9 @@ _TYPES = {
 # The first name is the one that SimpleITK writes; the others are older names for the same.
 _DIRECTION = ("TransformMatrix", "Rotation", "Orientation")
 _ORIGIN = ("Offset", "Position", "Origin")
+_BIG = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 _MOST_HEADER_LINES = 1000
+_LONG_AXIS = 1e-3
 # Values that change what the numbers mean and that no current writer uses: anything else is refused.
 _ONLY = {
     "BinaryData": "True",
@@ -43,6 +45,11 @@ _ONLY = {
     "ElementToIntensityFunctionOffset": "0",
     "DistanceUnits": "mm",
 }
+
+
+# Without one of a group the format takes a default, so that a misspelt name would move the scan unseen.
+_DEFAULTED = (_DIRECTION, _ORIGIN, _BIG, ("CompressedData",), *((name,) for name in _ONLY))
+_KNOWN = {name for group in _DEFAULTED for name in group}
 
 
 def read_metaimage_header(path: Path) -> Header:
@@ -78,12 +85,13 @@ def _fields(path: Path, file: BinaryIO) -> dict[str, str]:
 
 
 def _parse(path: Path, fields: dict[str, str]) -> Header:
-    if fields["ElementDataFile"] != "LOCAL":
+    if fields["ElementDataFile"].upper() != "LOCAL":
         raise FileError(
             f"{path}: the header points to another file ({fields['ElementDataFile']!r}), which is not "
             "opened. Expected 'ElementDataFile = LOCAL', the voxels in the same file; save the scan as one "
             ".mha or .nii.gz."
         )
+    _check_names(path, fields)
     for name, only in _ONLY.items():
         value = fields.get(name, only)
         if value.lower() != only.lower() and not _equal_numbers(value, only):
@@ -97,7 +105,7 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
             f"{path}: ElementType = {kind!r} is not supported. Expected one real number for each voxel "
             f"({', '.join(_TYPES)}); convert the scan to grey values."
         )
-    big = _first(fields, ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"), "False").lower() == "true"
+    big = _first(fields, _BIG, "False").lower() == "true"
     count = int(numbers(path, "NDims", fields.get("NDims", ""), 1)[0])
     if not 1 <= count <= 10:
         raise FileError(f"{path}: NDims = {count}. Expected 3; the header is damaged.")
@@ -113,11 +121,29 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
     identity = " ".join(str(int(row == column)) for row in range(count) for column in range(count))
     rows = numbers(path, _DIRECTION[0], _first(fields, _DIRECTION, identity), count * count)
     origin = numbers(path, _ORIGIN[0], _first(fields, _ORIGIN, "0 " * count), count)
+    lengths = np.linalg.norm(np.array(rows).reshape(count, count)[:3, :3], axis=1)
+    if np.abs(lengths - 1).max() > _LONG_AXIS:
+        raise GeometryError(
+            f"{path}: {_DIRECTION[0]} has axes of length {lengths.tolist()}. Expected unit vectors, as the "
+            "distances of voxels stand in ElementSpacing; save the scan anew."
+        )
     affine: Float[np.ndarray, "4 4"] = np.eye(4)
     affine[:3, :3] = np.array(rows).reshape(count, count)[:3, :3].T * spacing  # one row for each voxel axis
     affine[:3, 3] = origin[:3]
     stored = np.dtype((">" if big else "<") + _TYPES[kind])
     return check_header(Header(path, "MHA", shape, stored, lps_to_ras(affine)))
+
+
+def _check_names(path: Path, fields: dict[str, str]) -> None:
+    """Refuse a name that looks like a misspelt one, where that one is missing; others are anybody's own."""
+    missing = [name for group in _DEFAULTED if not any(name in fields for name in group) for name in group]
+    for name in fields.keys() - _KNOWN:
+        near = next((other for other in missing if one_edit_apart(name, other)), None)
+        if near is not None:
+            raise FileError(
+                f"{path}: unknown header field {name[:40]!r}; did you mean {near!r}? Expected names as "
+                "MetaImage spells them; the header is damaged or misspelt, save the scan anew."
+            )
 
 
 def _first(fields: dict[str, str], names: tuple[str, ...], default: str) -> str:

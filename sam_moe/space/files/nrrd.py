@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sam_moe.errors import FileError
+from sam_moe.explaining import nearest_first
 from sam_moe.files import open_file
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header, spatial_shape
@@ -46,6 +47,14 @@ _SPACES = {
     "left-posterior-superior": (-1, -1, 1),
     "lps": (-1, -1, 1),
 }
+# All fields of the format (teem's nrrd.h), which knows no others: a name that is none of them is misspelt.
+_NAMES = (
+    *("content", "number", "type", "block size", "dimension", "space", "space dimension", "sizes"),
+    *("spacings", "thicknesses", "axis mins", "axis maxs", "space directions", "centers", "centerings"),
+    *("kinds", "labels", "units", "min", "max", "old min", "old max", "endian", "encoding", "line skip"),
+    *("byte skip", "sample units", "space units", "space origin", "measurement frame", "data file"),
+)
+_FIELDS = {name.replace(" ", ""): name for name in _NAMES}
 _MOST_HEADER_LINES = 1000
 
 
@@ -78,18 +87,37 @@ def _fields(path: Path, file: BinaryIO) -> dict[str, str]:
         text = line.decode("latin-1").strip()
         if not text:
             return fields
-        name, sign, value = text.partition(":")
-        if sign and not text.startswith("#") and not value.startswith("="):
-            fields[name.strip().lower()] = value.strip()
-        if name.strip().lower() in ("data file", "datafile"):
-            raise FileError(
-                f"{path}: the header points to another file ({value.strip()!r}), which is not opened. "
-                "Expected the voxels in the same file; save the scan as one .nrrd or .nii.gz."
-            )
+        if not text.startswith("#"):
+            _take(path, text, fields)
     raise FileError(
         f"{path}: the NRRD header does not end. Expected a blank line before the voxels; the file is "
         "truncated or damaged."
     )
+
+
+def _take(path: Path, text: str, fields: dict[str, str]) -> None:
+    """Put a line's field among the others; a pair `key:=value` of somebody's own stays out."""
+    written, sign, value = (part.strip() for part in text.partition(":"))
+    if value.startswith("="):
+        return
+    name = _FIELDS.get("".join(written.lower().split()), "")
+    if not (sign and name):
+        near = nearest_first(written.lower(), _NAMES)[0]
+        raise FileError(
+            f"{path}: unknown header field {written[:40]!r}; did you mean {near!r}? Expected a field of the "
+            "format, 'name: value', or a pair 'key:=value'; the header is damaged or misspelt, save the scan "
+            "anew."
+        )
+    if name == "data file":
+        raise FileError(
+            f"{path}: the header points to another file ({value[:200]!r}), which is not opened. "
+            "Expected the voxels in the same file; save the scan as one .nrrd or .nii.gz."
+        )
+    if name in fields:
+        raise FileError(
+            f"{path}: the header has {name!r} twice. Expected it once; remove the one that is wrong."
+        )
+    fields[name] = value
 
 
 def _parse(path: Path, fields: dict[str, str]) -> Header:
@@ -110,7 +138,7 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
         raise FileError(
             f"{path}: endian is {endian!r}. Expected little or big; add it, or save the scan anew."
         )
-    for name in ("line skip", "lineskip", "byte skip", "byteskip"):
+    for name in ("line skip", "byte skip"):
         if fields.get(name, "0") not in ("0", "-1" if encoding == "raw" and name.startswith("byte") else "0"):
             raise FileError(
                 f"{path}: {name} {fields[name]} is not supported. Expected 0; save the scan anew."
@@ -129,6 +157,8 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
         raise FileError(f"{path}: {len(space)} axes lie in space. Expected 3; save the scan anew.")
     affine: Float[np.ndarray, "4 4"] = np.eye(4)
     affine[:3, :3] = np.array([vectors[a] for a in space]).T
+    if "space" in fields and "space origin" not in fields:
+        logger.warning("%s: the header has a space but no space origin; 0, 0, 0 is taken, as ITK does", path)
     affine[:3, 3] = _vector(path, "space origin", fields.get("space origin", "(0,0,0)"))
     stored = np.dtype((">" if endian == "big" else "<") + kind)
     return check_header(Header(path, "NRRD", shape, stored, _to_ras(path, fields, affine)))
@@ -136,6 +166,12 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
 
 def _vectors(path: Path, fields: dict[str, str], sizes: list[float]) -> list[list[float] | None]:
     """For each axis its step through space, or None for an axis that has none."""
+    for name in ("axis mins", "axis maxs", *(("spacings",) if "space directions" in fields else ())):
+        if name in fields:
+            raise FileError(
+                f"{path}: the header gives the scan's place by {name!r}, which is not supported here. "
+                "Expected space directions and space origin alone; save the scan anew."
+            )
     if "space directions" in fields:
         words = fields["space directions"].replace(", ", ",").replace("( ", "(").replace(" )", ")").split()
         if len(words) == len(sizes):
@@ -155,11 +191,12 @@ def _vector(path: Path, field: str, word: str) -> list[float]:
 
 
 def _to_ras(path: Path, fields: dict[str, str], affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
-    units = fields.get("space units", "").replace('"', " ").split()
-    if any(unit != "mm" for unit in units):
-        raise FileError(
-            f"{path}: space units {units}. Expected mm; convert the scan's geometry to millimetres."
-        )
+    for name, known in (("space units", {"mm"}), ("units", {"mm", "???"})):
+        units = fields.get(name, "").replace('"', " ").split()
+        if not set(units) <= known:
+            raise FileError(
+                f"{path}: {name} {units}. Expected mm; convert the scan's geometry to millimetres."
+            )
     space = fields.get("space", "").lower()
     if space in _SPACES:
         return np.asarray(np.diag([*_SPACES[space], 1.0]) @ affine, dtype=np.float64)

@@ -1,6 +1,5 @@
 """`read`: the one door through which volumes come in, whatever their format."""
 
-import errno
 import hashlib
 import logging
 import struct
@@ -12,12 +11,14 @@ import numpy as np
 import torch
 
 from sam_moe.errors import FileError, ValuesError
+from sam_moe.files import open_file, unreadable
 from sam_moe.shapes import Shaped
 from sam_moe.space.files.dicom import looks_like_dicom, read_dicom_header, read_dicom_voxels
 from sam_moe.space.files.header import Header, check_memory
 from sam_moe.space.files.metaimage import read_metaimage_header, read_metaimage_voxels
 from sam_moe.space.files.nifti import read_nifti_header, read_nifti_voxels
 from sam_moe.space.files.nrrd import read_nrrd_header, read_nrrd_voxels
+from sam_moe.space.padding import without_padding
 from sam_moe.space.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def read(path: str | Path, memory_limit_bytes: int | None = None, *, quiet: bool
     int64, double precision and scaled values float32. The memory that reading takes is estimated from the
     header and compared with the limit (by default what this machine has available) before a voxel is read.
     A constant image is read, with a warning in the log; `quiet` leaves that to a caller who refuses it.
+    What is padding, and no image, becomes the least value that was measured (`space.padding`).
 
     Raises:
         FileError, GeometryError: for everything that would make a wrong volume; one line, with the remedy.
@@ -60,14 +62,14 @@ def read(path: str | Path, memory_limit_bytes: int | None = None, *, quiet: bool
     try:
         array = _converted(header, form.voxels(path, header))
     except OSError as error:
-        raise FileError(_reason(path, error)) from error
+        raise FileError(unreadable(path, error)) from error
     except MemoryError as error:
         raise FileError(
             f"{path}: not enough memory to read it. Expected {header.memory_bytes / 2**30:.2f} GiB to be "
             "free; crop or resample the scan."
         ) from error
     _check_values(path, array, quiet)
-    return Volume(torch.from_numpy(array), header.grid)
+    return without_padding(Volume(torch.from_numpy(array), header.grid), in_place=True)
 
 
 def read_header(path: str | Path) -> Header:
@@ -81,7 +83,7 @@ def read_header(path: str | Path) -> Header:
     try:
         return form.header(path)
     except OSError as error:
-        raise FileError(_reason(path, error)) from error
+        raise FileError(unreadable(path, error)) from error
 
 
 def fingerprint(volume: Volume) -> str:
@@ -103,10 +105,10 @@ def _format_of(path: Path) -> _Format:
     try:
         if path.is_dir():
             return _DICOM
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(132)
-    except (OSError, ValueError) as error:
-        raise FileError(_reason(path, error)) from error
+    except OSError as error:
+        raise FileError(unreadable(path, error)) from error
     if not start:
         raise FileError(f"{path}: the file is empty. Expected a scan; copy or download it again.")
     if start.startswith(_LFS):
@@ -129,16 +131,6 @@ def _format_of(path: Path) -> _Format:
         f"{path}: unknown kind of file. Expected {', '.join(_FORMATS)}, a folder of DICOM or one DICOM file; "
         "convert the scan to .nii.gz."
     )
-
-
-def _reason(path: Path, error: Exception) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOENT:
-        return f"{path}: no such file or folder. Expected a scan; check the path."
-    if number in (errno.EACCES, errno.EPERM):
-        return f"{path}: no permission to read it. Expected a readable file; change its permissions."
-    text = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return f"{path}: it cannot be opened ({text}). Expected a readable file; check path and disk."
 
 
 def _converted(header: Header, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:

@@ -36,6 +36,21 @@ def check_positive(path: Path, field: str, spacing: list[float]) -> None:
         )
 
 
+def one_edit_apart(name: str, known: str) -> bool:
+    """Whether one letter less, more, other, or swapped with the next makes one name the other; case is none.
+
+    What a flipped bit or a slip of the finger does to a field's name.
+    """
+    a, b = sorted((name.lower(), known.lower()), key=len)
+    if len(b) - len(a) > 1:
+        return False
+    first = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
+    if len(a) < len(b):
+        return a[first:] == b[first + 1 :]
+    swapped = a[:first] + a[first : first + 2][::-1] + a[first + 2 :]
+    return a[first + 1 :] == b[first + 1 :] or swapped == b
+
+
 def lps_to_ras(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
     """Turn an affine that leads to LPS millimetres, those of ITK and DICOM, into one to RAS+, or back."""
     return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, dtype=np.float64)

@@ -1,7 +1,15 @@
+import os
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import JPEGLSLossless, RTStructureSetStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    RTStructureSetStorage,
+)
+from scipy.spatial.transform import Rotation
 
 from sam_moe.errors import FileError, GeometryError
 from sam_moe.space.files import read, read_header
@@ -134,3 +142,97 @@ def test_pixels_that_cannot_be_decoded_are_refused(series):
         slice_["PixelData"].is_undefined_length = True
 
     refused(series(edit=compress))
+
+
+@pytest.mark.parametrize("spacing", [[-0.9, 0.8], [0.9, -0.8], [0, 0.8]])
+def test_a_negative_pixel_spacing_is_refused(series, spacing):
+    def edit(n, slice_):
+        slice_.PixelSpacing = spacing
+
+    folder = series(edit=edit)
+    refused(next(folder.iterdir()), "pixel spacing", "positive")
+
+
+def test_pipes_and_companion_files_in_a_folder_are_passed_over(series):
+    folder = series()
+    os.mkfifo(folder / "pipe.dcm")
+    (folder / "link.dcm").symlink_to("pipe.dcm")
+    (folder / "zeros.dcm").symlink_to("/dev/zero")
+    first = next(folder.glob("*_*.dcm"))
+    (folder / f"._{first.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    assert read(folder).grid.shape == (5, 6, 8)
+    assert read(first).grid.shape == (5, 6, 8)
+
+
+@pytest.mark.parametrize("tilt", [0, 25, -70])
+@pytest.mark.parametrize(("gap", "digits"), [(0.625, 1), (0.625, 2), (1.25, 1), (0.3125, 2), (0.7, 1)])
+def test_positions_that_were_rounded_to_a_tenth_are_read(series, caplog, tilt, gap, digits):
+    turn = Rotation.from_euler("x", tilt, degrees=True).as_matrix()
+    right = [turn @ (-20, -30, gap * n) for n in range(40)]
+
+    def edit(n, slice_):
+        slice_.ImagePositionPatient = [round(float(x), digits) for x in right[n]]
+
+    volume = read(series(range(40), tilt=tilt, edit=edit))
+    assert volume.grid.spacing_mm[2] == pytest.approx(gap, abs=2e-3)
+    there = np.array([volume.grid.world_of((0, 0, n)) for n in range(40)]) * (-1, -1, 1)
+    assert np.abs(there - right).max() < 0.05
+    assert volume.array[0, 0].tolist() == [10 * n - 1000 for n in range(40)]
+    assert ("positions are rounded" in caplog.text) == (digits == 1 and gap != 0.7) or tilt
+
+
+@pytest.mark.parametrize("gap", [0.3, 0.625, 1.25])
+@pytest.mark.parametrize("lost", [[1], [19], [37], [18, 19], [5, 30]])
+def test_a_slice_that_is_missing_among_rounded_positions_is_found(series, gap, lost):
+    kept = [n for n in range(39) if n not in lost]
+
+    def edit(number, slice_):
+        slice_.ImagePositionPatient = [-20, -30, round(gap * kept[number], 1)]
+
+    refused(series(kept, edit=edit), kind=GeometryError)
+
+
+def test_gaps_that_no_rounding_explains_are_refused(series):
+    def edit(n, slice_):
+        slice_.ImagePositionPatient = [-20, -30, 1.25 * n + (0.2 if n == 4 else 0)]
+
+    refused(series(edit=edit), "uniform gaps", kind=GeometryError)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_the_header_calls_padding_is_read_as_the_least_measured(series, syntax, signed):
+    pad = -2000 if signed else 63536  # the same bits
+
+    def edit(n, slice_):
+        slice_.file_meta.TransferSyntaxUID = syntax
+        pixels = np.full((6, 5), 10 * n + 30, np.int16)
+        pixels[:2], pixels[2, 0] = -2000, -150 - n  # noise a little below air
+        slice_.PixelRepresentation = 1
+        slice_.PixelData = pixels.tobytes()
+        slice_.add_new(0x00280120, "SS" if signed else "US", pad)
+
+    volume = read(series(edit=edit))
+    assert (volume.array[:, :2] == -1100).all()
+    assert volume.array[0, 2].tolist() == [-1150 - n for n in range(8)]
+    assert volume.array[0, 3].tolist() == [10 * n - 970 for n in range(8)]
+
+
+def test_a_padding_value_that_air_has_too_is_left_alone(series):
+    def edit(n, slice_):
+        slice_.add_new(0x00280120, "US", 0)
+
+    assert read(series(edit=edit)).array[0, 0].tolist() == [10 * n - 1000 for n in range(8)]
+
+
+def test_axes_that_are_no_unit_vectors_are_refused_and_rounded_ones_taken(series):
+    def edit(n, slice_):
+        slice_.ImageOrientationPatient = [2, 0, 0, 0, 1, 0]
+
+    refused(next(series(edit=edit).iterdir()), "length", kind=GeometryError)
+
+    def rounded(n, slice_):
+        slice_.ImageOrientationPatient = [1.004, 0, 0, 0, 0.996, 0]
+
+    volume = read(series(folder="rounded", edit=rounded))
+    assert volume.grid.spacing_mm == pytest.approx((0.8, 0.9, 3.0), abs=1e-9)

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -72,10 +75,8 @@ def test_a_file_that_a_header_points_to_is_never_opened(itk, tmp_path, name, old
     (tmp_path / "secret.raw").write_bytes(bytes(420))
     path = itk(name, replace=[(old, new)])
     opened = []
-    real = type(path).open
-    monkeypatch.setattr(
-        type(path), "open", lambda self, *a, **k: (opened.append(self.name), real(self, *a, **k))[1]
-    )
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda p, *a, **k: (opened.append(Path(p).name), real(p, *a, **k))[1])
     refused(path, "points to another file", "not opened")
     assert set(opened) == {name}
 
@@ -170,3 +171,149 @@ def test_a_channel_axis_of_one_is_dropped(tmp_path):
     assert volume.array.shape == (2, 3, 4)
     assert volume.array[1, 2, 3] == 23
     assert volume.grid.affine.tolist() == [[1, 0, 0, 5], [0, 2, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1]]
+
+
+# --- names that are off by a letter ---
+
+
+NRRD_FIELDS = [
+    b"type",
+    b"dimension",
+    b"space",
+    b"sizes",
+    b"space directions",
+    b"kinds",
+    b"endian",
+    b"encoding",
+]
+NRRD_FIELDS += [b"space origin"]
+MHA_FIELDS = [
+    b"NDims",
+    b"BinaryData",
+    b"BinaryDataByteOrderMSB",
+    b"CompressedData",
+    b"TransformMatrix",
+    b"Offset",
+]
+MHA_FIELDS += [b"ElementSpacing", b"DimSize", b"ElementType", b"ElementDataFile"]
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("scan.nrrd", f) for f in NRRD_FIELDS] + [("scan.mha", f) for f in MHA_FIELDS],
+)
+def test_one_flipped_bit_in_a_fields_name_never_gives_another_volume(itk, sound, name, field):
+    array = sound.array.byteswap()  # big: so that a lost byte order would show
+    words = {"scan.mha": (b"OrderMSB = False", b"OrderMSB = True"), "scan.nrrd": (b"little", b"big")}
+    whole = itk(name, array, replace=[words[name]]).read_bytes()
+    sign = b": " if name.endswith("nrrd") else b" = "
+    at = whole.index(b"\n" + field + sign) + 1
+    path = itk(name)
+    refusals = 0
+    for place in range(at, at + len(field) + 1):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[place] ^= 1 << bit
+            path.write_bytes(data)
+            try:
+                volume = read(path)
+            except (FileError, GeometryError) as error:
+                refusals += "\n" not in str(error)
+            else:
+                np.testing.assert_allclose(volume.grid.affine, sound.affine, atol=1e-9)
+                assert np.array_equal(volume.array, sound.array)
+    assert refusals > 3 * len(field)
+
+
+def test_a_misspelt_field_is_named_with_the_nearest_known_one(itk):
+    refused(
+        itk("scan.nrrd", replace=[(b"space origin", b"space orifin")]), "'space orifin'", "'space origin'"
+    )
+    refused(itk("scan.nrrd", replace=[(b"space origin", b"spacing")]), "'spacing'", "'spacings'")
+    refused(itk("scan.nrrd", replace=[(b"space origin:", b"space origin")]), "unknown header field")
+    refused(itk("scan.mha", replace=[(b"\nOffset", b"\nOfset")]), "'Ofset'", "'Offset'")
+    refused(itk("scan.mha", replace=[(b"\nOffset", b"\noffset")]), "'offset'", "'Offset'")
+    refused(
+        itk("scan.mha", replace=[(b"TransformMatrix", b"TransfromMatrix")]), "did you mean 'TransformMatrix'"
+    )
+
+
+def test_fields_of_anybodys_own_are_passed_over(itk, sound):
+    own = itk(
+        "scan.mha",
+        replace=[(b"\nOffset", b"\nOffsets = 1\nITK_FileNotes = made here\n0008|0060 = CT\nOffset")],
+    )
+    pairs = itk("scan.nrrd", replace=[(b"endian", b"# a remark: of mine\nspace orifin:=(1,2,3)\nendian")])
+    for path in (own, pairs):
+        np.testing.assert_allclose(read(path).grid.affine, sound.affine, atol=1e-9)
+
+
+NRRD_LINES = {
+    "content": "a scan",
+    "number": "210",
+    "min": "0",
+    "old min": "0",
+    "oldmax": "9",
+    "thicknesses": "1 1 1",
+    "centers": "cell cell cell",
+    "centerings": "cell cell cell",
+    "labels": '"a" "b" "c"',
+    "sample units": "HU",
+    "spaceunits": '"mm" "mm" "mm"',
+    "measurement frame": "(1,0,0) (0,1,0) (0,0,1)",
+    "line skip": "0",
+}
+
+
+@pytest.mark.parametrize("field", NRRD_LINES)
+def test_every_field_that_does_not_move_the_scan_is_taken_as_itk_takes_it(itk, sound, field):
+    path = itk("scan.nrrd", replace=[(b"endian", f"{field}: {NRRD_LINES[field]}\nendian".encode())])
+    sitk.ReadImage(str(path))
+    np.testing.assert_allclose(read(path).grid.affine, sound.affine, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"axis mins: 1 2 3", "axis mins"),
+        (b"spacings: 1 2 3", "spacings"),
+        (b"space origin: (1,2,3)", "twice"),
+        (b"my field: 3", "unknown header field"),
+    ],
+)
+def test_what_itk_refuses_beside_directions_is_refused(itk, line, says):
+    path = itk("scan.nrrd", replace=[(b"endian", line + b"\nendian")])
+    with pytest.raises(RuntimeError):
+        sitk.ReadImage(str(path))
+    refused(path, says)
+
+
+def test_a_place_by_axis_mins_is_refused_rather_than_lost(tmp_path):
+    path = tmp_path / "bare.nrrd"
+    header = b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 3 4\nspacings: 1 2 3\nencoding: raw\n"
+    path.write_bytes(header + b"axis mins: 10 20 30\n\n" + bytes(range(24)))
+    refused(path, "axis mins")
+    path.write_bytes(header + b'units: "um" "um" "um"\n\n' + bytes(range(24)))
+    refused(path, "units")
+
+
+def test_a_space_without_origin_is_warned_of(itk, caplog):
+    path = itk("scan.nrrd")
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join(line for line in lines if not line.startswith(b"space origin")))
+    assert read(path).grid.affine[:3, 3].tolist() == [0, 0, 0]
+    assert "no space origin; 0, 0, 0 is taken" in caplog.text
+
+
+@pytest.mark.parametrize("word", [b"Local", b"local", b"LOCAL"])
+def test_local_is_local_in_every_spelling_that_itk_knows(itk, sound, word):
+    path = itk("scan.mha", replace=[(b"LOCAL", word)])
+    assert np.array_equal(read(path).array, sound.array)
+
+
+def test_axes_of_an_mha_that_are_no_unit_vectors_are_refused(tmp_path):
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5, 6), np.uint8)), str(path))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"TransformMatrix = 1 0 0", b"TransformMatrix = 2 0 0"))
+    refused(path, "TransformMatrix", "length", kind=GeometryError)

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_what_is_no_scan_is_refused_in_one_line(tmp_path, name, content, says):
 def test_a_file_that_is_not_there_is_said_so(tmp_path):
     with pytest.raises(FileError, match="no such file"):
         read(tmp_path / "none.nii")
-    with pytest.raises(FileError, match="cannot be opened"):
+    with pytest.raises(FileError, match="cannot be read"):
         read(f"{tmp_path}/a\0b.nii")
 
 
@@ -60,6 +61,33 @@ def test_a_file_without_permission_is_said_so(nifti):
         pytest.skip("this user may read everything")
     with pytest.raises(FileError, match="no permission"):
         read(path)
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mha", "a.nrrd", "a.dcm", "a"])
+def test_a_pipe_is_refused_at_once(tmp_path, name, link):
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / name
+    path.symlink_to("pipe") if link else (tmp_path / "pipe").rename(path)
+    for door in (read, read_header):
+        with pytest.raises(FileError, match=r"is a pipe\. Expected an ordinary file"):
+            door(path)
+
+
+def test_a_device_without_end_and_a_socket_are_refused_at_once(tmp_path):
+    (tmp_path / "a.nii").symlink_to("/dev/zero")
+    with pytest.raises(FileError, match="is a device"):
+        read(tmp_path / "a.nii")
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.bind(str(tmp_path / "b.nii"))
+        with pytest.raises(FileError, match="is a socket"):
+            read(tmp_path / "b.nii")
+
+
+def test_a_link_to_itself_is_refused(tmp_path):
+    (tmp_path / "a.nii").symlink_to("a.nii")
+    with pytest.raises(FileError, match="leads back to itself"):
+        read(tmp_path / "a.nii")
 
 
 def test_a_limit_one_byte_short_refuses_and_an_exact_one_reads(nifti):

@@ -119,3 +119,14 @@ def test_a_sheared_grid_goes_into_no_itk_format(tmp_path):
     with pytest.raises(GeometryError, match="sheared"):
         write_volume(tmp_path / "v.nrrd", volume)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("length", "kind"), [(32767, nibabel.Nifti1Image), (32768, nibabel.Nifti2Image)])
+def test_an_axis_too_long_for_nifti_1_is_written_as_nifti_2(tmp_path, length, kind):
+    mask = torch.zeros((length, 2, 2), dtype=torch.uint8)
+    mask[-1, 1, 0] = 1
+    grid = Grid(np.diag([0.5, 1, 2, 1]), (length, 2, 2))
+    write_mask(tmp_path / "m.nii.gz", mask, grid)
+    assert type(nibabel.load(tmp_path / "m.nii.gz")) is kind
+    assert read(tmp_path / "m.nii.gz").array[-1, 1, 0] == 1
+    assert read(tmp_path / "m.nii.gz").grid.same_as(grid, 1e-6)
