@@ -2,6 +2,8 @@
 
     python benchmarks/kills.py [--kills 300] [--seed 0] [--verb "predict one" ...] [--out results/kills.txt]
 
+Kills are spread evenly over all verbs; --verb has some of them killed alone, as often as with all.
+
 Each run is a process of its own, forked from one that has imported torch, and is killed by SIGKILL: every
 second one after a share of the time that a whole run takes, drawn evenly, every other one just before one of
 its file operations, drawn evenly among all. Then the same is started again, or another way to ask in its
@@ -209,18 +211,25 @@ def kill_once(bench: Bench, verb: Verb, whole: Whole, draw: random.Random, tally
     tally.add("stale figures" if verb.name == "evaluate" else "wrong results", wrong, told)
 
 
-def run(folder: Path, kills: int, seed: int, verbs: Sequence[Verb] = VERBS) -> dict[str, Tally]:
-    """So many kills over these verbs, each as often; what came of them."""
-    bench, tallies = Bench(folder), {}
-    for number, verb in enumerate(verbs):
-        share = kills * (number + 1) // len(verbs) - kills * number // len(verbs)
+def run(
+    folder: Path, kills: int, seed: int, names: Sequence[str] | None = None, seconds: float = float("inf")
+) -> dict[str, Tally]:
+    """So many kills over all verbs, each as often, of which those with these names have their turn.
+
+    After so many seconds there are no more kills; the tallies say how far it came.
+    """
+    bench, tallies, end = Bench(folder), {}, time.monotonic() + seconds
+    for number, verb in enumerate(VERBS):
+        share = kills * (number + 1) // len(VERBS) - kills * number // len(VERBS)
+        if names is not None and verb.name not in names:
+            continue
         whole, tally = bench.whole(verb), Tally()
         draw = random.Random(f"{seed} {verb.name}")
         print(
             f"{verb.name}: a whole run takes {whole.seconds:.2f} s and {whole.operations} file operations",
             flush=True,
         )
-        while tally.kills < share and tally.late < 5 * share + 10:
+        while tally.kills < share and tally.late < 5 * share + 10 and time.monotonic() < end:
             kill_once(bench, verb, whole, draw, tally)
         tallies[verb.name] = tally
         print(line(verb.name, tally), *tally.told, sep="\n", flush=True)
@@ -241,12 +250,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verb", action="append", choices=[verb.name for verb in VERBS])
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then no more kills")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    verbs = [verb for verb in VERBS if asked.verb is None or verb.name in asked.verb]
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        tallies = run(Path(folder).resolve(), asked.kills, asked.seed, verbs)
+        tallies = run(Path(folder).resolve(), asked.kills, asked.seed, asked.verb, 60 * asked.minutes)
     total = Tally(sum(t.kills for t in tallies.values()), sum(t.late for t in tallies.values()))
     for tally in tallies.values():
         total.faults += tally.faults

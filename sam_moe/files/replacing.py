@@ -112,7 +112,8 @@ def check_writable(folder: Path | str) -> None:
         while not place.exists() and place != place.parent:
             place = place.parent
         if not place.is_dir():
-            raise FileError(f"{shown(place)}: is a file. Expected a folder; choose another name.")
+            which = shown(place) if place == Path(folder) else f"{shown(folder)}: {shown(place)}"
+            raise FileError(f"{which}: is a file. Expected a folder; choose another name.")
         with _aside(place / "probe"):
             pass
     except (OSError, ValueError) as error:
