@@ -285,12 +285,16 @@ def _predict(
     if len(targets) == 1:
         ((name, prompt),) = targets.items()
         found = predictor.predict(*prompt)
-        return found.mask * labels[name], {name: found}
+        # Times 1 would be a second mask, of a byte a voxel
+        return found.mask if labels[name] == 1 else found.mask * labels[name], {name: found}
     joined = predictor.predict_targets(targets)
     values = torch.zeros(256, dtype=torch.uint8)
     for number, name in joined.names.items():
         values[number] = labels[name]
-    return values[joined.labels.long()], joined.predictions
+    if not torch.equal(values[: len(targets) + 1].long(), torch.arange(len(targets) + 1)):
+        for k in range(joined.labels.shape[2]):  # slice by slice: indices are of 8 bytes a voxel
+            joined.labels[:, :, k] = values[joined.labels[:, :, k].long()]
+    return joined.labels, joined.predictions
 
 
 def _scene(scan: Volume, predictions: Mapping[str, Prediction]) -> Scene:

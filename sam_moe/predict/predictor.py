@@ -118,7 +118,10 @@ class Predictor:
         asked = zip(targets.items(), regions, strict=True)
         with self._one_at_a_time:
             return LabelMap.joined(
-                {name: self._start_turn((prompt,), None, region) for (name, prompt), region in asked}
+                {
+                    name: self._start_turn((prompt,), None, there).lightened()
+                    for (name, prompt), there in asked
+                }
             )
 
     def _start_turn(

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import PromptError
-from sam_moe.prompts.prompt import Point, Prompt
+from sam_moe.prompts.prompt import Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.shapes import Bool, Float, Int
 from sam_moe.space.grid import Grid
@@ -81,12 +81,13 @@ def wider(region: Grid, preprocessing: Preprocessing) -> Grid | None:
 
 def covers(region: Grid, prompt: Prompt) -> bool:
     """Whether every item of a prompt in millimetres lies well inside the region."""
-    ends = [(item.at,) if isinstance(item, Point) else (item.start, item.stop) for item in prompt]
+    boxes = [end for box in prompt.boxes for end in (box.start, box.stop)]
+    ends = [*boxes, *(point.at for point in prompt.points)]
     if not ends:
         return True
     middle = (np.array(region.shape) - 1) / 2
     reach = _COMFORT * np.array(region.shape) / 2
-    places = np.array([place for item in ends for place in item])  # at once: one by one takes ms a click
+    places = np.array(ends)  # at once: one by one takes ms a click
     return not (np.abs(region.index_of(places) - middle) > reach).any()
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam_moe.errors import GeometryError
 from sam_moe.shapes import Float, Shaped
+from sam_moe.space.arrays import on_grid
 from sam_moe.space.grid import Grid
 
 # Source coordinates are rounded to this many parts of a voxel (1e-6 voxel): noise of the affine's inverse
@@ -24,23 +24,23 @@ _GENERAL_CHUNK = 50_000
 _SURELY = 1e-3
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Volume:
     """Numbers on a grid, indexed (i, j, k) along the stored axes; any dtype, any device.
 
+    A NumPy array becomes a tensor, an affine in the grid's place a grid of the array's shape.
+
     Raises:
-        GeometryError: when the array's shape is not the grid's.
+        GeometryError: when the array's shape is not the grid's, or it holds no numbers.
     """
 
     array: Shaped[Tensor, "i j k"]
     grid: Grid
 
-    def __post_init__(self) -> None:
-        if tuple(self.array.shape) != self.grid.shape:
-            raise GeometryError(
-                f"an array of shape {tuple(self.array.shape)} does not fit {self.grid}. Expected one number "
-                "for each voxel, axes in the order of the grid."
-            )
+    def __init__(self, array: object, grid: object) -> None:
+        found, place = on_grid(array, grid)
+        object.__setattr__(self, "array", found)
+        object.__setattr__(self, "grid", place)
 
     def __repr__(self) -> str:
         return f"Volume({self.array.dtype} on {self.grid})"

@@ -119,3 +119,19 @@ def test_a_sheared_grid_goes_into_no_itk_format(tmp_path):
     with pytest.raises(GeometryError, match="sheared"):
         write_volume(tmp_path / "v.nrrd", volume)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_numpy_mask_and_a_volume_are_written_as_a_tensor_is(tmp_path):
+    mask = torch.zeros(GRID.shape, dtype=torch.uint8)
+    mask[1, 0, 1] = 3
+    write_mask(tmp_path / "tensor.nii", mask, GRID)
+    write_mask(tmp_path / "array.nii", mask.numpy().astype(np.int64), GRID)
+    write_mask(tmp_path / "volume.nii", Volume(mask, GRID), labels={3: "liver"})
+    assert len({(tmp_path / f"{name}.nii").read_bytes() for name in ("tensor", "array", "volume")}) == 1
+    assert (tmp_path / "volume.labels.json").is_file()
+    with pytest.raises(
+        GeometryError, match=r"a mask without a grid\. Expected write_mask\(path, mask, grid\)"
+    ):
+        write_mask(tmp_path / "none.nii", mask)
+    with pytest.raises(FileError, match=r"a mask of type torch\.float64"):
+        write_mask(tmp_path / "float.nii", np.zeros(GRID.shape), GRID)
