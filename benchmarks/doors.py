@@ -69,8 +69,9 @@ def details_of(made: Path) -> str:
     """Seconds a region and a step, as far as what a door made keeps them."""
     found = []
     if (record := made.with_name(f"{made.name.removesuffix('.nii.gz')}.run.json")).is_file():
-        timings = json.loads(record.read_text())
-        found.append(f"{timings.get('milliseconds', timings.get('timings', ''))}")
+        for target in json.loads(record.read_text())["targets"]:
+            spent = ((stage, target["timings_ms"].get(stage, 0) / 1000) for stage in ("encode", "decode"))
+            found.append(" and ".join(f"{stage} {seconds:.2f} s" for stage, seconds in spent))
     if (embedded := made / "train.embedded.safetensors").is_file():
         with safe_open(embedded, framework="pt") as file:
             about = json.loads(file.metadata()["embedded"])

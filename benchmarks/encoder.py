@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 from sam_moe.sam3d.image_encoder import ImageEncoder
 from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.sam3d.model import upsample
+from sam_moe.sam3d.segment_anything import prepare
 from sam_moe.sam3d.sizes import Sizes
 
 SIZES = Sizes()
@@ -131,6 +132,7 @@ class PlainDecoder:
     """The decoder as the reference runs it: segment-anything's blocks, convolutions, all four masks."""
 
     def __init__(self, ours: MaskDecoder) -> None:
+        prepare()  # it imports without torchvision from here on
         from segment_anything.modeling import TwoWayTransformer
 
         self.parts = ours

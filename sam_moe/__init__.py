@@ -1,31 +1,30 @@
 """Promptable 3D medical image segmentation: one frozen model, many experts.
 
-The names below are imported when first asked for (PEP 562), so that `import sam_moe` starts without torch.
-From then on `import segment_anything` works also where its torchvision does not
-(`sam3d/segment_anything.py`).
+The names below are imported when first asked for (PEP 562), so that `import sam_moe` starts without torch and
+changes nothing.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sam_moe.sam3d import segment_anything as _segment_anything
-
 if TYPE_CHECKING:
     from sam_moe.assemble import load
+    from sam_moe.errors import SamMoeError
     from sam_moe.predict.model import Model
-    from sam_moe.predict.prediction import Prediction
+    from sam_moe.predict.prediction import LabelMap, Prediction
     from sam_moe.predict.predictor import Predictor
     from sam_moe.prompts.lowering import Lowering
     from sam_moe.prompts.prompt import Box, Loop, Point, Prompt, Stroke
-    from sam_moe.space.files import read, write_mask
+    from sam_moe.space.files import read, write_mask, write_volume
     from sam_moe.space.grid import Grid
-    from sam_moe.space.volume import Volume
+    from sam_moe.space.volume import Volume, resample
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Box",
     "Grid",
+    "LabelMap",
     "Loop",
     "Lowering",
     "Model",
@@ -33,17 +32,21 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Prompt",
+    "SamMoeError",
     "Stroke",
     "Volume",
     "__version__",
     "load",
     "read",
+    "resample",
     "write_mask",
+    "write_volume",
 ]
 
 _HOMES = {
     "Box": "sam_moe.prompts.prompt",
     "Grid": "sam_moe.space.grid",
+    "LabelMap": "sam_moe.predict.prediction",
     "Loop": "sam_moe.prompts.prompt",
     "Lowering": "sam_moe.prompts.lowering",
     "Model": "sam_moe.predict.model",
@@ -51,15 +54,15 @@ _HOMES = {
     "Prediction": "sam_moe.predict.prediction",
     "Predictor": "sam_moe.predict.predictor",
     "Prompt": "sam_moe.prompts.prompt",
+    "SamMoeError": "sam_moe.errors",
     "Stroke": "sam_moe.prompts.prompt",
     "Volume": "sam_moe.space.volume",
     "load": "sam_moe.assemble",
     "read": "sam_moe.space.files",
+    "resample": "sam_moe.space.volume",
     "write_mask": "sam_moe.space.files",
+    "write_volume": "sam_moe.space.files",
 }
-
-
-_segment_anything.prepare()
 
 
 def __getattr__(name: str) -> Any:

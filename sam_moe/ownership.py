@@ -31,7 +31,7 @@ def check_ours(path: Path, ours: Test, *, force: bool = False) -> None:
     """
     if not os.path.lexists(path):
         return
-    if path.is_dir():
+    if is_folder(path):
         raise FileError(f"{shown(path)}: this is a folder. Expected the name of a file; choose another name.")
     if not force and not is_ours(path, ours):
         raise FileError(
@@ -74,6 +74,22 @@ def is_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except (OSError, ValueError):  # one of them is not there yet
         return one.absolute() == other.absolute()
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path leads to something; of a name that no file can have it does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; of a name that no file can have it does not."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def is_ours(path: Path, ours: Test) -> bool:

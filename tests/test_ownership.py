@@ -11,7 +11,9 @@ from sam_moe.ownership import (
     check_not_read,
     check_ours,
     checksum,
+    is_folder,
     is_same,
+    is_there,
     page,
     picture,
     record,
@@ -66,6 +68,12 @@ def test_what_is_read_is_never_replaced_by_whatever_name(tmp_path, force):
         with pytest.raises(FileError, match="which is read"):
             check_folder(tmp_path, {name: record("a")}, [source], force=force)
     check_not_read(tmp_path / "other.json", [source, tmp_path / "gone"])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "none"])
+def test_a_name_that_no_file_can_have_leads_nowhere(tmp_path, name):
+    assert not is_there(tmp_path / name) and not is_folder(tmp_path / name)
+    assert is_there(tmp_path) and is_folder(tmp_path)
 
 
 def test_two_names_of_one_place_are_the_same_also_where_nothing_is_yet(tmp_path):

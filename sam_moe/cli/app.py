@@ -138,6 +138,7 @@ def predict(
     """
     from sam_moe.cli.progress import Progress
     from sam_moe.errors import PromptError
+    from sam_moe.ownership import is_folder
 
     lines = {
         "stroke": stroke,
@@ -151,7 +152,7 @@ def predict(
         raise AskedWrongly(
             f"{both}. Show the target with --point I J K or --box I0 J0 K0 I1 J1 K1, or give --prompts FILE"
         )
-    if prompts is not None and scan.is_dir() and (out.is_dir() or not out.suffix):
+    if prompts is not None and is_folder(scan) and (is_folder(out) or not out.suffix):
         if overlay is not None:
             raise AskedWrongly("--overlay draws one scan. Leave it out, or give one scan and one mask")
         from sam_moe.cli.many import segment_many

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sam_moe.ownership import is_there
+
 EVERYWHERE = "With --debug, an error shows its traceback. Exit codes: 0 done, 1 failed, 2 asked wrongly."
 
 COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("COMMAND_LINE", default=())
@@ -114,7 +116,7 @@ def _joined(args: list[str], context: Any) -> Iterable[str]:
         count = len(_NUMBERS[option])
         typed, surplus = rest[:count], given[count:]
         # A scan may have a number for a name: `--point 1 2 3 007`.
-        if len(given) < count or (surplus and not Path(surplus[0]).exists()):
+        if len(given) < count or (surplus and not is_there(Path(surplus[0]))):
             raise AskedWrongly(_complaint(option, given, rest), context)
         yield f"{option}={place}:{' '.join(typed)}"
         place, rest = place + 1, rest[count:]
@@ -124,7 +126,7 @@ def _line_length(option: str, given: list[str], rest: list[str], context: Any) -
     """How many of the numbers after a stroke or a loop are its own: whole triples, enough of them."""
     over = len(given) % 3
     # A scan may have a number for a name: `--stroke 1 2 3 4 5 6 007`.
-    if over == 1 and Path(given[-1]).exists():
+    if over == 1 and is_there(Path(given[-1])):
         over, given = 0, given[:-1]
     least = _LEAST[option.rpartition("-")[2]]
     stop = rest[len(given)] if len(rest) > len(given) else "--"
@@ -136,7 +138,7 @@ def _line_length(option: str, given: list[str], rest: list[str], context: Any) -
 def _is_written_otherwise(word: str) -> bool:
     """Whether a word holds numbers in another writing: 40,52,17 or "(40," or "40 52 17"."""
     pieces = re.findall(r"[^\s,;()\[\]]+", word)
-    return not Path(word).exists() and bool(pieces) and len(list(_leading_numbers(pieces))) == len(pieces)
+    return not is_there(Path(word)) and bool(pieces) and len(list(_leading_numbers(pieces))) == len(pieces)
 
 
 def _line_complaint(option: str, given: list[str], rest: list[str], least: int) -> str:

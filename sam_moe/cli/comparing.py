@@ -60,8 +60,9 @@ def compare(
         from sam_moe.evaluation.results import read_result
 
         if out is not None:
-            from sam_moe.cli.outputs import COMPARISON, check_folder
+            from sam_moe.cli.outputs import COMPARISON
             from sam_moe.files import check_writable
+            from sam_moe.ownership import check_folder
 
             check_folder(out, COMPARISON, force=force)
             check_writable(out)

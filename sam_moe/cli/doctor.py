@@ -19,6 +19,7 @@ from sam_moe.cli.checkpoints import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.predict.manifest import versions
 from sam_moe.registry import Card, Entry, Weights, default_folder
+from sam_moe.sam3d.segment_anything import prepare
 from sam_moe.space.files.header import available_memory_bytes
 
 _PACKAGES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "safetensors", "pydantic", "typer", "monai")
@@ -105,6 +106,7 @@ def _torchvision() -> str:
 
 
 def _sam() -> str:
+    prepare()
     try:
         importlib.import_module("segment_anything")
     except Exception as error:

@@ -110,7 +110,8 @@ def evaluate(
         raise AskedWrongly(
             "both --prompts and --protocol. Recorded prompts are replayed as they are; give one"
         )
-    from sam_moe.cli.outputs import METRICS, check_evaluation, check_folder
+    from sam_moe.cli.outputs import METRICS, check_evaluation
+    from sam_moe.ownership import check_folder
 
     if grand_challenge and predictions is not None:
         check_folder(out, METRICS, force=force)

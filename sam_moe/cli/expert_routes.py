@@ -37,9 +37,10 @@ def route(
     with Progress(quiet=as_json) as tell:
         from sam_moe.assemble import find_model
         from sam_moe.cli.loading import loaded
-        from sam_moe.cli.outputs import ROUTES, check_folder
+        from sam_moe.cli.outputs import ROUTES
         from sam_moe.errors import CardError
         from sam_moe.files import check_writable, make_folder, sweep
+        from sam_moe.ownership import check_folder
         from sam_moe.predict.labelled import cases_of
         from sam_moe.predict.routes import route as run
         from sam_moe.predict.routes import withdraw_old, write

@@ -6,7 +6,18 @@ from pathlib import Path
 
 from sam_moe.errors import FileError
 from sam_moe.files import read_bytes, shown
-from sam_moe.ownership import Test, check_folder, is_ours, is_same, page, picture, record, table
+from sam_moe.ownership import (
+    Test,
+    check_folder,
+    is_folder,
+    is_ours,
+    is_same,
+    is_there,
+    page,
+    picture,
+    record,
+    table,
+)
 
 BEGUN = record("format", "challenge", "protocols", "systems")
 
@@ -49,9 +60,9 @@ def check_evaluation(out: Path, inputs: list[Path], predictions: Path | None, *,
             f"{shown(predictions)}: lies where an evaluation in {shown(out)} keeps its own masks, and "
             "removes them. Expected another folder; choose another --out."
         )
-    begun = is_ours(out / "asked.json", BEGUN) if (out / "asked.json").exists() else False
+    begun = is_ours(out / "asked.json", BEGUN) if is_there(out / "asked.json") else False
     for name in ("predictions", "cases", "prompts", "grand-challenge"):
-        if not force and not begun and (out / name).is_dir() and any((out / name).iterdir()):
+        if not force and not begun and is_folder(out / name) and any((out / name).iterdir()):
             raise FileError(
                 f"{shown(out / name)}: is there already, and no evaluation was begun beside it. Expected a "
                 "new folder; choose another --out, or write into this one with --force."

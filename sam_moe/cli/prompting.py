@@ -80,7 +80,7 @@ def lowering_of(given: Sequence[str]) -> "Lowering":
     try:
         return load_settings(Lowering, None, given)
     except ConfigError as error:
-        raise AskedWrongly(str(error)) from error
+        raise AskedWrongly(str(error).replace("--set", "--lower")) from error
 
 
 def in_options(text: str) -> str:

@@ -13,13 +13,15 @@ from sam_moe.space.grid import Grid
 class Turn:
     """One call of `predict` or `refine`, as far as its answer can be made again from it to the bit.
 
-    `count` is how many of the target's items it was answered with, `home` the region where one looked first.
-    `answer` is None of a turn that was let go of, and of one that had nothing to answer (`empty`).
+    `home` is the region where one looked first; `placed` is how many points and boxes the model was given for
+    the `count` items of the target up to here. `answer` is None of a turn that was let go of, and of one that
+    had nothing to answer (`empty`).
     """
 
-    count: int
     home: Grid
     answer: Answer | None
+    placed: int = 0
+    count: int = 0
     answered: Answered | None = None
     empty: bool = False
 
@@ -37,9 +39,8 @@ class Turn:
 class History:
     """The turns of one target, those taken back included, and the items that they were prompted with.
 
-    Items are kept once, as they were given and as the points and boxes, in millimetres, that each came to.
-    Beyond `limit_bytes` of answers the turns farthest from the present one keep their place but not their
-    answer.
+    Items are kept once, as they were given and as the model takes them. Beyond `limit_bytes` of answers the
+    turns farthest from the present one keep their place but not their answer.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -48,7 +49,6 @@ class History:
         self.future: list[Turn] = []
         self._items: list[Item] = []
         self._placed: list[Item] = []
-        self._ends: list[int] = []  # how many points and boxes the first items came to
 
     @property
     def present(self) -> Turn | None:
@@ -65,29 +65,21 @@ class History:
         return Prompt(tuple(self._items[:count]))
 
     def placed(self, count: int) -> Prompt:
-        """The points and boxes that they came to."""
-        return Prompt(tuple(self._placed[: self._ends[count - 1]] if count else ()))
+        """The first points and boxes, in millimetres, that the items come to."""
+        return Prompt(tuple(self._placed[:count]))
 
-    def begin(self, turn: Turn, items: Sequence[Item], placed: Sequence[Prompt]) -> None:
+    def begin(self, turn: Turn, items: Sequence[Item], placed: Sequence[Item]) -> None:
         """Take a new target's first turn; the target before is forgotten."""
         self.past, self.future = [turn], []
-        self._keep(0, items, placed)
+        self._items, self._placed = [*items], [*placed]
 
-    def add(self, turn: Turn, items: Sequence[Item], placed: Sequence[Prompt]) -> None:
+    def add(self, turn: Turn, items: Sequence[Item], placed: Sequence[Item]) -> None:
         """Take a turn with the items that are new in it; what was taken back is forgotten."""
-        self._keep(self.count, items, placed)
+        present = self.past[-1]
+        self._items[present.count :], self._placed[present.placed :] = items, placed
         self.past.append(turn)
         self.future = []
         self._let_go()
-
-    def _keep(self, kept: int, items: Sequence[Item], placed: Sequence[Prompt]) -> None:
-        """Let items, and what they came to, follow the first that are kept."""
-        self._items[kept:] = items
-        del self._ends[kept:]
-        del self._placed[self._ends[-1] if self._ends else 0 :]
-        for prompt in placed:
-            self._placed += prompt
-            self._ends.append(len(self._placed))
 
     def back(self) -> None:
         """Move the standing turn to those taken back."""

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from sam_moe import __version__
 from sam_moe.config import Record, check_json, read_json, read_object
-from sam_moe.errors import FileError, PromptError
+from sam_moe.errors import FileError, PromptError, SamMoeError
 from sam_moe.predict.prediction import Prediction
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
@@ -214,14 +214,16 @@ def as_text(name: object) -> str:
     return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_record(path: Path) -> Manifest | Begun:
+def read_record(path: Path, error_class: type[SamMoeError] = FileError) -> Manifest | Begun:
     """Read what lies at a mask's `.run.json`.
 
     Raises:
-        FileError: for what is neither a manifest nor the record of a mask that is being replaced.
+        error_class: for what is neither a manifest nor the record of a mask that is being replaced.
     """
-    data = read_object(path, FileError)
-    return check_json(Begun if data.get("kind") == "begun" else Manifest, data, path, FileError)
+    data = read_object(path, error_class)
+    if data.get("kind") == "begun":
+        return check_json(Begun, data, path, error_class)
+    return check_json(Manifest, data, path, error_class)
 
 
 def read_prompts(path: Path) -> PromptSet:
@@ -230,10 +232,9 @@ def read_prompts(path: Path) -> PromptSet:
     Raises:
         PromptError: naming the file and the field.
     """
-    if not path.name.endswith(SUFFIX):
-        return read_json(PromptSet, path, PromptError)
-    data = read_object(path, PromptError)
-    return check_json(Begun if data.get("kind") == "begun" else Manifest, data, path, PromptError).prompts
+    if path.name.endswith(SUFFIX):
+        return read_record(path, PromptError).prompts
+    return read_json(PromptSet, path, PromptError)
 
 
 def case_for(prompts: PromptSet, file: Path, scan: Path) -> PromptCase:

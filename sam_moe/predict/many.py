@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import make_folder, sweep
-from sam_moe.predict.command import Done, Loaded, Request, Taken, Tell, answer, check, take, write
+from sam_moe.ownership import is_folder, is_there
+from sam_moe.predict.command import Loaded, Request, Taken, Tell, answer, check, take, write
 from sam_moe.predict.manifest import Begun, Manifest, ModelRecord, as_text, read_prompts, read_record
 from sam_moe.predict.opening import opened
 from sam_moe.predict.outputs import holds, stamp_of
 from sam_moe.predict.overlap import overlapped
 from sam_moe.predict.processes import Processes
+from sam_moe.predict.writing import Done
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint
 
@@ -72,7 +74,7 @@ def requests(
         FileError: where `out` is no folder.
         PromptError: for a bad prompt file.
     """
-    if out.exists() and not out.is_dir():
+    if is_there(out) and not is_folder(out):
         raise FileError(
             f"{out}: is a file. Expected a folder for the masks of many scans; choose another name."
         )
@@ -89,16 +91,16 @@ def requests(
 def _told_apart(asked: list[Request]) -> list[Request]:
     """The same, those that would write one mask, or over a scan of the run, as requests that fail."""
     count = Counter(request.out for request in asked if not request.wrong)
-    read = {place: request for request in asked if (place := _place(request.scan)) is not None}
+    read = {_place(request.scan): request for request in asked}
     found = []
     for request in asked:
-        wrong, other = request.wrong, read.get(_place(request.out))
+        wrong, place = request.wrong, _place(request.out)
         if not wrong and count[request.out] > 1:
             wrong = (
                 f"{request.scan}: {count[request.out]} cases would write {request.out}. Expected one case a "
                 "scan; join their targets, or put them into two files and write to two folders."
             )
-        elif not wrong and other is not None:
+        elif not wrong and place is not None and place in read:
             wrong = f"{request.out}: is the scan of a case, which is left as it is. Choose another --out."
         found.append(replace(request, wrong=wrong))
     return found

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +15,6 @@ from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Card, Preprocessing
 from sam_moe.sam3d.lowering import BoxStrategy
 from sam_moe.space.files import fingerprint
-from sam_moe.space.volume import Volume
 
 if TYPE_CHECKING:
     import sam_moe.predict.predictor
@@ -72,7 +70,7 @@ class Model:
 
     def open(
         self,
-        scan: Volume | str | Path,
+        scan: object,
         key: str = "",
         *,
         cache: EmbeddingCache | None = None,
@@ -81,17 +79,20 @@ class Model:
         """Begin a session on a scan; each call gives a new one, with a history of its own.
 
         Args:
-            scan: a volume, or the path of a file or of a DICOM folder, which is read.
+            scan: the path of a file or of a DICOM folder, which is read; a `Volume`; or an image of torchio
+                (`ScalarImage`, or a `Subject` of one), MONAI (`MetaTensor`), nibabel or SimpleITK.
             key: the scan's fingerprint (`space.files.fingerprint`), where the caller has computed it.
             cache: embeddings of this session alone, or of whom it is given to; by default the model's.
             progress: called with a stage's name and the share of it that is done.
 
         Raises:
-            FileError: for what is no scan: unreadable, complex, not finite or without contrast.
+            FileError: for what is no scan: unreadable, complex, not finite, without contrast, of several
+                channels, or too large for the memory that is free.
         """
         from sam_moe.predict.predictor import Predictor
 
-        volume, low = opened(scan)
+        # Encoding a region takes about a hundred float32 maps of its size
+        volume, low = opened(scan, 400 * self.preprocessing.region_voxels**3)
         floor = 0.0 if self.preprocessing.normalisation == "positive" else low
         return Predictor(
             self,

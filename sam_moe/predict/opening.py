@@ -5,7 +5,9 @@ from pathlib import Path
 import torch
 
 from sam_moe.errors import FileError
-from sam_moe.space.files import read
+from sam_moe.space.files import read, read_header
+from sam_moe.space.files.header import available_memory_bytes
+from sam_moe.space.foreign import KINDS, as_volume
 from sam_moe.space.padding import LEAST_SEEN, without_padding
 from sam_moe.space.volume import Volume
 
@@ -13,20 +15,33 @@ from sam_moe.space.volume import Volume
 _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 
 
-def opened(scan: object) -> tuple[Volume, float]:
+# Bytes a voxel that answering adds to the scan: the mask of a target, and the map that several are joined in.
+_MASKS_BYTES = 2
+
+
+def opened(scan: object, work_bytes: int = 0) -> tuple[Volume, float]:
     """Take up a scan, read from a file if it is a path; returns it with its least value (ours).
 
+    Before a voxel is read, what the whole prediction takes is compared with the memory that is free: the
+    scan, its masks and `work_bytes` for the model.
+
     Raises:
-        SamMoeError: for what is no scan: unreadable, complex, not finite or without contrast.
+        SamMoeError: for what is no scan: unreadable, complex, not finite or without contrast; or too large.
     """
-    if not isinstance(scan, Volume | str | Path):
-        raise FileError(
-            f"a {type(scan).__name__} is no scan. Expected a path or a Volume; of an array, "
-            "Volume(torch.from_numpy(array), Grid(affine, array.shape)) makes one."
-        )
+    path = scan if isinstance(scan, str | Path) else None
+    given = scan if isinstance(scan, Volume) else as_volume(scan)
+    if path is None and given is None:
+        raise FileError(f"a {type(scan).__name__} is no scan. Expected a path, a Volume, {KINDS}.")
+    if path is not None:
+        header = read_header(path)
+        kept = header.shape[0] * header.shape[1] * header.shape[2] * header.dtype.itemsize
+        _check_memory(str(path), header.shape, kept, header.memory_bytes, work_bytes)
+    elif given is not None:
+        _check_memory("the scan", given.grid.shape, 0, 0, work_bytes)
     # A constant image is refused below, in one line: no warning of it before.
-    volume = scan if isinstance(scan, Volume) else read(scan, quiet=True)
-    name = "the scan" if isinstance(scan, Volume) else str(scan)
+    volume = read(path, quiet=True) if given is None and path is not None else given
+    assert volume is not None
+    name = "the scan" if path is None else str(path)
     if volume.array.is_complex():
         raise FileError(f"{name} holds complex numbers. Expected real ones; take their magnitude.")
     if volume.array.dtype in _WIDER:
@@ -56,3 +71,20 @@ def _ends(volume: Volume) -> tuple[float, float]:
     array = volume.array.detach()
     low, high = torch.aminmax(array.permute(sorted(range(3), key=lambda axis: -array.stride()[axis])))
     return float(low), float(high)
+
+
+def _check_memory(
+    name: str, shape: tuple[int, int, int], scan_bytes: int, reading_bytes: int, work_bytes: int
+) -> None:
+    """Raise FileError, with the numbers, where predicting would take more memory than is free."""
+    free = available_memory_bytes()
+    masks_bytes = shape[0] * shape[1] * shape[2] * _MASKS_BYTES
+    whole = max(reading_bytes, scan_bytes + masks_bytes + work_bytes)
+    if free is not None and whole > free:
+        parts = [("the scan", scan_bytes), ("its masks", masks_bytes), ("the model's work", work_bytes)]
+        told = ", ".join(f"{what} {size / 2**30:.2f}" for what, size in parts if size)
+        raise FileError(
+            f"{name}: predicting on {'x'.join(map(str, shape))} voxels would take {whole / 2**30:.2f} GiB of "
+            f"memory ({told}), and {free / 2**30:.2f} GiB are free. Expected a scan that fits; crop or "
+            "resample it, or free memory."
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import check_writable, shown
-from sam_moe.ownership import check_not_read, check_ours, checksum, is_same, picture
+from sam_moe.ownership import check_not_read, check_ours, checksum, is_folder, is_same, picture
 from sam_moe.predict.manifest import Begun, Manifest, as_text, beside, read_record
 from sam_moe.space.files import labels_beside, suffix_of
 
@@ -62,7 +62,7 @@ class Outputs:
                 )
             check_not_read(path, (source for source in inputs if not is_same(source, self.record)))
         for folder in dict.fromkeys(path.parent for path in self.files):
-            if not folder.is_dir():
+            if not is_folder(folder):
                 raise FileError(f"{shown(folder)}: no such folder. Expected an existing one; make it first.")
             check_writable(folder)
         return self._check_ours(force)
@@ -136,4 +136,4 @@ def _check_name(path: Path) -> None:
 
 def _belongs_to(path: Path, scan: Path) -> bool:
     """Whether a path is the scan, or lies in the folder of its DICOM files."""
-    return is_same(path, scan) or (scan.is_dir() and is_same(path.parent, scan))
+    return is_same(path, scan) or (is_folder(scan) and is_same(path.parent, scan))

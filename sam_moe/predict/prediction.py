@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,17 +14,19 @@ from sam_moe.predict.answered import Answered
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.shapes import Float, UInt8
 from sam_moe.space.files import write_mask
+from sam_moe.space.foreign import to_monai, to_torchio
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample, resample_seen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
-    """One target's answer.
+    """One target's answer; equal to itself alone, so that it can be a key.
 
     `answer` is the probability on the grid it was computed on (a region, or several joined); `probability`
-    is the same on the scan's own grid, computed when first asked for. `timings_ms` has a stage's name and
-    its milliseconds. `answered` says which experts of a mixture answered, and why; None of a plain model.
+    is the same on the scan's own grid, computed when first asked for. `within`, where there is one, is the
+    box that the mask keeps to. `timings_ms` has a stage's name and its milliseconds. `answered` is which
+    experts of a mixture answered, and why; None of a plain model.
     """
 
     answer: Volume
@@ -34,6 +37,7 @@ class Prediction:
     cached: bool
     timings_ms: dict[str, float] = field(default_factory=dict)
     answered: Answered | None = None
+    within: Grid | None = None
 
     @cached_property
     def probability(self) -> Volume:
@@ -42,7 +46,7 @@ class Prediction:
 
     def restore(self) -> Volume:
         """Compute `probability` anew and keep nothing: a large scan's takes hundreds of MB."""
-        return resample(self.answer, onto=self.grid)
+        return resample(self.answer, onto=self.grid, within=self._bounds)
 
     @cached_property
     def found(self) -> tuple[Float[Tensor, "x y z"], tuple[slice, ...]]:
@@ -51,17 +55,30 @@ class Prediction:
         Equal to that part of `probability` to the bit, at the cost of the target alone: interpolation
         between voxels that do not exceed one half does not exceed it either (ours).
         """
-        return resample_seen(self.answer, self.grid, within=_extent(self.answer))
+        return resample_seen(self.answer, self.grid, within=(_extent(self.answer), *self._bounds))
+
+    @property
+    def _bounds(self) -> tuple[Grid, ...]:
+        return () if self.within is None else (self.within,)
 
     @cached_property
     def mask(self) -> UInt8[Tensor, "i j k"]:
-        """1 where the probability exceeds one half; costs what the target does, however large the scan."""
+        """1 where the probability exceeds one half; costs what the target does, however large the scan.
+
+        Laid out as in files, i fastest; `mask.contiguous()` is a copy with k fastest, for libraries that want
+        that.
+        """
         mask = torch.zeros(self.grid.shape[::-1], dtype=torch.uint8).permute(2, 1, 0)  # laid out as in files
         part, where = self.found
         inside, seen = (part > 0.5).view(torch.uint8), mask[where]
         for j in range(inside.shape[1]):  # all at once, turning the axes would take three times as long
             seen[:, j].copy_(inside[:, j])
         return mask
+
+    def lightened(self) -> "Prediction":
+        """Let go of the mask, a byte a voxel, which is computed again when asked for; returns itself."""
+        self.__dict__.pop("mask", None)
+        return self
 
     @cached_property
     def voxels(self) -> int:
@@ -81,17 +98,37 @@ class Prediction:
     def dice(self, truth: Volume) -> float:
         """Dice overlap with a mask on the same grid; 1 where both are empty.
 
+        `truth` has one target: 0 and one other value, whichever that is.
+
         Raises:
-            GeometryError: when the truth lies on another grid.
+            GeometryError: when the truth lies on another grid, or holds several labels.
         """
         if not self.grid.same_as(truth.grid):
             raise GeometryError(
                 f"the truth lies on {truth.grid}, the prediction on {self.grid}. Expected one grid; "
                 "resample_labels(truth, prediction.grid) brings it over."
             )
-        predicted, true = self.mask.bool(), truth.array.bool()
+        # In the order in which they lie in memory: across it torch is 80 times slower
+        order = sorted(range(3), key=lambda axis: -truth.array.stride()[axis])
+        values, predicted = truth.array.permute(order), self.mask.permute(order).bool()
+        true = values.bool()
+        if values.dtype != torch.bool and bool(true.any()):
+            value = values.amax() if values.amax() != 0 else values.amin()
+            if bool((true & (values != value)).any()):
+                raise GeometryError(
+                    "the truth holds several labels, and a prediction is of one target. Expected 0 and one "
+                    "other value; compare with one label, Volume(truth.array == value, truth.grid)."
+                )
         total = int(predicted.count_nonzero()) + int(true.count_nonzero())
         return 2 * int((predicted & true).count_nonzero()) / total if total else 1.0
+
+    def to_torchio(self) -> Any:
+        """The mask as a `torchio.LabelMap`, on the scan's grid."""
+        return to_torchio(self.mask, self.grid)
+
+    def to_monai(self) -> Any:
+        """The mask as a `monai.data.MetaTensor` of one channel, on the scan's grid."""
+        return to_monai(self.mask, self.grid)
 
     def save(self, path: str | Path) -> None:
         """Write the mask on the scan's grid; the suffix names the format."""
@@ -112,7 +149,7 @@ class Prediction:
         return self.answered.explain()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelMap:
     """Several targets in one map; where two claim a voxel, the more probable one has it."""
 
@@ -125,16 +162,28 @@ class LabelMap:
     def joined(predictions: Mapping[str, Prediction]) -> "LabelMap":
         """Join the answers about one scan; label n is the n-th name. Only where targets are is looked at."""
         grid = next(iter(predictions.values())).grid
-        turned = grid.shape[::-1]
-        best = torch.zeros(turned).permute(2, 1, 0)
-        labels = torch.zeros(turned, dtype=torch.uint8).permute(2, 1, 0)
+        places = [prediction.found[1] for prediction in predictions.values()]
+        start = [min(place[axis].start for place in places) for axis in range(3)]
+        stop = [max(place[axis].stop for place in places) for axis in range(3)]
+        # As large as all targets together: the whole scan's would take four times what the labels do
+        best = torch.zeros([b - a for a, b in zip(start, stop, strict=True)])
+        labels = torch.zeros(grid.shape[::-1], dtype=torch.uint8).permute(2, 1, 0)
         for value, prediction in enumerate(predictions.values(), start=1):
             probability, where = prediction.found
-            held, label = best[where], labels[where]
+            part = tuple(slice(w.start - a, w.stop - a) for w, a in zip(where, start, strict=True))
+            held, label = best[part], labels[where]
             claimed = (probability > 0.5) & (probability > held)
             label.masked_fill_(claimed, value)
             held.copy_(torch.where(claimed, probability, held))
         return LabelMap(labels, grid, dict(enumerate(predictions, start=1)), dict(predictions))
+
+    def to_torchio(self) -> Any:
+        """The labels as a `torchio.LabelMap`, on the scan's grid."""
+        return to_torchio(self.labels, self.grid)
+
+    def to_monai(self) -> Any:
+        """The labels as a `monai.data.MetaTensor` of one channel, on the scan's grid."""
+        return to_monai(self.labels, self.grid)
 
     def save(self, path: str | Path) -> None:
         """Write the map on the scan's grid, and its names beside it."""

@@ -18,7 +18,7 @@ from sam_moe.predict.history import History, Turn
 from sam_moe.predict.model import Model, Progress
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.refine import plan, refine
-from sam_moe.predict.regions import covers, cut, holds_boxes, home_of, touches_border, wider
+from sam_moe.predict.regions import bounds_of, covers, cut, home_of, touches_border, warn_of_boxes, wider
 from sam_moe.predict.timing import Cost, timed
 from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
@@ -113,12 +113,15 @@ class Predictor:
             raise PromptError(f"{len(targets)} targets do not make a label map; give 1 to 255 named prompts.")
         regions: list[Grid | None] = [None] * len(targets)
         if (sharing := self.model.sharing) is not None:
-            placed = [_joined(self._placed(Prompt(), prompt)) for prompt in targets.values()]
+            placed = [self._placed(Prompt(), prompt) for prompt in targets.values()]
             regions = [*sharing.share([home_of(prompt, self.model.preprocessing) for prompt in placed])]
         asked = zip(targets.items(), regions, strict=True)
         with self._one_at_a_time:
             return LabelMap.joined(
-                {name: self._start_turn((prompt,), None, region) for (name, prompt), region in asked}
+                {
+                    name: self._start_turn((prompt,), None, there).lightened()
+                    for (name, prompt), there in asked
+                }
             )
 
     def _start_turn(
@@ -127,21 +130,22 @@ class Predictor:
         """Answer items that go on from the last turn or from nothing; refused ones change nothing."""
         with self._one_at_a_time:
             history, cost, start = self._history, Cost(), perf_counter()
-            before = 0 if last is None else last.count
+            before, known = (0, 0) if last is None else (last.count, last.placed)
             new = Prompt(tuple(each for item in items for each in _parts(item)))
             placed = self._placed(history.items(before), new)
-            world = _joined((history.placed(before), *placed))
-            turn, cached = self._answer(before + len(new), world, last, region, cost)
+            world = Prompt((*history.placed(known), *placed))
+            turn, cached = self._answer(world, last, region, cost)
+            turn = replace(turn, count=before + len(new))
             result = self._result(turn, world, cost)
             if turn.answered is not None:
                 regions = dict(cost.regions.most_common())
                 turn = replace(turn, answered=replace(turn.answered, regions=regions))
-            (history.begin if last is None else history.add)(turn, new.items, placed)
+            (history.begin if last is None else history.add)(turn, new.items, placed.items)
             cost.timings["join"] = max(0.0, 1000 * (perf_counter() - start) - sum(cost.timings.values()))
             return self._prediction(turn, result, cached, cost.timings)
 
-    def _placed(self, before: Prompt, new: Prompt) -> tuple[Prompt, ...]:
-        """For each new item the points and boxes, in millimetres, that it comes to; all pass here, once.
+    def _placed(self, before: Prompt, new: Prompt) -> Prompt:
+        """New items as the model takes them, in millimetres: all prompts pass here, each item once.
 
         Raises:
             PromptError: for no items, or one outside the scan, numbered as it comes after those `before`.
@@ -154,7 +158,7 @@ class Predictor:
         except PromptError:
             Prompt((*before, *new)).check_inside(grid.affine, grid.shape)
             raise
-        return tuple(lower(Prompt((item,)), grid.affine, grid.shape, self.model.lowering) for item in new)
+        return lower(new, grid.affine, grid.shape, self.model.lowering)
 
     def _walk(self, move: Callable[[], None], back: Callable[[], None]) -> Prediction | None:
         """Go along the history; an answer that cannot be computed again leaves it as it was."""
@@ -172,13 +176,12 @@ class Predictor:
         turn = history.past[first - 1] if first else None
         for number in range(first, len(history.past)):
             old = history.past[number]
-            world, home = history.placed(old.count), None if number else old.home
-            again, _ = self._answer(old.count, world, turn, home, cost)
-            turn = replace(again, answered=old.answered)
+            again, _ = self._answer(history.placed(old.placed), turn, None if number else old.home, cost)
+            turn = replace(again, count=old.count, answered=old.answered)
             history.put(number, turn)
         if turn is None:
             return None
-        return self._prediction(turn, self._result(turn, history.placed(turn.count), cost), True, {})
+        return self._prediction(turn, self._result(turn, history.placed(turn.placed), cost), True, {})
 
     def _prediction(self, turn: Turn, result: Volume, cached: bool, timings: dict[str, float]) -> Prediction:
         with timed(timings, "restore"):
@@ -191,26 +194,20 @@ class Predictor:
                 cached=cached,
                 timings_ms=timings,
                 answered=turn.answered,
+                within=bounds_of(self._history.placed(turn.placed)),
             )
             prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
         return prediction
 
-    def _answer(
-        self, count: int, world: Prompt, last: Turn | None, region: Grid | None, cost: Cost
-    ) -> tuple[Turn, bool]:
+    def _answer(self, world: Prompt, last: Turn | None, region: Grid | None, cost: Cost) -> tuple[Turn, bool]:
         """Find the region, answer on it, follow the target beyond it; and whether its encoding was there."""
         if not world.shows_target:
-            return Turn(count, home_of(world, self.model.preprocessing), None, empty=True), True
+            return Turn(home_of(world, self.model.preprocessing), None, len(world), empty=True), True
         home, answer, cached = self._first_region(world, last, region, cost)
-        if not holds_boxes(answer.region, world):
-            log.warning(
-                "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
-                self.model_id,
-                answer.region.extent_mm[0],
-            )
+        warn_of_boxes(world, answer.region, self.model_id)
         if self.model.whole_targets and not world.boxes:  # a box says how far the target reaches
             answer, cached = self._zoom_out(answer, world, cached, cost)
-        return Turn(count, home, answer, answer.answered), cached
+        return Turn(home, answer, len(world), answered=answer.answered), cached
 
     def _result(self, turn: Turn, world: Prompt, cost: Cost) -> Volume:
         """The probability that a turn's answer comes to, refined where it had to be coarse."""
@@ -294,7 +291,3 @@ class Predictor:
 
 def _parts(item: Item | Prompt) -> Iterable[Item]:
     return item if isinstance(item, Prompt) else (item,)
-
-
-def _joined(prompts: Iterable[Prompt]) -> Prompt:
-    return Prompt(tuple(item for prompt in prompts for item in prompt))

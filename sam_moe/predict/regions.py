@@ -1,5 +1,7 @@
 """Where to look: the region of interest that a prompt asks for, and its intensities cut from the scan."""
 
+import logging
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,8 +14,14 @@ from sam_moe.shapes import Bool, Float, Int
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
 
+log = logging.getLogger(__name__)
+
 # A prompt whose items all lie within this share of a region needs no other region.
 _COMFORT = 0.9
+# A mask keeps to its box and this share of the edges beyond.
+_BEYOND = 0.15
+# Of a region, that a box must span at least for its inside to be seen.
+_LEAST_VOXELS = 4
 
 
 def region_for(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
@@ -72,22 +80,58 @@ def wider(region: Grid, preprocessing: Preprocessing) -> Grid | None:
 
 
 def covers(region: Grid, prompt: Prompt) -> bool:
-    """Whether every point and box of a prompt in millimetres lies well inside the region."""
-    places = [point.at for point in prompt.points]
-    places += [corner for box in prompt.boxes for corner in (box.start, box.stop)]
-    if not places:
+    """Whether every item of a prompt in millimetres lies well inside the region."""
+    boxes = [end for box in prompt.boxes for end in (box.start, box.stop)]
+    ends = [*boxes, *(point.at for point in prompt.points)]
+    if not ends:
         return True
     middle = (np.array(region.shape) - 1) / 2
     reach = _COMFORT * np.array(region.shape) / 2
-    # At once: one by one takes milliseconds a click
-    return not (np.abs(region.index_of(np.array(places)) - middle) > reach).any()
+    places = np.array(ends)  # at once: one by one takes ms a click
+    return not (np.abs(region.index_of(places) - middle) > reach).any()
 
 
-def holds_boxes(region: Grid, prompt: Prompt) -> bool:
-    """Whether the boxes of a prompt in millimetres lie in the region, to a voxel."""
-    edges = np.array([end for box in prompt.boxes for end in (box.start, box.stop)]).reshape(-1, 3)
+def bounds_of(prompt: Prompt) -> Grid | None:
+    """The box that the mask of a prompt in millimetres keeps to; None where no box bounds the target.
+
+    It goes around all boxes, and a little beyond: people's boxes are off by up to a tenth of their edges. On
+    the validation cases no mask reaches further (benchmarks/LOG.md); where a box is smaller than the finest
+    region can show, it would. A positive point outside says that the target does reach further.
+    """
+    if not prompt.boxes:
+        return None
+    low = np.min([box.start for box in prompt.boxes], axis=0)
+    high = np.max([box.stop for box in prompt.boxes], axis=0)
+    low, high = low - _BEYOND * (high - low), high + _BEYOND * (high - low)
+    clicks = np.array([point.at for point in prompt.points if point.positive]).reshape(-1, 3)
+    if ((clicks < low) | (clicks > high)).any():
+        return None
+    affine = np.diag([*(high - low), 1.0])
+    affine[:3, 3] = (low + high) / 2
+    return Grid(affine, (1, 1, 1))
+
+
+def warn_of_boxes(prompt: Prompt, region: Grid, model_id: str) -> None:
+    """Warn of boxes, in millimetres, that the region does not hold, or whose inside it is too coarse for."""
+    if not prompt.boxes:
+        return
+    edges = np.array([end for box in prompt.boxes for end in (box.start, box.stop)])
     index = region.index_of(edges)
-    return bool(((index > -1.5) & (index < np.array(region.shape) + 0.5)).all())
+    if not ((index > -1.5) & (index < np.array(region.shape) + 0.5)).all():
+        log.warning(
+            "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
+            model_id,
+            region.extent_mm[0],
+        )
+    widest = float(np.max([box.size for box in prompt.boxes]))
+    if widest < _LEAST_VOXELS * region.spacing_mm[0]:
+        log.warning(
+            "the box spans %.3g mm, and %s sees voxels of %.3g mm at its finest: its mask keeps to the box, "
+            "but hardly shows what is in it",
+            widest,
+            model_id,
+            region.spacing_mm[0],
+        )
 
 
 def cut(scan: Volume, region: Grid, spacing_mm: float, fill: float) -> Float[Tensor, "s s s"]:

@@ -1,8 +1,12 @@
 """Lets `import segment_anything` work also where torchvision, which its 2-D helpers need, does not import.
 
 Nothing in sam_moe computes with it: `transformer.py` is quicker (benchmarks/README.md), and the tests hold
-it against segment-anything's blocks. The shim is for them and for those who use both: `import sam_moe` puts
-it in place.
+it against segment-anything's blocks. The shim is for them and for those who use both, who call
+
+    from sam_moe.sam3d.segment_anything import prepare
+    prepare()
+
+before the import. Nothing else puts it in place: `import sam_moe` leaves the import system as it was.
 """
 
 import importlib

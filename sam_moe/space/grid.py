@@ -15,6 +15,11 @@ Coordinates: TypeAlias = np.ndarray | Sequence[Any]
 
 _DIRECTIONS = ("LR", "PA", "IS")
 
+# Between these squares and volumes of lengths are ordinary numbers; a proton is 1e-12 mm across.
+_LEAST_MM, _MOST_MM = 1e-9, 1e9
+# The steps in which a double can say where a voxel lies may be so large a part of the voxel.
+_EXACT_VOXELS = 1e-4
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Grid:
@@ -38,7 +43,13 @@ class Grid:
                 f"not an affine: {affine.tolist()}. Expected a finite 4x4 matrix with last row 0 0 0 1 that "
                 "takes voxel indices to RAS+ millimetres."
             )
-        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        with np.errstate(over="ignore"):  # what is infinite then is refused by name
+            lengths = np.hypot.reduce(affine[:3, :3], axis=0)  # squares of the tiniest would be 0
+        if lengths.min() > 0 and not _usable(lengths):
+            raise GeometryError(
+                f"voxels of {_show(lengths)} mm. Expected {_LEAST_MM:g} to {_MOST_MM:g} mm; mend the "
+                "spacing in the file, which is given in millimetres."
+            )
         if lengths.min() == 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
             raise GeometryError(
                 f"the affine {affine.tolist()} flattens space. Expected three independent voxel axes; mend "
@@ -49,6 +60,7 @@ class Grid:
             raise GeometryError(
                 f"not a shape: {self.shape}. Expected three positive whole numbers of voxels (i, j, k)."
             )
+        _check_exact(affine, lengths, shape)
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "shape", shape)
@@ -178,3 +190,25 @@ def _apply(matrix: Float[np.ndarray, "4 4"], points: Coordinates) -> Float[np.nd
     if at.ndim == 0 or at.shape[-1] != 3:
         raise GeometryError(f"points of shape {at.shape} are not places in space. Expected (..., 3).")
     return np.asarray(at @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)
+
+
+def _usable(lengths: Float[np.ndarray, "3"]) -> bool:
+    return bool(np.isfinite(lengths).all() and lengths.min() >= _LEAST_MM and lengths.max() <= _MOST_MM)
+
+
+def _check_exact(
+    affine: Float[np.ndarray, "4 4"], lengths: Float[np.ndarray, "3"], shape: tuple[int, ...]
+) -> None:
+    """Refuse voxels so far away that a double cannot tell them apart."""
+    reach = np.abs(affine[:3, :3]) @ np.array(shape, dtype=np.float64) + np.abs(affine[:3, 3])
+    step = float(np.spacing(reach.max()))
+    if step > _EXACT_VOXELS * lengths.min():
+        raise GeometryError(
+            f"voxels of {_show(lengths)} mm lie up to {reach.max():.6g} mm from the world's origin, where "
+            f"places can only be told apart in steps of {step:.3g} mm. Expected steps below "
+            f"{_EXACT_VOXELS:g} of a voxel; mend the origin in the file, or move the scan nearer to 0."
+        )
+
+
+def _show(lengths: Float[np.ndarray, "3"]) -> str:
+    return "x".join(f"{length:.6g}" for length in lengths)

@@ -1,13 +1,14 @@
 """A Volume is numbers on a Grid; `resample` is the one way to take it onto another grid, there and back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sam_moe.errors import GeometryError
 from sam_moe.shapes import Float, Shaped
+from sam_moe.space.arrays import on_grid
 from sam_moe.space.grid import Grid
 
 # Source coordinates are rounded to this many parts of a voxel (1e-6 voxel): noise of the affine's inverse
@@ -23,23 +24,23 @@ _GENERAL_CHUNK = 50_000
 _SURELY = 1e-3
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Volume:
     """Numbers on a grid, indexed (i, j, k) along the stored axes; any dtype, any device.
 
+    A NumPy array becomes a tensor, an affine in the grid's place a grid of the array's shape.
+
     Raises:
-        GeometryError: when the array's shape is not the grid's.
+        GeometryError: when the array's shape is not the grid's, or it holds no numbers.
     """
 
     array: Shaped[Tensor, "i j k"]
     grid: Grid
 
-    def __post_init__(self) -> None:
-        if tuple(self.array.shape) != self.grid.shape:
-            raise GeometryError(
-                f"an array of shape {tuple(self.array.shape)} does not fit {self.grid}. Expected one number "
-                "for each voxel, axes in the order of the grid."
-            )
+    def __init__(self, array: object, grid: object) -> None:
+        found, place = on_grid(array, grid)
+        object.__setattr__(self, "array", found)
+        object.__setattr__(self, "grid", place)
 
     def __repr__(self) -> str:
         return f"Volume({self.array.dtype} on {self.grid})"
@@ -61,25 +62,25 @@ class _Box:
         return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
 
 
-def resample(volume: Volume, onto: Grid, fill: float = 0.0, within: Grid | None = None) -> Volume:
+def resample(volume: Volume, onto: Grid, fill: float = 0.0, within: Sequence[Grid] = ()) -> Volume:
     """Interpolate a volume at the voxel centres of another grid, trilinearly, as float32.
 
     Ours; agrees with torchio's Resample, ToCanonical, CropOrPad chain and with SimpleITK's linear resampling
     on the same grid. Nothing is smoothed when the target is coarser. Centres outside the source by up to
     half a voxel take the edge's value, farther ones get `fill`. Only the part of the target that the source
-    reaches is computed, and of it only what the bounding box of `within` covers (the rest gets `fill`); the
-    numbers do not depend on that, to the bit. Not differentiable.
+    reaches is computed, and of it only what the bounding boxes of all `within` cover (the rest gets `fill`);
+    the numbers do not depend on that, to the bit. Not differentiable.
     """
     return Volume(_sample(volume, onto, _reach(volume.grid, onto, within), fill, torch.float32), onto)
 
 
 def resample_seen(
-    volume: Volume, onto: Grid, within: Grid | None = None
+    volume: Volume, onto: Grid, within: Sequence[Grid] = ()
 ) -> tuple[Float[Tensor, "x y z"], tuple[slice, ...]]:
     """The part of `resample` that the source reaches, and where in the target it lies; equal to the bit.
 
     For a small region on a large scan it takes the memory and the time of the region alone, or of that part
-    of it that the bounding box of `within` covers (ours).
+    of it that the bounding boxes of all `within` cover (ours).
     """
     box = _reach(volume.grid, onto, within)
     if box.empty:
@@ -96,18 +97,17 @@ def resample_labels(volume: Volume, onto: Grid) -> Volume:
 
     Ours; keeps the dtype.
     """
-    return Volume(_sample(volume, onto, _reach(volume.grid, onto, None), 0, None), onto)
+    return Volume(_sample(volume, onto, _reach(volume.grid, onto, ()), 0, None), onto)
 
 
-def _reach(source: Grid, onto: Grid, within: Grid | None) -> _Box:
-    """The bounding box, in the target's voxels, of all centres that lie in the source (and in `within`)."""
+def _reach(source: Grid, onto: Grid, within: Sequence[Grid]) -> _Box:
+    """The bounding box, in the target's voxels, of all centres that lie in the source and in all `within`."""
     start, stop = np.zeros(3, dtype=np.int64), np.array(onto.shape)
-    for grid in (source, within):
-        if grid is not None:
-            corners = onto.index_of(grid.corners_mm)
-            slack = 1e-3  # what is not inside after all is sorted out voxel by voxel
-            start = np.maximum(start, np.ceil(corners.min(axis=0) - slack).astype(np.int64))
-            stop = np.minimum(stop, np.floor(corners.max(axis=0) + slack).astype(np.int64) + 1)
+    for grid in (source, *within):
+        corners = onto.index_of(grid.corners_mm)
+        slack = 1e-3  # what is not inside after all is sorted out voxel by voxel
+        start = np.maximum(start, np.ceil(corners.min(axis=0) - slack).astype(np.int64))
+        stop = np.minimum(stop, np.floor(corners.max(axis=0) + slack).astype(np.int64) + 1)
     return _Box(tuple(start.tolist()), tuple(stop.tolist()))
 
 

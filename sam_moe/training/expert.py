@@ -18,6 +18,7 @@ from sam_moe.shapes import Bool, Float
 from sam_moe.training.conversation import DEPTHS, talk_through
 from sam_moe.training.embedded import Embedded
 from sam_moe.training.general import freeze_unasked
+from sam_moe.training.seeds import seeded
 from sam_moe.training.validation import BATCH, measure
 
 Kind = Literal["decoder", "lora"]
@@ -48,8 +49,8 @@ def lora_learner(
         WeightsError: for a layer that the decoder does not have, or deltas that do not fit it.
     """
     if start is None:
-        torch.manual_seed(seed)
-        return add_lora(decoder, lora_ranks(decoder, lora.rank, lora.per_layer), lora.alpha)
+        with seeded(seed):
+            return add_lora(decoder, lora_ranks(decoder, lora.rank, lora.per_layer), lora.alpha)
     learner = load_lora(decoder, start, lora.alpha)
     for layer in lora_layers(learner).values():
         if hasattr(layer, "parametrizations"):

@@ -19,6 +19,7 @@ from sam_moe.training.gate_table import GateTable
 from sam_moe.training.loop import Kept, Schedule, train
 from sam_moe.training.losses import dice_and_cross_entropy
 from sam_moe.training.runlog import Row
+from sam_moe.training.seeds import seeded
 
 Target = Literal["owner", "best", "fused"]
 
@@ -125,8 +126,8 @@ def logits_of(gate: GatingNetwork, table: GateTable) -> Float[Tensor, "n e"]:
 
 def fresh_gate(features: int, experts: int, hidden: int, mode: GateMode, seed: int) -> GatingNetwork:
     """A gate with the initial weights that training starts from."""
-    torch.manual_seed(seed)
-    return GatingNetwork(features, experts, hidden, mode)
+    with seeded(seed):
+        return GatingNetwork(features, experts, hidden, mode)
 
 
 def fit_gate(

@@ -17,6 +17,7 @@ from sam_moe.training.cache import Scan
 from sam_moe.training.conversation import DEPTHS, talk_through
 from sam_moe.training.crops import Crop, CropRanges, draw_crop
 from sam_moe.training.phantoms import draw_phantom, spoil
+from sam_moe.training.seeds import seeded
 
 # Draws in a row that gave no region; more mean that the scans hold next to nothing to learn.
 _PATIENCE = 1000
@@ -113,12 +114,12 @@ class PromptedLoss(nn.Module):
 
 def fresh_model(sizes: Sizes, seed: int) -> SamMed3D:
     """A model with the initial weights that training starts from."""
-    torch.manual_seed(seed)
-    model = SamMed3D(sizes)
-    for name, parameter in model.named_parameters():
-        linear = parameter.ndim == 2 and not any(part in name for part in ("embed", "token", "rel_pos"))
-        if linear or name.endswith("pos_embed"):
-            nn.init.trunc_normal_(parameter, std=0.02)
+    with seeded(seed):
+        model = SamMed3D(sizes)
+        for name, parameter in model.named_parameters():
+            linear = parameter.ndim == 2 and not any(part in name for part in ("embed", "token", "rel_pos"))
+            if linear or name.endswith("pos_embed"):
+                nn.init.trunc_normal_(parameter, std=0.02)
     return learning(model)
 
 

@@ -10,6 +10,7 @@ import torch
 from accelerate import PartialState
 
 from sam_moe.files import replace_text
+from sam_moe.launch import world_size
 from sam_moe.training.runlog import read_rows
 
 MACHINES = "machines.json"
@@ -32,7 +33,7 @@ def note_machine(run: Path, steps: int) -> None:
     Processes that train together write the same; their number is what torch.distributed's launchers say.
     """
     rows = read_rows(run)
-    here = hardware(int(os.environ.get("WORLD_SIZE", "1")))
+    here = hardware(world_size())
     if (rows and rows[-1]["step"] >= steps) or here in machines(run):
         return
     replace_text(run / MACHINES, json.dumps([*machines(run), here]) + "\n")

@@ -1,5 +1,8 @@
 """What chance a training step has: repeatable, different in every process, or agreed on by all of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 # More processes than any run has; the steps of one run keep out of each other's numbers.
@@ -22,3 +25,11 @@ def agreed_rng(rng: torch.Generator) -> torch.Generator:
     A step is as slow as its slowest process, so none may talk longer than the others.
     """
     return torch.Generator().manual_seed(rng.initial_seed() // _PROCESSES)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights, on the CPU, from a seed; the caller's generators are afterwards as they were."""
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -20,7 +20,6 @@ from sam_moe.errors import ConfigError
 from sam_moe.shapes import Float
 from sam_moe.space.dataset import DATASET, LabelledCase, read_dataset
 from sam_moe.space.grid import Grid, same_grid
-from sam_moe.space.padding import without_padding
 from sam_moe.space.volume import Volume
 from sam_moe.training.unions import united
 
@@ -134,7 +133,7 @@ def read_case(
         return None
     image = None
     if case.image is not None:
-        scan = without_padding(read(case.image))
+        scan = read(case.image)
         same_grid(scan.grid, label.grid)
         image = _whole_numbers(canonical(scan).array)
     image, numbers, spacing = learnt_from(image, numbers, labels.grid.spacing_mm, structures)

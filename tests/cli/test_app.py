@@ -189,3 +189,74 @@ def test_a_checkpoint_that_does_not_fit_is_reported_key_by_key(sam_moe, cards, t
     assert "  extra: unexpected: extra.weight\n" in ran.err
     assert ran.out == ""
     assert not (tmp_path / "out").exists()
+
+
+DRAWN = {
+    "flat": ("--box", 20, 20, 24, 29, 29, 25),
+    "no thickness": ("--box", 20, 20, 24, 29, 29, 24),
+    "given as flat": ("--flat-box", 20, 20, 23, 29, 29, 26),
+    "stroke": ("--stroke", 20, 24, 24, 28, 24, 24),
+    "loop": ("--loop", 20, 20, 24, 28, 20, 24, 28, 28, 24, 20, 28, 24),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_what_is_drawn_is_segmented_recorded_and_replayed(sam_moe, cards, scan, tmp_path, drawn):
+    mask, again = tmp_path / "mask.nrrd", tmp_path / "again.nrrd"
+    words = (
+        *DRAWN[drawn],
+        "--negative-stroke",
+        2,
+        2,
+        24,
+        3,
+        2,
+        24,
+        "--negative-loop",
+        2,
+        2,
+        9,
+        5,
+        2,
+        9,
+        5,
+        5,
+        9,
+    )
+    ran = sam_moe("predict", scan, *words, "--out", mask, "--overlay", tmp_path / "p.png")
+    assert ran.code == 0, ran.err
+    said = manifest_of(mask).prompts.cases[0].prompt("target")
+    assert [item.positive for item in said] == [True, False, False]
+    assert sam_moe("predict", scan, "--prompts", beside(mask), "--out", again).code == 0
+    assert torch.equal(read(mask).array, read(again).array)
+
+
+@pytest.mark.slow
+def test_the_rule_asked_for_lowers_and_is_recorded(sam_moe, cards, scan, tmp_path):
+    masks = {}
+    for rule in ("middle", "box", None):
+        masks[rule] = tmp_path / f"{rule}.nrrd"
+        lower = ("--lower", f"flat_box={rule}") if rule else ()
+        assert sam_moe("predict", scan, *DRAWN["flat"], *lower, "--out", masks[rule]).code == 0
+    assert [manifest_of(mask).model.flat_box for mask in masks.values()] == ["middle", "box", "three"]
+    click = tmp_path / "click.nrrd"
+    assert sam_moe("predict", scan, *MIDDLE, "--out", click).code == 0
+    assert torch.equal(read(masks["middle"]).array, read(click).array)
+    wrong = sam_moe(
+        "predict", scan, *DRAWN["flat"], "--lower", "flat_box=midle", "--out", tmp_path / "w.nrrd"
+    )
+    assert wrong.code == 2 and "'middle'" in wrong.err
+
+
+@pytest.mark.slow
+def test_what_is_drawn_in_millimetres_means_the_same(sam_moe, cards, scan, tmp_path):
+    grid = read(scan).grid
+    masks = []
+    for space in ("voxel", "mm"):
+        corners = ((20, 20, 24), (28, 20, 24), (28, 28, 24), (20, 28, 24))
+        places = corners if space == "voxel" else [grid.world_of(corner).tolist() for corner in corners]
+        masks.append(tmp_path / f"{space}.nrrd")
+        words = ("--loop", *(number for place in places for number in place), *["--mm"] * (space == "mm"))
+        assert sam_moe("predict", scan, *words, "--out", masks[-1]).code == 0
+    assert torch.equal(read(masks[0]).array, read(masks[1]).array)

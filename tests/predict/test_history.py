@@ -69,12 +69,12 @@ def test_a_history_has_a_bound_and_holds_no_volumes(model, generator):
 
 def test_the_turns_farthest_from_the_present_lose_their_answers_first():
     def turn(count: int) -> Turn:
-        return Turn(count, REGION, Answer(torch.zeros(2, 2, 2), REGION))
+        return Turn(REGION, Answer(torch.zeros(2, 2, 2), REGION), count, count)
 
     history = History(limit_bytes=2 * 32)
     for count in range(1, 6):
         begun = history.begin if count == 1 else history.add
-        begun(turn(count), [Point((count, 0, 0))], [Prompt((Point((count, 0, 0), space="mm"),))])
+        begun(turn(count), [Point((count, 0, 0))], [Point((count, 0, 0), space="mm")])
     assert [one.known for one in history.past] == [False, False, False, True, True]
     history.back()
     history.back()

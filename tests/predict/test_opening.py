@@ -2,13 +2,15 @@
 
 import time
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 
 from sam_moe.errors import FileError
 from sam_moe.predict.opening import opened
-from sam_moe.space.files import write_volume
+from sam_moe.space.files import read_header, write_volume
+from sam_moe.space.files.header import available_memory_bytes
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -29,7 +31,7 @@ def test_complex_numbers_and_what_is_no_scan_are_refused():
     with pytest.raises(FileError, match="complex"):
         opened(volume(torch.rand(8, 8, 8) + 1j))
     for other in (None, np.zeros((8, 8, 8)), torch.zeros(8, 8, 8)):
-        with pytest.raises(FileError, match="Expected a path or a Volume"):
+        with pytest.raises(FileError, match="Expected a path, a Volume"):
             opened(other)
 
 
@@ -59,3 +61,34 @@ def test_an_array_as_files_give_it_is_taken_up_as_quickly_as_any():
             trials.append(time.perf_counter() - start)
         spent[name] = min(trials)
     assert spent["i fastest"] < 8 * spent["k fastest"] + 0.02
+
+
+def test_a_scan_that_fits_but_not_with_its_masks_is_refused_with_the_numbers_before_it_is_read(tmp_path):
+    """A real header over a file of holes, which takes no disk."""
+    free = available_memory_bytes()
+    if free is None:
+        pytest.skip("this system does not say how much memory is free")
+    side = 2000
+    slices = int(0.6 * free) // side**2
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((side, side, slices))
+    header.set_sform(np.eye(4), 1)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    path = tmp_path / "large.nii"
+    with path.open("wb") as file:
+        file.write(header.binaryblock + bytes(4))
+        file.truncate(352 + side * side * slices)
+    assert read_header(path).memory_bytes < free  # reading alone would be let through
+    with pytest.raises(
+        FileError, match=r"large\.nii: predicting on 2000x2000x\d+ voxels would take .* GiB"
+    ) as found:
+        opened(path)
+    scan, masks = (f"{n * side * side * slices / 2**30:.2f}" for n in (1, 2))
+    assert f"the scan {scan}, its masks {masks}" in str(found.value) and "GiB are free" in str(found.value)
+
+
+def test_a_volume_is_refused_where_its_masks_do_not_fit():
+    huge = torch.zeros(1, dtype=torch.uint8).expand(20_000, 20_000, 20_000)  # one byte that poses as 8 TB
+    with pytest.raises(FileError, match=r"the scan: predicting on 20000x20000x20000 voxels would take"):
+        opened(volume(huge))

@@ -116,6 +116,12 @@ def test_names_too_long_for_a_file_or_those_beside_it_are_refused_before_the_wor
         run(Request(scan, tmp_path / name, CLICK), never, no_tell)
 
 
+def test_a_scan_whose_name_no_file_can_have_is_refused_in_one_line(tmp_path):
+    for name in ("x" * 300 + ".nii.gz", "x" * 300 + "/scan.nii.gz"):
+        with pytest.raises(FileError):
+            run(Request(tmp_path / name, tmp_path / "q.nii.gz", CLICK), never, no_tell)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a read-only folder")
 def test_a_read_only_folder_is_noticed_before_the_work(scan, tmp_path):
     folder = tmp_path / "closed"

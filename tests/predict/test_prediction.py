@@ -120,3 +120,36 @@ def test_where_two_targets_claim_a_voxel_the_more_probable_one_has_it(tilt, gene
     joined = LabelMap.joined(answers)
     assert torch.equal(joined.labels.long(), expected) and joined.names == {1: "a", 2: "b"}
     assert ((a > 0.5) & (b > 0.5)).any()
+
+
+def test_a_truth_of_several_labels_is_refused_and_one_of_any_value_is_taken():
+    truth = torch.zeros(10, 10, 10, dtype=torch.int16)
+    truth[2:7, 2:7, 2:4] = 5
+    assert prediction(cube()).dice(Volume(truth, GRID)) == prediction(cube()).dice(Volume(truth > 0, GRID))
+    truth[2:7, 2:7, 4:7] = 3
+    with pytest.raises(GeometryError, match=r"several labels.*Volume\(truth.array == value"):
+        prediction(cube()).dice(Volume(truth, GRID))
+    assert prediction(cube()).dice(Volume(truth == 3, GRID)) == pytest.approx(0.75)
+    assert prediction(cube() * 0).dice(Volume(truth * 0, GRID)) == 1
+
+
+def test_a_prediction_can_be_a_key_and_is_equal_to_itself_alone():
+    one, other = prediction(cube()), prediction(cube())
+    assert {one: "a", other: "b"}[one] == "a" and one == one and one != other
+    joined = LabelMap.joined({"a": one, "b": other})
+    assert len({joined, LabelMap.joined({"a": one})}) == 2
+
+
+def test_a_mask_lies_in_memory_as_in_files():
+    assert prediction(cube()).mask.permute(2, 1, 0).is_contiguous()
+
+
+def test_a_box_that_it_keeps_to_cuts_mask_and_probability_alike():
+    bounds = Grid(np.diag([4.0, 4.0, 8.0, 1.0]), (1, 1, 1))
+    bounds = Grid(bounds.affine + [[0, 0, 0, x] for x in (*GRID.world_of((3, 3, 3)), 0)], (1, 1, 1))
+    cut = prediction(cube(), within=bounds)
+    inside = torch.zeros(10, 10, 10, dtype=torch.bool)
+    inside[1:6, 1:6, 1:6] = True
+    assert torch.equal(cut.mask.bool(), prediction(cube()).mask.bool() & inside)
+    assert torch.equal(cut.probability.array, prediction(cube()).probability.array * inside)
+    assert cut.voxels == int(cut.mask.sum()) == 64

@@ -346,3 +346,19 @@ def test_an_item_outside_is_refused_by_its_number_in_the_whole_prompt(predictor)
     predictor.predict(CLICK, CLICK)
     with pytest.raises(PromptError, match=r"item 3 of the prompt, lies outside the volume"):
         predictor.refine(CLICK, Point((99, 0, 0)))
+
+
+@pytest.mark.parametrize("voxel_mm", [1.5, 0.3, 0.03])
+def test_a_mask_of_a_box_lies_in_or_beside_it_also_where_that_is_finer_than_any_region(
+    model, scan, caplog, voxel_mm
+):
+    """The random model claims its whole region, which at its finest spans 48 mm."""
+    fine = Volume(scan.array, Grid.around((0, 0, 0), scan.grid.shape, (voxel_mm,) * 3))
+    session = model.open(fine)
+    found = session.predict(Box((20, 18, 16), (30, 28, 26)))
+    inside = torch.zeros(fine.grid.shape, dtype=torch.bool)
+    inside[18:32, 16:30, 14:28] = True  # 1.5 voxels beyond the box's edges, which lie between voxels
+    assert not found.mask[~inside].any() and found.probability.array[~inside].max() == 0
+    assert found.probability.array[inside].min() > 0
+    assert ("sees voxels of 1.5 mm at its finest" in caplog.text) == (10 * voxel_mm < 6)
+    assert session.refine(Point((40, 24, 24))).within is None  # a click beyond: so does the target

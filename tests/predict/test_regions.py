@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from sam_moe.errors import PromptError
 from sam_moe.predict.regions import (
     block_mean,
+    bounds_of,
     covers,
     cut,
     deepest,
@@ -182,7 +183,7 @@ def test_the_deepest_voxel_of_a_ball_is_its_middle():
 
 def test_negative_points_alone_are_looked_at_where_the_first_lies():
     away = Prompt((Point((5, 6, 7), False, "mm"), Point((90, 6, 7), False, "mm")))
-    assert not away.shows_target and (away + Point((0, 0, 0), True, "mm")).shows_target
+    assert home_of(away + Point((0, 0, 0), True, "mm"), SMALL).inside((32, 32, 32))
     assert home_of(away, SMALL).same_as(region_at(np.array([5.0, 6.0, 7.0]), SMALL, SMALL.click_zoom))
     with pytest.raises(PromptError, match="Add a positive point"):
         region_for(away, SMALL)
@@ -196,3 +197,14 @@ def test_a_wider_region_has_the_same_centre_until_the_cards_limit():
         assert_allclose(region.world_of([32, 32, 32]), [5, 6, 7])
         region = wider(region, SMALL)
     assert spacings == [1.5, 2.4, 3.84, 6.0]
+
+
+def test_a_mask_keeps_to_its_boxes_and_a_little_beyond():
+    box = Box((0, 0, 0), (20, 40, 60), "mm")
+    bounds = bounds_of(Prompt((box, Point((22, 20, 20), True, "mm"), Point((90, 0, 0), False, "mm"))))
+    assert_allclose(bounds.corners_mm.min(axis=0), [-3, -6, -9])
+    assert_allclose(bounds.corners_mm.max(axis=0), [23, 46, 69])
+    both = bounds_of(Prompt((box, Box((-80, 0, 0), (-70, 10, 10), "mm"))))
+    assert_allclose(both.corners_mm.min(axis=0), [-95, -6, -9])
+    assert bounds_of(Prompt((box, Point((24, 20, 20), True, "mm")))) is None  # the target reaches further
+    assert bounds_of(Prompt((Point((24, 20, 20), True, "mm"),))) is None

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_moe.sam3d.mask_decoder import MaskDecoder
+from sam_moe.sam3d.segment_anything import prepare
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.transformer import TwoWayTransformer
 
@@ -33,6 +34,7 @@ def decoder() -> MaskDecoder:
 
 def theirs_of(ours: TwoWayTransformer, dim: int, depth: int, heads: int, mlp_dim: int) -> nn.Module:
     """segment-anything's transformer with our weights: the names are the same."""
+    prepare()  # it imports without torchvision from here on
     from segment_anything.modeling import TwoWayTransformer as Theirs
 
     theirs = Theirs(depth, dim, heads, mlp_dim).double().eval()

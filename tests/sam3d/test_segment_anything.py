@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
-LOAD = "import sys, sam_moe, segment_anything; "
+LOAD = "import sys; from sam_moe.sam3d.segment_anything import prepare; prepare(); import segment_anything; "
 NO_TRACE = "print('left over', [n for n in sys.modules if n.startswith('torchvision')]); "
 BUILD = (
     "from segment_anything.modeling import MaskDecoder, TwoWayTransformer; TwoWayTransformer(1, 8, 2, 8); "
@@ -77,3 +77,10 @@ def test_a_helper_that_needs_the_missing_torchvision_says_so(tmp_path):
     code = LOAD + "from segment_anything.utils.transforms import resize\n"
     code += "try:\n    resize(0, 0)\nexcept ImportError as error:\n    print(error)"
     assert "needs torchvision, which is missing or broken here" in run(code, broken)
+
+
+def test_importing_sam_moe_leaves_the_import_system_as_it_was():
+    code = "import sys; before = [*sys.meta_path]; import sam_moe; "
+    code += "[getattr(sam_moe, name) for name in sam_moe.__all__]; "
+    code += "import sam_moe.cli.app; print(sys.meta_path == before)"
+    assert run(code).strip() == "True"

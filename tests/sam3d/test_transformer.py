@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import sam_moe  # noqa: F401  # from here on segment_anything imports without torchvision
+from sam_moe.sam3d.segment_anything import prepare
 from sam_moe.sam3d.transformer import TwoWayTransformer
 
 
@@ -21,6 +21,7 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
 
 def theirs_of(ours: TwoWayTransformer, dim: int, depth: int, heads: int, mlp_dim: int) -> nn.Module:
     """segment-anything's transformer with our weights: the names are the same."""
+    prepare()  # it imports without torchvision from here on
     from segment_anything.modeling import TwoWayTransformer as Theirs
 
     theirs = Theirs(depth, dim, heads, mlp_dim).double().eval()

@@ -150,3 +150,28 @@ def _turned(angle):
     matrix = np.eye(4)
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     return matrix
+
+
+@pytest.mark.parametrize("origin", [1e16, -1e16, 1e13, 1e300])
+def test_voxels_too_far_away_to_be_told_apart_are_refused(origin):
+    affine = np.eye(4)
+    affine[1, 3] = origin
+    with pytest.raises(GeometryError, match=r"can only be told apart in steps of .* mend the origin"):
+        Grid(affine, (8, 8, 8))
+    affine[1, 3] = np.sign(origin) * 1e9  # a thousand kilometres: steps of 1e-7 mm
+    assert Grid(affine, (8, 8, 8)).same_as(Grid(affine, (8, 8, 8)))
+
+
+@pytest.mark.parametrize("spacing", [1e-320, 1e-200, 1e-150, 1e-10, 1e10, 1e150, 1e200, 1e308])
+def test_impossible_spacings_are_refused_by_name(spacing):
+    for axes in ((0,), (0, 1, 2)):
+        affine = np.eye(4)
+        affine[axes, axes] = spacing
+        with pytest.raises(GeometryError, match=r"voxels of .* mm\. Expected 1e-09 to 1e\+09 mm"):
+            Grid(affine, (4, 4, 4))
+
+
+def test_a_grid_so_long_that_its_far_end_is_out_of_reach_is_refused():
+    affine = np.diag([1e9, 1e-6, 1.0, 1.0])
+    with pytest.raises(GeometryError, match="told apart"):
+        Grid(affine, (100, 4, 4))

@@ -175,8 +175,8 @@ def test_within_changes_no_bit_inside_and_fills_outside(tilt):
     onto = a_scan(-tilt)
     part = Grid.around((0, 0, 0), (20, 20, 20), (1, 1, 1))
     everywhere = resample(scan, onto, fill=9).array
-    inside = resample(scan, onto, fill=9, within=part).array
-    box = module._reach(scan.grid, onto, part)
+    inside = resample(scan, onto, fill=9, within=[part]).array
+    box = module._reach(scan.grid, onto, [part])
     assert torch.equal(inside[box.slices], everywhere[box.slices])
     rest = torch.ones(onto.shape, dtype=torch.bool)
     rest[box.slices] = False
@@ -281,3 +281,41 @@ def test_restoring_takes_the_memory_of_the_output_and_the_box():
     kilobytes = int(done.stdout.split()[0])
     # output 512 * 512 * 300 * 4 = 300 MiB, of which only the box is touched, and bounded temporaries
     assert kilobytes < (300 + 200) * 1024
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a: a,
+        lambda a: a.astype(">i2"),
+        lambda a: np.asfortranarray(a),
+        lambda a: a[::-1],
+        lambda a: a.astype(np.uint16),
+        lambda a: a > 50,
+        lambda a: np.broadcast_to(a[:1], a.shape),
+    ],
+)
+def test_a_numpy_array_becomes_a_tensor_of_the_same_numbers(make):
+    array = make(np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4) * 4)
+    volume = Volume(array, np.diag([1.0, 2, 3, 1]))
+    assert isinstance(volume.array, torch.Tensor) and volume.grid.spacing_mm == (1, 2, 3)
+    assert np.array_equal(volume.array.numpy(), array)
+
+
+def test_a_numpy_array_is_shared_where_torch_can():
+    array = np.zeros((2, 3, 4), np.float32)
+    volume = Volume(array, np.eye(4))
+    array[1, 2, 3] = 7
+    assert volume.array[1, 2, 3] == 7
+
+
+def test_what_holds_no_numbers_is_refused_with_the_remedy():
+    for thing, words in (
+        ([[[1.0]]], "numpy.asarray"),
+        (np.array([[["a"]]]), "astype"),
+        (1.5, "numpy.asarray"),
+    ):
+        with pytest.raises(GeometryError, match=words):
+            Volume(thing, np.eye(4))
+    with pytest.raises(GeometryError, match="not an affine"):
+        Volume(np.zeros((2, 2, 2)), np.zeros((3, 3)))

@@ -2,7 +2,10 @@
 
 import torch
 
-from sam_moe.training.seeds import agreed_rng, prompt_rng
+from sam_moe.sam3d.sizes import Sizes
+from sam_moe.training.gate import fresh_gate
+from sam_moe.training.general import fresh_model
+from sam_moe.training.seeds import agreed_rng, prompt_rng, seeded
 
 
 def drawn(rng: torch.Generator) -> float:
@@ -24,3 +27,17 @@ def test_what_is_agreed_on_does_not_depend_on_what_was_drawn_before() -> None:
 def test_every_step_and_every_seed_has_its_own_chance() -> None:
     values = {drawn(agreed_rng(prompt_rng(seed, step, 0))) for seed in range(3) for step in range(50)}
     assert len(values) == 150
+
+
+def test_initial_weights_follow_from_their_seed_and_leave_the_callers_chance_alone() -> None:
+    before = torch.get_rng_state()
+    gates = [fresh_gate(8, 3, 4, "both", seed) for seed in (1, 1, 2)]
+    models = [fresh_model(Sizes(16, 4, 24, 1, 2, 4, (0,), 48, 32, 8, 2, 16), seed) for seed in (1, 1, 2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    for one, again, other in (gates, models):
+        a, b, c = (torch.nn.utils.parameters_to_vector(m.parameters()) for m in (one, again, other))
+        assert torch.equal(a, b) and not torch.equal(a, c)
+    torch.manual_seed(9)
+    drawn_before = torch.rand(3)
+    with seeded(9):
+        assert torch.equal(torch.rand(3), drawn_before)  # the same numbers as `torch.manual_seed` gives

@@ -23,6 +23,7 @@ _SERIES, _DESCRIPTION, _MODALITY = "0020|000e", "0008|103e", "0008|0060"
 _POSITION, _ORIENTATION, _PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
 _FRAMES, _SAMPLES = "0028|0008", "0028|0002"
 _PADDING, _PADDING_LIMIT, _SIGNED = "0028|0120", "0028|0121", "0028|0103"
+_LONG_AXIS = 0.01  # from rounding to two digits
 _SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
 
 
@@ -105,7 +106,7 @@ def read_dicom_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]
     if header.padding is not None and header.padding[0] < LEAST_SEEN:
         padded = (out > header.padding[0] - 0.5) & (out < header.padding[1] + 0.5)  # slopes are rounded
         if padded.any() and not padded.all():
-            out[padded] = out[~padded].min()
+            out[padded] = max(out[~padded].min(), LEAST_SEEN)  # noise below air is no air
     return out
 
 
@@ -221,6 +222,14 @@ def _slice(path: Path, about: Any) -> _Slice:
             )
     position = numbers(path, "position", value(_POSITION).replace("\\", " "), 3)
     rows = np.array(numbers(path, "orientation", value(_ORIENTATION).replace("\\", " "), 6)).reshape(2, 3).T
+    lengths = np.linalg.norm(rows, axis=0)
+    if np.abs(lengths - 1).max() > _LONG_AXIS:
+        raise GeometryError(
+            f"{path}: its orientation {rows.T.tolist()} has axes of length {lengths.tolist()}. Expected unit "
+            "vectors, as the distances of voxels stand elsewhere; the header is damaged, export it again."
+        )
+    if np.abs(lengths - 1).max() > 1e-6:
+        rows = rows / lengths  # rounded to a few digits
     between_rows, between_columns = numbers(
         path, "pixel spacing", value(_PIXEL_SPACING).replace("\\", " "), 2
     )

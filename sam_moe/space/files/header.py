@@ -96,7 +96,12 @@ def check_header(header: Header) -> Header:
             f"{path}: shape {header.shape} is a single slice or row. Expected at least 2 voxels along each "
             "axis; hand in the whole 3-D scan."
         )
-    return replace(header, affine=check_affine(path, header.affine))
+    checked = replace(header, affine=check_affine(path, header.affine))
+    try:
+        _ = checked.grid
+    except GeometryError as error:  # what no file can mean, such as an origin beyond all precision
+        raise GeometryError(f"{path}: {error}") from error
+    return checked
 
 
 def check_affine(path: Path, affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sam_moe.errors import FileError
+from sam_moe.errors import FileError, GeometryError
 from sam_moe.files import open_file
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.header import Header, check_header, spatial_shape
@@ -35,6 +35,7 @@ _DIRECTION = ("TransformMatrix", "Rotation", "Orientation")
 _ORIGIN = ("Offset", "Position", "Origin")
 _BIG = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 _MOST_HEADER_LINES = 1000
+_LONG_AXIS = 1e-3
 # Values that change what the numbers mean and that no current writer uses: anything else is refused.
 _ONLY = {
     "BinaryData": "True",
@@ -120,6 +121,12 @@ def _parse(path: Path, fields: dict[str, str]) -> Header:
     identity = " ".join(str(int(row == column)) for row in range(count) for column in range(count))
     rows = numbers(path, _DIRECTION[0], _first(fields, _DIRECTION, identity), count * count)
     origin = numbers(path, _ORIGIN[0], _first(fields, _ORIGIN, "0 " * count), count)
+    lengths = np.linalg.norm(np.array(rows).reshape(count, count)[:3, :3], axis=1)
+    if np.abs(lengths - 1).max() > _LONG_AXIS:
+        raise GeometryError(
+            f"{path}: {_DIRECTION[0]} has axes of length {lengths.tolist()}. Expected unit vectors, as the "
+            "distances of voxels stand in ElementSpacing; save the scan anew."
+        )
     affine: Float[np.ndarray, "4 4"] = np.eye(4)
     affine[:3, :3] = np.array(rows).reshape(count, count)[:3, :3].T * spacing  # one row for each voxel axis
     affine[:3, 3] = origin[:3]

@@ -18,6 +18,7 @@ from sam_moe.space.files.header import Header, check_memory
 from sam_moe.space.files.metaimage import read_metaimage_header, read_metaimage_voxels
 from sam_moe.space.files.nifti import read_nifti_header, read_nifti_voxels
 from sam_moe.space.files.nrrd import read_nrrd_header, read_nrrd_voxels
+from sam_moe.space.padding import without_padding
 from sam_moe.space.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def read(path: str | Path, memory_limit_bytes: int | None = None, *, quiet: bool
     int64, double precision and scaled values float32. The memory that reading takes is estimated from the
     header and compared with the limit (by default what this machine has available) before a voxel is read.
     A constant image is read, with a warning in the log; `quiet` leaves that to a caller who refuses it.
+    What is padding, and no image, becomes the least value that was measured (`space.padding`).
 
     Raises:
         FileError, GeometryError: for everything that would make a wrong volume; one line, with the remedy.
@@ -67,7 +69,7 @@ def read(path: str | Path, memory_limit_bytes: int | None = None, *, quiet: bool
             "free; crop or resample the scan."
         ) from error
     _check_values(path, array, quiet)
-    return Volume(torch.from_numpy(array), header.grid)
+    return without_padding(Volume(torch.from_numpy(array), header.grid), in_place=True)
 
 
 def read_header(path: str | Path) -> Header:

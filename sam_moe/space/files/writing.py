@@ -16,7 +16,7 @@ from sam_moe.errors import FileError, GeometryError
 from sam_moe.files import read_bytes, replace_text, replacing, withdraw
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files.text import lps_to_ras
-from sam_moe.space.grid import Grid
+from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
 
 # Their signatures have no types.
@@ -43,13 +43,14 @@ _STORED = {
 
 def write_mask(
     path: str | Path,
-    mask: Shaped[Tensor, "i j k"],
-    grid: Grid,
+    mask: Shaped[Tensor, "i j k"] | Shaped[np.ndarray, "i j k"] | Volume,
+    grid: Grid | None = None,
     labels: dict[int, str] | None = None,
     ready: Callable[[Path], object] | None = None,
 ) -> None:
     """Write a mask or label map on its grid, as uint8, or uint16 where there are more than 255 labels.
 
+    `mask` is a volume, or a tensor or NumPy array that lies on `grid`.
     The format follows the suffix: .nii, .nii.gz, .nrrd or .mha. The labels' names go into
     `<name>.labels.json` beside it; without names, that of an older mask is removed. The file appears under
     its name only when it is complete, and whatever fails or is killed, names never lie beside another's mask.
@@ -62,11 +63,11 @@ def write_mask(
     """
     path = Path(path)
     suffix = suffix_of(path)
-    volume = Volume(mask, grid)
+    volume = _on_grid(path, mask, grid)
     values = volume.array.detach().cpu()
     if values.is_floating_point() or values.is_complex():
         raise FileError(
-            f"{path}: a mask of type {mask.dtype}. Expected whole numbers, 0 for background; threshold "
+            f"{path}: a mask of type {values.dtype}. Expected whole numbers, 0 for background; threshold "
             "probabilities first, or use write_volume."
         )
     # In the order in which they lie in memory: across it torch is 80 times slower.
@@ -84,9 +85,22 @@ def write_mask(
             ready(new)
         withdraw(beside)
 
-    _write(path, values.numpy().astype(kind, copy=False), grid, suffix, take_over)
+    _write(path, values.numpy().astype(kind, copy=False), volume.grid, suffix, take_over)
     if text is not None:
         replace_text(beside, text)
+
+
+def _on_grid(path: Path, mask: object, grid: Grid | None) -> Volume:
+    if isinstance(mask, Volume):
+        if grid is not None:
+            same_grid(grid, mask.grid)
+        return mask
+    if grid is None:
+        raise GeometryError(
+            f"{path}: a mask without a grid. Expected write_mask(path, mask, grid) or write_mask(path, "
+            "Volume); a prediction has its scan's, prediction.grid."
+        )
+    return Volume(mask, grid)
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:

@@ -207,14 +207,14 @@ def test_what_the_header_calls_padding_is_read_as_the_least_measured(series, syn
     def edit(n, slice_):
         slice_.file_meta.TransferSyntaxUID = syntax
         pixels = np.full((6, 5), 10 * n + 30, np.int16)
-        pixels[:2], pixels[2, 0] = -2000, -150  # noise below all padding rules of other formats
+        pixels[:2], pixels[2, 0] = -2000, -150 - n  # noise a little below air
         slice_.PixelRepresentation = 1
         slice_.PixelData = pixels.tobytes()
         slice_.add_new(0x00280120, "SS" if signed else "US", pad)
 
     volume = read(series(edit=edit))
-    assert (volume.array[:, :2] == -1150).all()
-    assert volume.array[0, 2].tolist() == [-1150] * 8
+    assert (volume.array[:, :2] == -1100).all()
+    assert volume.array[0, 2].tolist() == [-1150 - n for n in range(8)]
     assert volume.array[0, 3].tolist() == [10 * n - 970 for n in range(8)]
 
 
@@ -223,3 +223,16 @@ def test_a_padding_value_that_air_has_too_is_left_alone(series):
         slice_.add_new(0x00280120, "US", 0)
 
     assert read(series(edit=edit)).array[0, 0].tolist() == [10 * n - 1000 for n in range(8)]
+
+
+def test_axes_that_are_no_unit_vectors_are_refused_and_rounded_ones_taken(series):
+    def edit(n, slice_):
+        slice_.ImageOrientationPatient = [2, 0, 0, 0, 1, 0]
+
+    refused(next(series(edit=edit).iterdir()), "length", kind=GeometryError)
+
+    def rounded(n, slice_):
+        slice_.ImageOrientationPatient = [1.004, 0, 0, 0, 0.996, 0]
+
+    volume = read(series(folder="rounded", edit=rounded))
+    assert volume.grid.spacing_mm == pytest.approx((0.8, 0.9, 3.0), abs=1e-9)

@@ -1,3 +1,4 @@
+import nibabel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -6,13 +7,15 @@ from sam_moe.errors import SamMoeError
 from sam_moe.space.files import read
 from sam_moe.space.volume import Volume
 
-KINDS = ["scan.nii", "scan.nii.gz", "scan.mha", "scan.nrrd", "z.mha", "z.nrrd"]
+KINDS = ["scan.nii", "scan.nii.gz", "two.nii", "scan.mha", "scan.nrrd", "z.mha", "z.nrrd"]
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 def damage_and_read(nifti, itk, data):
     kind = data.draw(st.sampled_from(KINDS))
-    path = nifti(kind) if kind.startswith("scan.nii") else itk(kind, compress=kind.startswith("z"))
+    path = nifti(kind) if ".nii" in kind else itk(kind, compress=kind.startswith("z"))
+    if kind == "two.nii":  # the same in NIfTI-2
+        nibabel.save(nibabel.Nifti2Image.from_image(nibabel.load(path, mmap=False)), path)
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -309,3 +309,11 @@ def test_a_space_without_origin_is_warned_of(itk, caplog):
 def test_local_is_local_in_every_spelling_that_itk_knows(itk, sound, word):
     path = itk("scan.mha", replace=[(b"LOCAL", word)])
     assert np.array_equal(read(path).array, sound.array)
+
+
+def test_axes_of_an_mha_that_are_no_unit_vectors_are_refused(tmp_path):
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5, 6), np.uint8)), str(path))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"TransformMatrix = 1 0 0", b"TransformMatrix = 2 0 0"))
+    refused(path, "TransformMatrix", "length", kind=GeometryError)
