@@ -112,13 +112,9 @@ def check_writable(folder: Path | str) -> None:
         while not place.exists() and place != place.parent:
             place = place.parent
         if not place.is_dir():
-<<<<<<< HEAD
-            raise FileError(f"{shown(place)}: is a file. Expected a folder; choose another name.")
-        sweep(place)  # what was killed while it looked left its folder here, above the one asked for
-=======
             which = shown(place) if place == Path(folder) else f"{shown(folder)}: {shown(place)}"
             raise FileError(f"{which}: is a file. Expected a folder; choose another name.")
->>>>>>> main
+        sweep(place)  # what was killed while it looked left its folder here, above the one asked for
         with _aside(place / "probe"):
             pass
     except (OSError, ValueError) as error:
