@@ -23,14 +23,14 @@ LABELS = "gts"  # what an archive calls its label map
 
 
 def read_image(path: Path) -> Volume:
-    """A scan on its own grid.
+    """A scan on its own grid; `x.nii.gz#2` is a channel of `x.nii.gz`, where no file or folder is called so.
 
     Raises:
         FileError, GeometryError: for a file that cannot be read.
     """
     if path.suffix == ".npz":
         return _from_archive(path, "imgs")
-    if "#" in path.name:
+    if path.name.rpartition("#")[2].isdecimal() and "#" in path.name and not path.exists():
         return _channel(path)
     return read(path)
 
