@@ -1,6 +1,7 @@
 """Scans and label maps from what a layout names: volumes, channels `x.nii.gz#1`, archives `x.npz`."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def read_image(path: Path) -> Volume:
     """
     if path.suffix == ".npz":
         return _from_archive(path, "imgs")
-    if path.name.rpartition("#")[2].isdecimal() and "#" in path.name and not path.exists():
+    if re.search(r"#-?\d+$", path.name) and not path.exists():
         return _channel(path)
     return read(path)
 
