@@ -19,6 +19,7 @@ from sam_moe.sam3d.normalise import Normalisation
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.weights import fingerprint, load_model
 from sam_moe.training.cache import read_cache
+from sam_moe.training.crops import CropRanges
 from sam_moe.training.general import PromptedLoss, Regions, fresh_model, learning
 from sam_moe.training.loop import Kept, Schedule, train
 from sam_moe.training.machines import note_machine
@@ -53,6 +54,7 @@ class Plan:
     tracker: str | None
     precision: Precision
     box_strategy: BoxStrategy = "mask"  # of the card; plans of earlier versions know no other
+    ranges: dict[str, Any] | None = None  # of the regions; the defaults for plans of earlier versions
     start: str | None = None  # fingerprint of the model in START; None for one that has learnt nothing
 
 
@@ -77,9 +79,7 @@ def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
         )
     if unknown := sorted(set(plan.weights) - {scan.group for scan in scans}):
         log.warning("data.weights names sets without a case to learn from: %s", ", ".join(unknown))
-    # JSON knows no tuples
-    known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plan.architecture.items()}
-    sizes = Sizes(**known)
+    sizes, ranges = Sizes(**_tuples(plan.architecture)), CropRanges(**_tuples(plan.ranges or {}))
     model = fresh_model(sizes, plan.seed) if plan.start is None else _started(run, sizes, plan.start)
     stream = Regions(
         scans,
@@ -89,6 +89,7 @@ def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
         plan.weights,
         plan.phantom_share,
         plan.curriculum,
+        ranges,
         spoil_share=plan.spoil_share,
         normalisation=plan.normalisation,
         targets=plan.targets,
@@ -100,6 +101,7 @@ def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
         plan.validation_crops,
         plan.normalisation,
         plan.box_strategy,
+        ranges,
     )
     return train(
         PromptedLoss(model, plan.corrections, box_strategy=plan.box_strategy),
@@ -126,6 +128,11 @@ def _started(run: Path, sizes: Sizes, sha256: str) -> SamMed3D:
             "`sam-moe pretrain RECIPE --prepare` writes both."
         )
     return learning(model)
+
+
+def _tuples(read: dict[str, Any]) -> dict[str, Any]:
+    """Lists as tuples, which JSON does not know."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in read.items()}
 
 
 def _read_plan(path: Path) -> Plan:

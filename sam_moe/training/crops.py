@@ -1,7 +1,7 @@
 """Regions cut from scans as training sees them: any place, zoom, turn and mirroring, in tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2, pi
 
 import torch
@@ -35,7 +35,8 @@ class CropRanges:
     Half of the regions follow a box around the target, which then fills `box_fill` of the edge; the others
     are centred near a click at a spacing around `click_spacing_mm`: on the deepest of `candidates` voxels of
     the target, moved by up to `jitter_voxels` for half of them. Bodies are mirrored left to right; seldom
-    along the other axes, as regions always follow the world's.
+    along the other axes, as regions always follow the world's. No region is finer or coarser than `limits_mm`
+    says. The defaults are those of `small`; `ranges_for` has those of any card.
     """
 
     box_share: float = 0.5
@@ -46,6 +47,31 @@ class CropRanges:
     rotated_share: float = 0.4
     jitter_voxels: float = 8.0
     candidates: int = 1
+    limits_mm: tuple[float, float] = (0.5, 9.0)
+
+
+def ranges_for(
+    spacing_mm: float, zoom_min: float, zoom_max: float, click_zoom: float, box_fill: float
+) -> CropRanges:
+    """The ranges in which a model with this preprocessing is asked: no other regions are worth learning.
+
+    As wide around a card's click zoom and box fill as the defaults are around those of `small`, 1.5 mm times
+    1.5 and 0.6, and no finer or coarser than prediction zooms (ours).
+
+    >>> public = ranges_for(1.5, 1.0, 8.0, 1.0, 0.9)
+    >>> public.limits_mm, [round(mm, 3) for mm in public.click_spacing_mm]
+    ((1.5, 9.0), [0.8, 3.0])
+    """
+    plain = CropRanges()
+    (finest, coarsest), (least, most) = plain.limits_mm, plain.box_fill
+    click, fill = spacing_mm * click_zoom / 2.25, box_fill / 0.6
+    finest = max(finest, zoom_min * spacing_mm)
+    return replace(
+        plain,
+        box_fill=(min(least * fill, 1.0), min(most * fill, 1.0)),
+        click_spacing_mm=(plain.click_spacing_mm[0] * click, plain.click_spacing_mm[1] * click),
+        limits_mm=(finest, max(finest, min(coarsest, zoom_max * spacing_mm))),
+    )
 
 
 def draw_crop(
@@ -76,7 +102,7 @@ def draw_crop(
         step = 2 ** _uniform(rng, *(log2(s) for s in ranges.click_spacing_mm))
         if _uniform(rng) < 0.5:
             centre = centre + (torch.rand(3, generator=rng) * 2 - 1) * ranges.jitter_voxels * step / spacing
-    step = min(max(step, 0.5), 9.0)
+    step = min(max(step, ranges.limits_mm[0]), ranges.limits_mm[1])
     axes, centre_mm = _turn(rng, ranges) * step, centre * spacing
     chosen = [label]
     if targets > 1 and (others := _others(scan, label, centre_mm, axes, size)):

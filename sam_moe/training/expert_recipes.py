@@ -40,6 +40,7 @@ from sam_moe.training.recipe_parts import (
     ScheduleRecipe,
     check_scans,
     keep_scans,
+    learnt_ranges,
     prepare,
     told,
     write_recipe,
@@ -274,13 +275,13 @@ def _embed(
 ) -> None:
     """Keep embedded regions of one part; the validation's are never spoiled, nor phantoms."""
     data, learning = recipe.data, part == "train"
-    size, normalisation = base.sizes.image_size, card.preprocessing.normalisation
+    size, preprocessing = base.sizes.image_size, card.preprocessing
     seed = recipe.seed + 1 if learning else 7
     phantoms, spoiled = (data.phantom_share, data.spoil_share) if learning else (0.0, 0.0)
     origin = json.dumps(
         {
             "base": sha256,
-            "normalisation": normalisation,
+            "preprocessing": preprocessing.model_dump(),
             "scans": json.loads(scans_origin),
             "seed": seed,
             "weights": data.weights,
@@ -291,8 +292,8 @@ def _embed(
 
     def regions() -> Regions:
         scans = read_cache(cache_path(recipe.run, part))
-        kinds = (data.weights, phantoms)
-        return Regions(scans, size, seed, 10**9, *kinds, spoil_share=spoiled, normalisation=normalisation)
+        drawn = (data.weights, phantoms, 0, learnt_ranges(preprocessing), spoiled)
+        return Regions(scans, size, seed, 10**9, *drawn, preprocessing.normalisation)
 
     count = recipe.regions if learning else recipe.validation_regions
     keep_embedded(regions, count, base, _embedded(recipe.run, part), origin, tell)

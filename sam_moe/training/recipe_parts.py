@@ -12,9 +12,10 @@ from pydantic import Field
 from sam_moe.config import Record, Settings, dump_settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import check_writable, make_folder, sweep
-from sam_moe.registry import MadeBy
+from sam_moe.registry import MadeBy, Preprocessing
 from sam_moe.training.bare import cache_path
 from sam_moe.training.cache import cache_origin, cached_sets, write_cache
+from sam_moe.training.crops import CropRanges, ranges_for
 from sam_moe.training.machines import hardware, machines
 from sam_moe.training.runlog import hours_of, read_rows
 from sam_moe.training.scan_files import content_of
@@ -49,6 +50,12 @@ class ScheduleRecipe(Record):
     decay: float = Field(0.4, gt=0, le=1, description="Share of the steps in which the rate falls to 0.")
     average: float = Field(0.998, ge=0, lt=1, description="Decay of the averaged weights.")
     save_every: int = Field(100, gt=0, description="Steps between checkpoints.")
+
+
+def learnt_ranges(preprocessing: Preprocessing) -> CropRanges:
+    """How regions are drawn for whatever learns to answer with this preprocessing (`crops.ranges_for`)."""
+    known = ("spacing_mm", "zoom_min", "zoom_max", "click_zoom", "box_fill")
+    return ranges_for(**{key: getattr(preprocessing, key) for key in known})
 
 
 def prepare(run: Path) -> None:

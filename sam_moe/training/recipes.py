@@ -26,6 +26,7 @@ from sam_moe.training.recipe_parts import (
     ScheduleRecipe,
     check_scans,
     keep_scans,
+    learnt_ranges,
     told,
     write_recipe,
 )
@@ -219,5 +220,6 @@ def _plan(recipe: PretrainRecipe, start: LoadedBase | None) -> Plan:
         tracker=recipe.tracker,
         precision=recipe.precision,
         box_strategy=recipe.card.default_box_strategy,
+        ranges=asdict(learnt_ranges(recipe.preprocessing)),
         start=None if start is None else start.sha256,
     )

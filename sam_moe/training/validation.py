@@ -13,6 +13,7 @@ from sam_moe.sam3d.normalise import Normalisation
 from sam_moe.sam3d.sizes import Sizes
 from sam_moe.training.cache import Scan
 from sam_moe.training.conversation import Conversation, dice_of, taught_strategies
+from sam_moe.training.crops import CropRanges
 from sam_moe.training.general import Regions
 
 ROUNDS = 3
@@ -32,7 +33,9 @@ class Validation:
         regions: int,
         normalisation: Normalisation = "mean",
         box_strategy: BoxStrategy = "mask",
+        ranges: CropRanges | None = None,
     ) -> None:
+        self.ranges = ranges
         self.box_strategy: BoxStrategy = box_strategy
         self.read, self.sizes, self.regions, self.normalisation = read, sizes, regions, normalisation
         self.batch: dict[str, Tensor] | None = None
@@ -64,6 +67,7 @@ class Validation:
                 self.regions,
                 {},
                 0.0,
+                ranges=self.ranges,
                 spoil_share=0.0,
                 normalisation=self.normalisation,
             )

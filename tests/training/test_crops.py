@@ -1,12 +1,15 @@
 """Regions lie where they say: held against SciPy through ramps that tell every voxel's place."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
 from sam_moe.training.cache import Scan, read_cache, write_cache
-from sam_moe.training.crops import CropRanges, draw_crop
+from sam_moe.training.crops import CropRanges, draw_crop, ranges_for
 
 ALIGNED = CropRanges(rotated_share=0.0)
 TURNED = CropRanges(rotated_share=1.0)
@@ -228,3 +231,30 @@ def test_of_more_candidates_the_deepest_is_the_middle(tmp_path):
 
     one, many = ([away(n, seed) for seed in range(12)] for n in (1, 40))
     assert np.mean(many) < 0.6 * np.mean(one)
+
+
+def test_the_ranges_of_small_are_the_defaults_to_the_bit():
+    assert ranges_for(1.5, 0.33, 6.0, 1.5, 0.6) == CropRanges()
+
+
+def test_the_ranges_of_the_public_model_are_those_in_which_it_is_asked():
+    ranges = ranges_for(1.5, 1.0, 8.0, 1.0, 0.9)  # its card: never finer than 1.5 mm
+    assert ranges.limits_mm == (1.5, 9.0)
+    assert ranges.click_spacing_mm == pytest.approx((1.2 * 2 / 3, 4.5 * 2 / 3))  # 1.5 mm where small has 2.25
+    assert ranges.box_fill == pytest.approx((0.35 * 1.5, 1.0))  # 0.9 where small has 0.6
+
+
+def test_a_model_of_coarse_voxels_is_never_asked_finer():
+    assert ranges_for(12.0, 1.0, 2.0, 1.0, 0.9).limits_mm == (12.0, 12.0)
+
+
+@pytest.mark.parametrize(
+    "ranges", [CropRanges(1.0), CropRanges(0.0, jitter_voxels=0.0)], ids=["box", "click"]
+)
+def test_no_region_is_finer_than_its_limit(ranges, tmp_path):
+    """At 4 mm a structure has as many voxels as it has volume, however large the region could show it."""
+    ranges = replace(ranges, rotated_share=0.0, limits_mm=(4.0, 4.0))
+    scan = scan_of(LABELS * 100, LABELS, SPACING, tmp_path)
+    volume_mm3 = len(scan.voxels[1]) * math.prod(scan.spacings_mm[0])
+    crop = draw_crop(scan, 1, 24, ranges, torch.Generator().manual_seed(0))
+    assert int(crop.targets[0].sum()) * 4.0**3 == pytest.approx(volume_mm3, rel=0.1)

@@ -1,7 +1,6 @@
 """Scans and label maps from what a layout names: volumes, channels `x.nii.gz#1`, archives `x.npz`."""
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,14 @@ LABELS = "gts"  # what an archive calls its label map
 
 
 def read_image(path: Path) -> Volume:
-    """A scan on its own grid; `x.nii.gz#2` is a channel of `x.nii.gz`, where no file or folder is called so.
+    """A scan on its own grid.
 
     Raises:
         FileError, GeometryError: for a file that cannot be read.
     """
     if path.suffix == ".npz":
         return _from_archive(path, "imgs")
-    if re.search(r"#-?\d+$", path.name) and not path.exists():
+    if "#" in path.name and not path.exists():  # else the file is called so
         return _channel(path)
     return read(path)
 

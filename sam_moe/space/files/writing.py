@@ -100,7 +100,7 @@ def _on_grid(path: Path, mask: object, grid: Grid | None) -> Volume:
             f"{path}: a mask without a grid. Expected write_mask(path, mask, grid) or write_mask(path, "
             "Volume); a prediction has its scan's, prediction.grid."
         )
-    return Volume(mask, grid)  # type: ignore[arg-type]  # which sees for itself that it is an array
+    return Volume(mask, grid)
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:

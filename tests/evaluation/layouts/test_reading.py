@@ -5,7 +5,6 @@ import torch
 from sam_moe.errors import FileError, ValuesError
 from sam_moe.evaluation.layouts.reading import read_image, read_labels
 from sam_moe.space.files import write_volume
-from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 from tests.evaluation.drawn import GRID, image, label_map, write_image
 
@@ -80,7 +79,6 @@ def test_a_plain_volume_is_read_as_ever(tmp_path):
     assert torch.equal(read_image(write_image(tmp_path / "a.mha")).array, image())
 
 
-@pytest.mark.parametrize("name", ["patient #1.nii.gz", "a#0.nii.gz", "#.nii.gz"])
-def test_a_hash_in_a_files_name_is_no_channel(tmp_path, name):
-    write_volume(tmp_path / name, Volume(torch.arange(8).reshape(2, 2, 2), Grid(np.eye(4), (2, 2, 2))))
-    assert torch.equal(read_image(tmp_path / name).array, torch.arange(8).reshape(2, 2, 2))
+@pytest.mark.parametrize("name", ["patient #1.nii.gz", "a#0.nii.gz", "a.nii.gz#0.nii"])
+def test_a_file_with_a_hash_in_its_name_is_no_channel(tmp_path, name):
+    assert torch.equal(read_image(write_image(tmp_path / name)).array, image())
