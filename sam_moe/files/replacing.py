@@ -114,6 +114,7 @@ def check_writable(folder: Path | str) -> None:
         if not place.is_dir():
             which = shown(place) if place == Path(folder) else f"{shown(folder)}: {shown(place)}"
             raise FileError(f"{which}: is a file. Expected a folder; choose another name.")
+        sweep(place)  # what was killed while it looked left its folder here, above the one asked for
         with _aside(place / "probe"):
             pass
     except (OSError, ValueError) as error:

@@ -114,6 +114,12 @@ def test_rights_follow_the_umask_where_the_writer_gives_its_file_fewer(tmp_path)
     assert rights(tmp_path / "a") == 0o640
 
 
+def test_what_was_killed_while_it_looked_leaves_nothing_after_the_next_look(tmp_path):
+    (tmp_path / f"{PREFIX}0").mkdir()
+    check_writable(tmp_path / "new" / "er")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_folder_no_file(tmp_path):
     with pytest.raises(FileError, match="no such folder .*none. Expected an existing one"):
         replace_text(tmp_path / "none" / "a", "")
