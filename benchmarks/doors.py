@@ -80,7 +80,8 @@ def details_of(made: Path) -> str:
         found.append(f"tables {sum(json.loads(tables.read_text()).values()):.1f} s")
     if (log := made / "log.jsonl").is_file():
         rows = [json.loads(line) for line in log.read_text().splitlines()]
-        found += [f"{1 / row['samples_per_s']:.2f} s a sample" for row in rows[:1]]
+        rates = [row["samples_per_s"] for row in rows if "samples_per_s" in row]
+        found += [f"{1 / rate:.2f} s a sample" for rate in rates[:1]]
     return ", ".join(found)
 
 

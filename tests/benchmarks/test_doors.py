@@ -1,8 +1,8 @@
 """Every door leads through at the reduced kin of the public model, on real scans, by the command line."""
 
+from importlib import import_module
+
 import pytest
-from doors import details_of
-from doors_walk import ID, KIN, PUBLIC, doors, lay_out
 
 from sam_moe.cli import main
 from sam_moe.registry import read_card
@@ -10,15 +10,18 @@ from sam_moe.sam3d.sizes import Sizes
 from sam_moe.sam3d.weights import read_state
 from sam_moe.space.files import read
 
+walk, measured = import_module("doors_walk"), import_module("doors")
+ID, KIN, PUBLIC = walk.ID, walk.KIN, walk.PUBLIC
+
 
 @pytest.mark.slow
 def test_every_door_leads_through_at_the_kin_of_the_public_model(tmp_path, monkeypatch, capsys):
     """The whole walk in one test: each door needs what those before it made."""
-    place = lay_out(tmp_path, KIN)
+    place = walk.lay_out(tmp_path, KIN)
     for name, value in place.environment.items():
         monkeypatch.setenv(name, value)
     said = {}
-    for door in doors(place):
+    for door in walk.doors(place):
         code = main(list(door.words))
         said[door.name], remarks = capsys.readouterr()
         assert code == 0, f"{door.name}: {' '.join(door.words)}\n{remarks}"
@@ -40,7 +43,7 @@ def test_every_door_leads_through_at_the_kin_of_the_public_model(tmp_path, monke
     learnt, first = read_state(place.run("onward") / "model.safetensors"), read_state(tmp_path / "public.pth")
     apart = [float((learnt[name] - tensor).abs().max()) for name, tensor in first.items()]
     assert 0 < max(apart) < 0.02  # two steps of at most 1e-3, averaged: it did begin there
-    assert " s a sample" in details_of(place.run("decoder"))
+    assert " s a sample" in measured.details_of(place.run("decoder"))
 
 
 def test_the_full_size_is_the_public_models_and_the_kin_keeps_its_layout():
