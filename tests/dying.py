@@ -32,7 +32,7 @@ def killed_at(number: int, folder: Path, work: Callable[[], object]) -> bool:
 def deaths(
     folder: Path, work: Callable[[], object], before: Callable[[], object], step: int = 1
 ) -> Iterator[int]:
-    """Do `before`, then `work`, killed at its first file operation; again up to the last of them, by steps."""
+    """Do `before`, then `work`, killed at its first file operation; again up to its last, by steps."""
     number = 1
     before()
     while killed_at(number, folder, work):
