@@ -207,7 +207,8 @@ def report(rows: Sequence[Row]) -> Iterator[str]:
     """A table for each way of drawing and each model: means over structures, by plane, and the worst."""
     figures: dict[str, dict[str, float]] = {}
     best = Lowering()
-    marked = {best.flat_box, best.stroke, best.loop, f"stroke, {best.stroke}", f"loop, {best.loop}"}
+    ours = {"flat box": {best.flat_box}, "stroke": {best.stroke}, "loop": {best.loop}}
+    ours["correction"] = {f"stroke, {best.stroke}", f"loop, {best.loop}"}
     for drawn in dict.fromkeys(row["drawn"] for row in rows):
         for model in dict.fromkeys(row["model"] for row in rows):
             own = [row for row in rows if (row["drawn"], row["model"]) == (drawn, model)]
@@ -224,7 +225,7 @@ def report(rows: Sequence[Row]) -> Iterator[str]:
                     ],
                 )
                 least = min(row["dice"][name] for row in own)
-                star = "*" if name in marked else " "
+                star = "*" if name in ours[drawn] else " "
                 yield (
                     f"{name:21}{star}{mean:7.3f}{_interval(own, name):>14}{cells[0]:8.3f}{cells[1]:9.3f}"
                     f"{cells[2]:9.3f}{least:7.2f}"

@@ -133,7 +133,7 @@ def _convert(stock: Path, place: Path, way: str) -> list[str]:
 def _masks(place: Path) -> Found:
     """Masks and labels by their bytes, records without times and command."""
     found = {}
-    for path in sorted((place / "masks").iterdir()):
+    for path in sorted(p for p in (place / "masks").iterdir() if p.is_file()):
         record = path.name.endswith(".run.json")
         found[str(path.relative_to(place))] = str(_record(path)) if record else _digest(path)
     return found
@@ -144,7 +144,7 @@ def _figures(place: Path) -> Found:
     result = read_result(place / "result")
     rows = [row.model_dump(mode="json", exclude={"seconds"}) for row in result.rows]
     summary = json.dumps(_untimed(result.result.model_dump(mode="json")["summary"]), sort_keys=True)
-    names = sorted(path.name for path in (place / "result").iterdir())
+    names = sorted(p.name for p in (place / "result").iterdir() if not _is_left(p.name))
     return {"rows": json.dumps(rows), "summary": summary, "files": json.dumps(names)}
 
 

@@ -29,13 +29,15 @@ def killed_at(number: int, folder: Path, work: Callable[[], object]) -> bool:
     return status != 0
 
 
-def deaths(folder: Path, work: Callable[[], object], before: Callable[[], object]) -> Iterator[int]:
-    """Do `before`, then `work`, killed at its first file operation; again up to the last of them."""
+def deaths(
+    folder: Path, work: Callable[[], object], before: Callable[[], object], step: int = 1
+) -> Iterator[int]:
+    """Do `before`, then `work`, killed at its first file operation; again up to its last, by steps."""
     number = 1
     before()
     while killed_at(number, folder, work):
         yield number
-        number += 1
+        number += step
         before()
     assert number > 1, "no file operation was seen"
 

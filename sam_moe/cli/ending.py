@@ -14,6 +14,7 @@ from sam_moe.cli.progress import Remarks
 from sam_moe.cli.streams import sturdy_streams
 from sam_moe.cli.surroundings import set_right
 from sam_moe.errors import SamMoeError
+from sam_moe.files import in_words, shown
 from sam_moe.launch import world_size
 
 DONE, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
@@ -92,6 +93,9 @@ def _failed(error: Exception, debug: bool) -> int:
     if (usage := _usage(error)) is not None:
         _say(usage)
         return ASKED_WRONGLY
+    if isinstance(error, OSError) and isinstance(error.filename, str):  # a path that no check foresaw
+        _say(f"{shown(error.filename)}: the system refuses it ({in_words(error)}). Check path and rights.")
+        return FAILED
     hint = "report it with the trace above" if debug else f"run again with {_DEBUG} and report the trace"
     _say(f"internal error, {type(error).__name__}: {error}; please {hint}")
     return FAILED

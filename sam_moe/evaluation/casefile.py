@@ -3,7 +3,7 @@
 import json
 import os
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 from urllib.parse import quote
 
@@ -96,8 +96,13 @@ def write_whole(record: Record, path: Path) -> None:
 
 
 def relative(image: Path, folder: Path) -> str:
-    """A scan's path as prompt files have it: from their folder, with forward slashes."""
+    """A scan's path as prompt files have it: from their folder, with forward slashes.
+
+    What they may not hold is replaced: the scan is found by its fingerprint.
+    """
     try:
-        return str(PurePosixPath(Path(os.path.relpath(image.resolve(), folder.resolve())).as_posix()))
+        found = str(PurePosixPath(Path(os.path.relpath(image.resolve(), folder.resolve())).as_posix()))
     except ValueError:  # another drive: no relative path leads there
-        return image.name
+        found = image.name
+    found = found.encode("utf-8", "replace").decode("utf-8").replace("\\", "_")
+    return f"./{found}" if PureWindowsPath(found).anchor else found

@@ -19,7 +19,7 @@ from sam_moe.errors import ConfigError, GeometryError
 from sam_moe.evaluation.layouts import Found, Source, choose
 from sam_moe.evaluation.layouts.archives import read_array
 from sam_moe.evaluation.layouts.reading import LABELS, read_image, read_labels
-from sam_moe.evaluation.layouts.source import DATA, Labels
+from sam_moe.evaluation.layouts.source import DATA, Labels, printable
 from sam_moe.evaluation.metrics import TOLERANCE_MM
 from sam_moe.shapes import Bool
 from sam_moe.space.dataset import IGNORE
@@ -233,11 +233,6 @@ def read_series(case: Case) -> dict[str, Volume]:
     }
 
 
-def _printable(name: str) -> str:
-    """A name as any encoding of text holds it: what in a file's name is no UTF-8 is escaped."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def _labels_of(wanted: Labels, found: Found) -> dict[str, tuple[int, ...]]:
     labels = {}
     ignored = set(found.names.get(IGNORE, ()))
@@ -266,8 +261,8 @@ def _case(challenge: Challenge, source: Source, found: Found, labels: Mapping[st
         match = re.search(pattern, found.case)
         strata[name] = match.group(1) if match else "other"
     return Case(
-        id=_printable(source.prefix + found.case),
-        patient=_printable(source.prefix + found.patient),
+        id=printable(source.prefix + found.case),
+        patient=printable(source.prefix + found.patient),
         images=dict(found.images),
         reference=reference,
         truth=found.truth,

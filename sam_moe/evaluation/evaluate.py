@@ -85,8 +85,9 @@ def _prepare(work: Work) -> frozenset[str]:
     out = work.out
     with _when_writable(out):
         tidy(out, finished=False)
-        gone = changed(out, {case.id: work.made_of(case) for case in work.cases})
-        there = {case.id for case in work.cases if case_path(out, case.id).is_file()}
+        finished = [case for case in work.cases if case_path(out, case.id).is_file()]
+        gone = changed(out, {case.id: work.made_of(case) for case in finished})
+        there = {case.id for case in finished}
         if gone or len(there) < len(work.cases):
             check_writable(out / CASES)
             withdraw_result(out)

@@ -18,7 +18,7 @@ from sam_moe.config import read_object
 from sam_moe.errors import ConfigError, SamMoeError, ValuesError, WeightsError
 from sam_moe.evaluation.challenge import Case, Opened
 from sam_moe.evaluation.layouts.reading import read_labels
-from sam_moe.evaluation.layouts.source import entries, label_values, stem_of, volumes_in
+from sam_moe.evaluation.layouts.source import entries, label_values, printable, stem_of, volumes_in
 from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring import score, worst
@@ -67,6 +67,7 @@ def match(cases: Sequence[Case], folder: Path) -> Given:
         name = path.name if path.is_dir() else path.stem if path.suffix == ".npz" else stem_of(path)
         if name is None:
             continue
+        name = printable(name)
         if name not in known:
             extra.append(path)
         elif name in files and path.suffix == ".npz" and files[name].is_file():

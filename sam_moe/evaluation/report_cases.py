@@ -9,13 +9,14 @@ from xml.etree.ElementTree import Element
 import torch
 
 from sam_moe.config import read_object
-from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.errors import ConfigError
 from sam_moe.evaluation.casefile import case_path, file_name, read_casefile
 from sam_moe.evaluation.challenge import Case, read_case
 from sam_moe.evaluation.layouts.source import label_values
 from sam_moe.evaluation.page import data_uri, el, figure, table
 from sam_moe.evaluation.protocols import BETWEEN
 from sam_moe.evaluation.results import PREDICTIONS, Row
+from sam_moe.evaluation.unread import reason_of
 from sam_moe.predict.picture import drawn
 from sam_moe.predict.scene import Scene
 from sam_moe.prompts.prompt import Prompt
@@ -50,8 +51,8 @@ def kept(folder: Path, cases: Iterable[Case]) -> Look:
             scan, truths = opened(row.case)
             masks = _kept_mask(folder, row, scan)
             prompt = _said(folder, row)
-        except SamMoeError as error:
-            log.warning("%s: no picture: %s", row.case, error)
+        except Exception as error:  # a damaged file can raise whatever its bytes spell
+            log.warning("%s: no picture: %s", row.case, reason_of(error))
             return None
         truth = truths[row.label].array if row.label in truths else None
         return Scene(scan, masks, prompt, f"{row.case} · {row.label}", truth)

@@ -203,7 +203,7 @@ class _Found:
         folder = self.work.out / PREDICTIONS / file_name(system.id)
         make_folder(folder)
         names = dict(enumerate(self.work.challenge.labels, start=1))
-        labels = torch.zeros(self.scan.grid.shape, dtype=torch.uint8)
+        labels = torch.zeros(self.scan.grid.shape, dtype=torch.int32)
         for value, name in names.items():
             if name in masks:
                 labels[torch.from_numpy(masks[name])] = value

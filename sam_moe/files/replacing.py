@@ -114,6 +114,7 @@ def check_writable(folder: Path | str) -> None:
         if not place.is_dir():
             which = shown(place) if place == Path(folder) else f"{shown(folder)}: {shown(place)}"
             raise FileError(f"{which}: is a file. Expected a folder; choose another name.")
+        sweep(place)  # what was killed while it looked left its folder here, above the one asked for
         with _aside(place / "probe"):
             pass
     except (OSError, ValueError) as error:
@@ -141,7 +142,7 @@ def sweep(folder: Path | str) -> None:
     """
     if not _LOCKS:
         return
-    with suppress(OSError), _locked(Path(folder)):
+    with suppress(OSError), _locked(Path(folder), alone=True):
         for path in Path(folder).glob(f"{PREFIX}*"):
             with suppress(OSError):
                 _remove_abandoned(path)
@@ -171,8 +172,8 @@ def _aside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock; where the file system has none, nothing is swept either."""
+def _locked(folder: Path, alone: bool = False) -> Iterator[None]:
+    """Hold a folder's lock, with all who write there or alone; where there are no locks, nothing is swept."""
     if not _LOCKS:
         yield
         return
@@ -181,7 +182,7 @@ def _locked(folder: Path) -> Iterator[None]:
     number = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
-            fcntl.flock(number, fcntl.LOCK_EX)
+            fcntl.flock(number, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
     finally:
         os.close(number)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import check_positive
 from sam_moe.predict.scene import Scene
-from sam_moe.predict.writing import put_down
+from sam_moe.predict.writing import TARGET, Done, put_down
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.shapes import UInt8
@@ -47,8 +46,6 @@ from sam_moe.space.volume import Volume
 log = logging.getLogger(__name__)
 
 Tell = Callable[[str, float], None]
-
-_TARGET = "target"
 
 
 @dataclass(frozen=True)
@@ -140,32 +137,6 @@ class Found:
     device: torch.device
 
 
-@dataclass(frozen=True)
-class Done:
-    """What was found and where it was written."""
-
-    predictions: Mapping[str, Prediction]
-    manifest: Manifest
-    files: dict[str, str]
-
-    def __str__(self) -> str:
-        if list(self.predictions) == [_TARGET]:
-            return str(self.predictions[_TARGET])
-        width = max(len(name) for name in self.predictions)
-        return "\n".join(f"{name:<{width}}  {prediction}" for name, prediction in self.predictions.items())
-
-    def explain(self) -> str:
-        """Who answered each target, and why."""
-        if list(self.predictions) == [_TARGET]:
-            return self.predictions[_TARGET].explain()
-        return "\n".join(f"{name}: {found.explain()}" for name, found in self.predictions.items())
-
-    def as_json(self) -> dict[str, Any]:
-        """The same for machines."""
-        kept = self.manifest.model_dump(mode="json", include={"scan", "model", "targets", "seconds"})
-        return {"files": self.files, **kept}
-
-
 def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
     """Segment and write. Everything that can be wrong with the request is found before the model is loaded.
 
@@ -194,7 +165,7 @@ def check(request: Request) -> Asked:
     case = request.said()
     if case is None:
         assert request.prompt is not None
-        asked = Asked(request, {_TARGET: request.prompt}, {_TARGET: 1}, None, "voxel", start)
+        asked = Asked(request, {TARGET: request.prompt}, {TARGET: 1}, None, "voxel", start)
     else:
         targets = {target.name: case.prompt(target) for target in case.targets}
         labels = {target.name: target.label for target in case.targets}

@@ -9,14 +9,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from sam_moe.errors import FileError, SamMoeError
-from sam_moe.files import make_folder
+from sam_moe.files import make_folder, sweep
 from sam_moe.ownership import is_folder, is_there
-from sam_moe.predict.command import Done, Loaded, Request, Taken, Tell, answer, check, take, write
+from sam_moe.predict.command import Loaded, Request, Taken, Tell, answer, check, take, write
 from sam_moe.predict.manifest import Begun, Manifest, ModelRecord, as_text, read_prompts, read_record
 from sam_moe.predict.opening import opened
 from sam_moe.predict.outputs import holds, stamp_of
 from sam_moe.predict.overlap import overlapped
 from sam_moe.predict.processes import Processes
+from sam_moe.predict.writing import Done
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint
 
@@ -140,6 +141,8 @@ def run_many(
     tell("loading the model", 0.0)
     loaded = load()
     model = loaded.record()
+    for folder in {request.out.parent for request in asked if not request.wrong}:
+        sweep(folder)  # also where nothing is left to do
     before = {request.out for request in asked if not request.wrong and finished(request, model)}
     sizes = [0.0 if request.out in before else _size(request.scan) for request in asked]
     mine = processes.share(asked, sizes)

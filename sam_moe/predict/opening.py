@@ -14,6 +14,7 @@ from sam_moe.space.volume import Volume
 # Types that torch stores but does not compute with, and the next larger one that it does.
 _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 
+
 # Bytes a voxel that answering adds to the scan: the mask of a target, and the map that several are joined in.
 _MASKS_BYTES = 2
 
@@ -21,8 +22,8 @@ _MASKS_BYTES = 2
 def opened(scan: object, work_bytes: int = 0) -> tuple[Volume, float]:
     """Take up a scan, read from a file if it is a path; returns it with its least value (ours).
 
-    Before a voxel is read, what the whole prediction takes is compared with the memory that is free: the scan,
-    its masks and `work_bytes` for the model.
+    Before a voxel is read, what the whole prediction takes is compared with the memory that is free: the
+    scan, its masks and `work_bytes` for the model.
 
     Raises:
         SamMoeError: for what is no scan: unreadable, complex, not finite or without contrast; or too large.
@@ -83,7 +84,7 @@ def _check_memory(
         parts = [("the scan", scan_bytes), ("its masks", masks_bytes), ("the model's work", work_bytes)]
         told = ", ".join(f"{what} {size / 2**30:.2f}" for what, size in parts if size)
         raise FileError(
-            f"{name}: predicting on {'x'.join(map(str, shape))} voxels would take {whole / 2**30:.2f} GiB of memory "
-            f"({told}), and {free / 2**30:.2f} GiB are free. Expected a scan that fits; crop or resample it, or "
-            "free memory."
+            f"{name}: predicting on {'x'.join(map(str, shape))} voxels would take {whole / 2**30:.2f} GiB of "
+            f"memory ({told}), and {free / 2**30:.2f} GiB are free. Expected a scan that fits; crop or "
+            "resample it, or free memory."
         )

@@ -76,7 +76,7 @@ class Prediction:
         return mask
 
     def lightened(self) -> "Prediction":
-        """This prediction without its mask, which takes a byte a voxel and is computed again when asked for."""
+        """Let go of the mask, a byte a voxel, which is computed again when asked for; returns itself."""
         self.__dict__.pop("mask", None)
         return self
 
@@ -109,7 +109,7 @@ class Prediction:
                 "resample_labels(truth, prediction.grid) brings it over."
             )
         # In the order in which they lie in memory: across it torch is 80 times slower
-        order = sorted(range(3), key=lambda axis: -truth.array.stride(axis))
+        order = sorted(range(3), key=lambda axis: -truth.array.stride()[axis])
         values, predicted = truth.array.permute(order), self.mask.permute(order).bool()
         true = values.bool()
         if values.dtype != torch.bool and bool(true.any()):

@@ -80,15 +80,15 @@ def wider(region: Grid, preprocessing: Preprocessing) -> Grid | None:
 
 
 def covers(region: Grid, prompt: Prompt) -> bool:
-    """Whether every point and box of a prompt in millimetres lies well inside the region."""
-    places = [point.at for point in prompt.points]
-    places += [corner for box in prompt.boxes for corner in (box.start, box.stop)]
-    if not places:
+    """Whether every item of a prompt in millimetres lies well inside the region."""
+    boxes = [end for box in prompt.boxes for end in (box.start, box.stop)]
+    ends = [*boxes, *(point.at for point in prompt.points)]
+    if not ends:
         return True
     middle = (np.array(region.shape) - 1) / 2
     reach = _COMFORT * np.array(region.shape) / 2
-    # At once: one by one takes milliseconds a click
-    return not (np.abs(region.index_of(np.array(places)) - middle) > reach).any()
+    places = np.array(ends)  # at once: one by one takes ms a click
+    return not (np.abs(region.index_of(places) - middle) > reach).any()
 
 
 def bounds_of(prompt: Prompt) -> Grid | None:

@@ -6,7 +6,10 @@ So whatever is killed when, manifest, names and picture are those of the mask be
 """
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -15,9 +18,38 @@ from sam_moe.files import replace_bytes, withdraw
 from sam_moe.ownership import checksum
 from sam_moe.predict.manifest import Begun, Manifest, now
 from sam_moe.predict.outputs import Outputs
+from sam_moe.predict.prediction import Prediction
 from sam_moe.shapes import UInt8
 from sam_moe.space.files import labels_text, write_mask
 from sam_moe.space.grid import Grid
+
+TARGET = "target"  # what a mask's only target is called where it was given no name
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was found and where it was written."""
+
+    predictions: Mapping[str, Prediction]
+    manifest: Manifest
+    files: dict[str, str]
+
+    def __str__(self) -> str:
+        if list(self.predictions) == [TARGET]:
+            return str(self.predictions[TARGET])
+        width = max(len(name) for name in self.predictions)
+        return "\n".join(f"{name:<{width}}  {prediction}" for name, prediction in self.predictions.items())
+
+    def explain(self) -> str:
+        """Who answered each target, and why."""
+        if list(self.predictions) == [TARGET]:
+            return self.predictions[TARGET].explain()
+        return "\n".join(f"{name}: {found.explain()}" for name, found in self.predictions.items())
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines."""
+        kept = self.manifest.model_dump(mode="json", include={"scan", "model", "targets", "seconds"})
+        return {"files": self.files, **kept}
 
 
 def put_down(

@@ -19,8 +19,8 @@ from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
 KINDS = (
-    "a torchio image or Subject, a MONAI MetaTensor, a nibabel or SimpleITK image; of an array, Volume(array, "
-    "affine) makes one, with the 4x4 matrix from its indices to RAS+ millimetres"
+    "a torchio image or Subject, a MONAI MetaTensor, a nibabel or SimpleITK image; of an array, Volume("
+    "array, affine) makes one, with the 4x4 matrix from its indices to RAS+ millimetres"
 )
 
 
@@ -81,7 +81,7 @@ def _of_torchio(image: Any) -> Volume | None:
 
 
 def _of_monai(image: Any) -> Volume | None:
-    if not (isinstance(image, Tensor) and hasattr(image, "affine")):
+    if not (hasattr(image, "as_tensor") and hasattr(image, "affine")):
         return None
     affine: Float[np.ndarray, "4 4"] = np.asarray(image.affine.cpu(), dtype=np.float64)
     if str(getattr(image, "meta", {}).get("space", "RAS")).rpartition(".")[2] == "LPS":

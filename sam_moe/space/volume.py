@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam_moe.errors import GeometryError
 from sam_moe.shapes import Float, Shaped
+from sam_moe.space.arrays import on_grid
 from sam_moe.space.grid import Grid
 
 # Source coordinates are rounded to this many parts of a voxel (1e-6 voxel): noise of the affine's inverse
@@ -24,12 +24,11 @@ _GENERAL_CHUNK = 50_000
 _SURELY = 1e-3
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Volume:
     """Numbers on a grid, indexed (i, j, k) along the stored axes; any dtype, any device.
 
-    A NumPy array becomes a tensor, and an affine in the grid's place a grid of the array's shape:
-    `Volume(array, affine)`. Memory is shared where torch can.
+    A NumPy array becomes a tensor, an affine in the grid's place a grid of the array's shape.
 
     Raises:
         GeometryError: when the array's shape is not the grid's, or it holds no numbers.
@@ -38,38 +37,13 @@ class Volume:
     array: Shaped[Tensor, "i j k"]
     grid: Grid
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "array", _tensor(self.array))
-        if not isinstance(self.grid, Grid):
-            object.__setattr__(self, "grid", Grid(np.asarray(self.grid), tuple(self.array.shape)))
-        if tuple(self.array.shape) != self.grid.shape:
-            raise GeometryError(
-                f"an array of shape {tuple(self.array.shape)} does not fit {self.grid}. Expected one number "
-                "for each voxel, axes in the order of the grid."
-            )
+    def __init__(self, array: object, grid: object) -> None:
+        found, place = on_grid(array, grid)
+        object.__setattr__(self, "array", found)
+        object.__setattr__(self, "grid", place)
 
     def __repr__(self) -> str:
         return f"Volume({self.array.dtype} on {self.grid})"
-
-
-def _tensor(array: object) -> Tensor:
-    """The numbers as a plain tensor: of a NumPy array, or of a subclass that other libraries carry."""
-    if isinstance(array, Tensor):
-        return array if type(array) is Tensor else array.as_subclass(Tensor)
-    if not isinstance(array, np.ndarray):
-        raise GeometryError(
-            f"a {type(array).__name__} is no array. Expected a torch tensor or a NumPy array of three axes; "
-            "make one of it with numpy.asarray."
-        )
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise GeometryError(
-            f"an array of {array.dtype}. Expected real numbers, one a voxel; convert it, such as with "
-            "array.astype('float32')."
-        )
-    # What torch cannot share: other byte orders, axes that run backwards, memory that must not be written
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    shared = native.flags.writeable and min(native.strides, default=0) >= 0
-    return torch.from_numpy(native if shared else native.copy(order="K"))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The benchmark of what is drawn on one slice: its candidates are what they are called, its means are means."""
+"""The benchmark of what is drawn on one slice: candidates are what they are called, its means are means."""
 
 from importlib import import_module
 

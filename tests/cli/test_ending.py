@@ -1,11 +1,21 @@
 """How runs end: exit codes, one line for what went wrong, and no noise."""
 
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+from sam_moe.space.files import write_volume
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume
 
 
 def test_what_is_done_ends_with_0(sam_moe, cards):
@@ -27,7 +37,10 @@ def test_without_a_word_it_shows_the_help(sam_moe):
         ("predict s.nii --point 1 2 3", "sam-moe: missing option '--out'. See"),
         ("predict s.nii --out m.nii --pont 1 2 3", "sam-moe: no such option: --pont"),
         ("predict s.nii --out m.nii --point 1 2", "sam-moe: --point takes three numbers"),
-        ("predict s.nii --out m.nii --box 1 1 1 1 2 2", "sam-moe: box from (1, 1, 1) to (1, 2, 2) is empty"),
+        (
+            "predict s.nii --out m.nii --box 3 1 1 1 2 2",
+            "sam-moe: box from (3, 1, 1) to (1, 2, 2) is inverted along axis 0",
+        ),
         ("predict s.nii --out m.nii --point 1 2 3 --prompts p.json", "both --prompts and points or boxes"),
         ("predct", "sam-moe: no such command 'predct'"),
         ("checkpoints show", "sam-moe: missing argument"),
@@ -45,9 +58,7 @@ def test_what_was_asked_wrongly_ends_with_2_and_one_line(sam_moe, words, complai
 def test_what_failed_ends_with_1_and_one_line(sam_moe, cards, tmp_path):
     ran = sam_moe("predict", tmp_path / "none.nii", "--point", 1, 2, 3, "--out", tmp_path / "m.nii")
     assert ran.code == 1
-    assert (
-        ran.err == f"sam-moe: {tmp_path}/none.nii: no such file or folder. Expected a scan; check the path.\n"
-    )
+    assert ran.err == f"sam-moe: {tmp_path}/none.nii: no such file. Give the path of an existing file.\n"
 
 
 @pytest.mark.parametrize("place", [0, 1, -1])
@@ -71,15 +82,29 @@ def test_what_nobody_foresaw_is_one_line_that_asks_for_a_report(sam_moe, cards, 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="needs Linux' list of who waits for a lock")
 def test_an_interrupt_ends_with_130_and_one_line(process, cards, tmp_path):
-    os.mkfifo(tmp_path / "scan.nii.gz")
-    words = ["predict", tmp_path / "scan.nii.gz", "--point", 1, 2, 3, "--out", tmp_path / "mask.nii.gz"]
-    running = process(*words)
-    with (tmp_path / "scan.nii.gz").open("wb"):  # waits until it is being read
-        running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
-    assert (running.returncode, out, err) == (130, "", "sam-moe: interrupted\n")
-    assert not (tmp_path / "mask.nii.gz").exists()
+    scan = tmp_path / "scan.nii.gz"
+    write_volume(scan, Volume(torch.randn(20, 20, 20), Grid(np.eye(4), (20, 20, 20))))
+    out = tmp_path / "out"
+    out.mkdir()
+    held = os.open(out, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)  # what is written there waits
+    running = process("predict", scan, "--point", 1, 2, 3, "--out", out / "mask.nii.gz")
+    while not re.search(rf"->.* {running.pid} ", Path("/proc/locks").read_text()):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    seen, err = running.communicate(timeout=60)
+    os.close(held)
+    assert (running.returncode, seen, err) == (130, "", "sam-moe: interrupted\n")
+    assert not [*out.iterdir()]
+
+
+def test_a_path_that_the_system_refuses_is_one_line(sam_moe, tmp_path):
+    ran = sam_moe("compare", "x" * 5000, tmp_path)
+    assert ran.code == 1
+    assert "(File name too long). Check path" in ran.err.splitlines()[-1] and "internal" not in ran.err
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import read, write_volume
 
-KILLS, SCANS = 8, 6
+KILLS, SCANS = 4, 5
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from sam_moe.assemble import find_model, load
 from sam_moe.errors import CardError, ConfigError, PromptError
 from sam_moe.evaluation.asked import AskedPredictor, SystemUnderTest, ask_models, describe
 from sam_moe.prompts import Box, Point
+from sam_moe.registry import Entry
 from sam_moe.space.phantom import ball
 
 pytestmark = pytest.mark.slow
@@ -78,6 +79,15 @@ def test_a_card_is_noted_with_its_checksum():
     assert noted["id"] == "small" and len(noted["sha256"]) == 64
     public = describe(find_model("sam-med3d-turbo"))
     assert len(public["sha256"]) == 64  # of the file on the hub
+
+
+def test_a_gate_with_another_threshold_is_another_system():
+    """The same weights choose otherwise: what was answered before is no answer of it."""
+    entry = find_model("small-moe")
+    other = entry.card.model_copy(update={"threshold": 0.123})
+    worded = entry.card.model_copy(update={"description": "in other words"})
+    settings = [describe(Entry(card, entry.path))["settings"] for card in (entry.card, worded, other)]
+    assert settings[0] == settings[1] != settings[2]
 
 
 def test_unknown_and_repeated_systems_are_refused():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError, FileError
+from sam_moe.evaluation.challenge import load_challenge
 from sam_moe.evaluation.evaluate import evaluate
 from sam_moe.evaluation.finishing import Request
 from sam_moe.evaluation.protocols import replays_of, scripts_for
 from sam_moe.evaluation.results import read_result
 from sam_moe.prompts import promptset
 from sam_moe.space.files import read_header, write_mask
-from tests.evaluation.asking import Growing, growing, phantoms, run, two, untimed, write_challenge
+from sam_moe.space.phantom import ball
+from tests.evaluation.asking import GRID, Growing, growing, phantoms, run, two, untimed, write_challenge
 
 KILLS = 12
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +34,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from sam_moe.evaluation.challenge import load_challenge
-from tests.evaluation.asking import Growing, run
+from tests.evaluation.asking import GRID, Growing, run
 
 class Slow(Growing):
     def answer(self, said):
@@ -186,6 +189,43 @@ def test_masks_made_elsewhere_are_scored_beside_systems(tmp_path):
     assert mended["p1_a"].status == "ok" and mended["p0_a"] == given["p0_a"]
     checksums = [found.result.systems["theirs"]["sha256"] for found in (done, again)]
     assert checksums[0] != checksums[1]
+
+
+def bad_archives(folder):
+    """What strangers hand in as `.npz`: each once ended the evaluation of all."""
+    scan, truth = ball(torch.Generator().manual_seed(0), GRID, radius_mm=16.0)
+    imgs, gts = (volume.array.numpy().transpose(2, 1, 0) for volume in (scan, truth))
+    folder.mkdir()
+    np.savez(folder / "good.npz", imgs=imgs, gts=gts, spacing=GRID.spacing_mm)
+    np.savez(
+        folder / "big_endian.npz", imgs=imgs.astype(">f4"), gts=gts.astype(">i2"), spacing=GRID.spacing_mm
+    )
+    np.savez(folder / "words.npz", imgs=imgs, gts=gts, spacing="near")
+    np.savez(folder / "pickled.npz", imgs=imgs, gts=np.array([{}], dtype=object), spacing=GRID.spacing_mm)
+    np.save(folder / "renamed.npy", imgs)
+    (folder / "renamed.npy").rename(folder / "renamed.npz")
+    (folder / "empty.npz").write_bytes(b"")
+    with zipfile.ZipFile(folder / "junk.npz", "w") as file:
+        file.writestr("imgs.npy", "these are no numbers")
+    head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (600000, 600000, 3)}\n"
+    with zipfile.ZipFile(folder / "huge.npz", "w") as file:
+        file.writestr("imgs.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+
+
+def test_bad_archives_are_failed_rows_and_the_others_go_on(tmp_path):
+    bad_archives(tmp_path / "npz")
+    text = "name: c\nsets: [{layout: npz, root: ./npz}]\nlabels: {ball: [1]}\n"
+    (tmp_path / "challenge.yaml").write_text(text)
+    done = run(load_challenge(tmp_path / "challenge.yaml"), tmp_path / "out", protocol="box")
+    status = {row.case: row.status for row in done.rows}
+    fine = {case for case, found in status.items() if found == "ok"}
+    assert fine == {"good", "big_endian"} and len(status) == 8 and set(status.values()) == {"ok", "failed"}
+    assert "6 of 8 cases cannot be read: a fault of the data, not of a system" in done.result.notes[0]
+    known = {row.case: row.volume_error_ml for row in done.rows}
+    assert known["huge"] is None and known["good"] is not None
+    figures = done.result.summary["all"]["growing"]["box"]
+    assert figures["dice"]["n"] == 8 and figures["volume_error_ml"]["n"] == 2
+    assert "known of 2" in (tmp_path / "out" / "report.html").read_text()
 
 
 def correct(folder, case, radius_mm):

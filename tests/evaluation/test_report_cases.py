@@ -59,6 +59,15 @@ def test_without_a_kept_mask_the_target_is_shown(tmp_path, case):
     assert scene.truth is not None
 
 
+def test_an_empty_answer_is_not_warned_of_as_a_scan_that_shows_nothing(tmp_path, case, caplog):
+    keep(tmp_path / "out")
+    path = tmp_path / "out" / "predictions" / "small" / f"{file_name('a/1')}.nii.gz"
+    write_mask(path, torch.zeros_like(ball()), GRID, {1: "spleen", 2: "liver"})
+    scene = kept(tmp_path / "out", [case])(row(case="a/1"))
+    assert not scene.masks["small"].any()
+    assert "every voxel" not in caplog.text
+
+
 def test_a_kept_map_that_lacks_the_structure_shows_no_mask(tmp_path, case):
     keep(tmp_path / "out", values={2: "spleen"})
     assert dict(kept(tmp_path / "out", [case])(row(case="a/1")).masks) == {}

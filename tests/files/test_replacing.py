@@ -56,6 +56,14 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_file_may_be_replaced_within_another_that_is_being_written(tmp_path):
+    with replacing(tmp_path / "a") as new:
+        replace_text(new, "inner")
+        replace_text(tmp_path / "b", "beside")
+    assert (tmp_path / "a").read_text() == "inner"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
+
+
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     replace_text(path, "old")
@@ -112,6 +120,12 @@ def test_rights_follow_the_umask_where_the_writer_gives_its_file_fewer(tmp_path)
     finally:
         os.umask(before)
     assert rights(tmp_path / "a") == 0o640
+
+
+def test_what_was_killed_while_it_looked_leaves_nothing_after_the_next_look(tmp_path):
+    (tmp_path / f"{PREFIX}0").mkdir()
+    check_writable(tmp_path / "new" / "er")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_folder_no_file(tmp_path):

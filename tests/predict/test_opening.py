@@ -64,7 +64,7 @@ def test_an_array_as_files_give_it_is_taken_up_as_quickly_as_any():
 
 
 def test_a_scan_that_fits_but_not_with_its_masks_is_refused_with_the_numbers_before_it_is_read(tmp_path):
-    """A real header over a file of holes: it takes no disk, and to read it would take the machine's memory."""
+    """A real header over a file of holes, which takes no disk."""
     free = available_memory_bytes()
     if free is None:
         pytest.skip("this system does not say how much memory is free")

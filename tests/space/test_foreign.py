@@ -73,18 +73,16 @@ def of_torchio(array, affine):
 
 
 def of_monai(array, affine):
-    return monai_data.MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine))
+    return monai_data.MetaTensor(torch.from_numpy(array)[None], affine=torch.tensor(affine))
 
 
 def of_monai_without_channel(array, affine):
-    return monai_data.MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine))
+    return monai_data.MetaTensor(torch.from_numpy(array), affine=torch.tensor(affine))
 
 
 def of_monai_in_lps(array, affine):
     turned = np.diag([-1.0, -1, 1, 1]) @ affine
-    return monai_data.MetaTensor(
-        torch.from_numpy(array), affine=torch.from_numpy(turned), meta={"space": "LPS"}
-    )
+    return monai_data.MetaTensor(torch.from_numpy(array), affine=torch.tensor(turned), meta={"space": "LPS"})
 
 
 def of_nibabel(array, affine):

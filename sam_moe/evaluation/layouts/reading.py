@@ -30,7 +30,7 @@ def read_image(path: Path) -> Volume:
     """
     if path.suffix == ".npz":
         return _from_archive(path, "imgs")
-    if "#" in path.name:
+    if "#" in path.name and not path.exists():  # else the file is called so
         return _channel(path)
     return read(path)
 

@@ -145,6 +145,11 @@ def stem_of(path: Path) -> str | None:
     return next((name[: -len(s)] for s in SUFFIXES if name.lower().endswith(s) and len(name) > len(s)), None)
 
 
+def printable(name: str) -> str:
+    """A name as files of text hold it: what in a file's name is no UTF-8 is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _checked(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups

@@ -85,7 +85,7 @@ def write_mask(
             ready(new)
         withdraw(beside)
 
-    _write(path, values.numpy().astype(kind, copy=False), grid, suffix, take_over)
+    _write(path, values.numpy().astype(kind, copy=False), volume.grid, suffix, take_over)
     if text is not None:
         replace_text(beside, text)
 
@@ -97,10 +97,10 @@ def _on_grid(path: Path, mask: object, grid: Grid | None) -> Volume:
         return mask
     if grid is None:
         raise GeometryError(
-            f"{path}: a mask without a grid. Expected write_mask(path, mask, grid) or write_mask(path, Volume); "
-            "a prediction has its scan's, prediction.grid."
+            f"{path}: a mask without a grid. Expected write_mask(path, mask, grid) or write_mask(path, "
+            "Volume); a prediction has its scan's, prediction.grid."
         )
-    return Volume(mask, grid)  # type: ignore[arg-type]  # which sees for itself that it is an array
+    return Volume(mask, grid)
 
 
 def write_volume(path: str | Path, volume: Volume) -> None:

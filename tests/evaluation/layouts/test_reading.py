@@ -77,3 +77,8 @@ def test_unsigned_intensities_are_kept(tmp_path):
 
 def test_a_plain_volume_is_read_as_ever(tmp_path):
     assert torch.equal(read_image(write_image(tmp_path / "a.mha")).array, image())
+
+
+@pytest.mark.parametrize("name", ["patient #1.nii.gz", "a#0.nii.gz", "a.nii.gz#0.nii"])
+def test_a_file_with_a_hash_in_its_name_is_no_channel(tmp_path, name):
+    assert torch.equal(read_image(write_image(tmp_path / name)).array, image())
