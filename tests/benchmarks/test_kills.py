@@ -5,12 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
-from kill_cases import _record, broken, leftovers, misnamed
-from kills import Tally, ended, line, on_change
 
 from sam_moe.registry import MadeBy, Preprocessing
 from sam_moe.sam3d.weights import save_weights, sha256_of
@@ -18,21 +17,25 @@ from sam_moe.training.card import CardRecipe, ship
 from sam_moe.training.general import fresh_model
 from sam_moe.training.loop import Kept
 
+cases, kills = import_module("kill_cases"), import_module("kills")
+_record, broken, leftovers, misnamed = cases._record, cases.broken, cases.leftovers, cases.misnamed
+Tally, ended, line, on_change = kills.Tally, kills.ended, kills.line, kills.on_change
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def model(tmp_path):
     """A model in its folder."""
-    from kill_stock import REGION, SIZES, WORDS
+    stock = import_module("kill_stock")
 
     from sam_moe.registry import Architecture
 
     folder = tmp_path / "model"
     folder.mkdir()
-    kept = Kept(fresh_model(SIZES, 0).state_dict(), 0, {})
-    sizes = Architecture(**{**vars(SIZES), "global_attn_indexes": (1,)})
-    words, region = CardRecipe(id="model", **WORDS), Preprocessing(**REGION)
+    kept = Kept(fresh_model(stock.SIZES, 0).state_dict(), 0, {})
+    sizes = Architecture(**{**vars(stock.SIZES), "global_attn_indexes": (1,)})
+    words, region = CardRecipe(id="model", **stock.WORDS), Preprocessing(**stock.REGION)
     ship(kept, folder, words, sizes, region, MadeBy(command="x"), "nothing")
     return folder
 

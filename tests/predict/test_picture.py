@@ -143,7 +143,7 @@ def test_scenes_are_drawn_below_each_other(volume, mask, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(volume, mask, tmp_path):
-    with pytest.raises(FileError, match="none/p.png: cannot be written"):
+    with pytest.raises(FileError, match="none/p.png: no such folder"):
         overlay(tmp_path / "none" / "p.png", [Scene(volume, {"answer": mask}, Prompt(), "title")])
 
 
