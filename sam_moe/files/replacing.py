@@ -115,7 +115,7 @@ def check_writable(folder: Path | str) -> None:
             which = shown(place) if place == Path(folder) else f"{shown(folder)}: {shown(place)}"
             raise FileError(f"{which}: is a file. Expected a folder; choose another name.")
         sweep(place)  # what was killed while it looked left its folder here, above the one asked for
-        with _aside(place / "probe"):
+        with _aside(place / "probe", asked=Path(folder)):
             pass
     except (OSError, ValueError) as error:
         raise FileError(unwritable(folder, error)) from error
@@ -157,8 +157,8 @@ def unwritable(path: Path | str, error: Exception) -> str:
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A locked folder beside `path`, gone with all that is in it when the block ends."""
+def _aside(path: Path, asked: Path | None = None) -> Iterator[Path]:
+    """A locked folder beside `path`, gone with all that is in it when the block ends; errors name `asked`."""
     aside = path.parent / f"{PREFIX}{uuid.uuid4().hex}"
     with ExitStack() as held:
         try:
@@ -167,7 +167,7 @@ def _aside(path: Path) -> Iterator[Path]:
                 held.callback(shutil.rmtree, aside, ignore_errors=True)
                 held.enter_context(_locked(aside))
         except (OSError, ValueError) as error:
-            raise FileError(_no_place(path, error)) from error
+            raise FileError(unwritable(asked, error) if asked else _no_place(path, error)) from error
         yield aside
 
 
