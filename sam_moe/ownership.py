@@ -130,6 +130,12 @@ def record(*keys: str) -> Test:
     return partial(_is_record, frozenset(keys))
 
 
+def recorded_prompts(path: Path) -> bool:
+    """Whether a prompt file was written by an evaluation or by `sam-moe simulate`, and not by hand."""
+    found = json.loads(read_bytes(path))
+    return isinstance(found, dict) and "cases" in found and "; seed " in str(found.get("description", ""))
+
+
 def _is_table(start: bytes, path: Path) -> bool:
     return _head(path).removeprefix(b"\xef\xbb\xbf").startswith(start)
 

@@ -182,13 +182,14 @@ def simulate(
 
     with Progress() as tell:
         tell("reading the challenge")
-        from sam_moe.cli.outputs import check_file, recorded_prompts
+        from sam_moe.cli.outputs import check_file
         from sam_moe.config import write_json
         from sam_moe.evaluation.asked import ask_models
         from sam_moe.evaluation.protocols import scripts_for
         from sam_moe.evaluation.simulating import needs_somebody
         from sam_moe.evaluation.simulating import simulate as run
         from sam_moe.files import check_writable
+        from sam_moe.ownership import recorded_prompts
 
         check_file(out, recorded_prompts, [challenge], force=force)
         check_writable(out.parent)

@@ -1,11 +1,10 @@
 """What verbs may write over: files of ours, by their marks; of others only with --force."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from sam_moe.errors import FileError
-from sam_moe.files import read_bytes, shown
+from sam_moe.files import shown
 from sam_moe.ownership import (
     Test,
     check_folder,
@@ -16,16 +15,11 @@ from sam_moe.ownership import (
     page,
     picture,
     record,
+    recorded_prompts,
     table,
 )
 
 BEGUN = record("format", "challenge", "protocols", "systems")
-
-
-def recorded_prompts(path: Path) -> bool:
-    """Whether a prompt file was written by an evaluation or by `sam-moe simulate`, and not by hand."""
-    found = json.loads(read_bytes(path))
-    return "cases" in found and "; seed " in str(found.get("description", ""))
 
 
 RESULT: Mapping[str, Test] = {

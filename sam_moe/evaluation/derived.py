@@ -26,7 +26,7 @@ from sam_moe.evaluation.results import (
     read_result,
 )
 from sam_moe.files import sweep, withdraw
-from sam_moe.ownership import is_ours, record
+from sam_moe.ownership import is_ours, recorded_prompts
 
 _PROMPTS_OF_SEVERAL = "prompts"
 
@@ -59,7 +59,7 @@ def withdraw_result(out: Path) -> None:
     for name in (RESULT, REPORT, ROWS, PROMPTS):
         withdraw(out / name)
     for path in (out / _PROMPTS_OF_SEVERAL).glob("*.json"):
-        if is_ours(path, record("format", "cases")):
+        if is_ours(path, recorded_prompts):
             withdraw(path)
 
 

@@ -67,6 +67,10 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     if rank == 0 and len(before) == len(cases) and (found := run.standing()) is not None:
         kept = found.result.masks or request.save_masks
         tidy(request.out, finished=True, passing=() if kept else described)
+        if request.save_masks and not found.result.masks:
+            log.warning(
+                "%s is finished and kept no masks; to have them, remove its folder %s", request.out, CASES
+            )
         log.info("%s is finished; remove its %s to have it written again", request.out, REPORT)
         return found
     with _others(work, make_systems, 0 if launched > 1 else request.processes - 1):

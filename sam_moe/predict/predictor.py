@@ -173,15 +173,16 @@ class Predictor:
         """The standing answer; turns whose answers were let go of are answered again."""
         history, cost = self._history, Cost()
         first = history.known()
-        turn = history.past[first - 1] if first else None
+        turn, cached = history.past[first - 1] if first else None, True
         for number in range(first, len(history.past)):
             old = history.past[number]
-            again, _ = self._answer(history.placed(old.placed), turn, None if number else old.home, cost)
-            turn = replace(again, count=old.count, answered=old.answered)
+            again, there = self._answer(history.placed(old.placed), turn, None if number else old.home, cost)
+            turn, cached = replace(again, count=old.count, answered=old.answered), cached and there
             history.put(number, turn)
         if turn is None:
             return None
-        return self._prediction(turn, self._result(turn, history.placed(turn.placed), cost), True, {})
+        result = self._result(turn, history.placed(turn.placed), cost)
+        return self._prediction(turn, result, cached, cost.timings)
 
     def _prediction(self, turn: Turn, result: Volume, cached: bool, timings: dict[str, float]) -> Prediction:
         with timed(timings, "restore"):

@@ -1,8 +1,9 @@
-"""A mask takes an older one's place with all that describes it, and no file ever describes another mask.
+"""A mask takes an older one's place with all that describes it, and no such file describes another mask.
 
-First the record in the manifest's place says that a run has begun, and claims nothing. Then the older mask's
-picture and names go, the mask is replaced, and its own names, its picture and last its manifest are written.
-So whatever is killed when, manifest, names and picture are those of the mask beside them, or are not there.
+First the record in the manifest's place says that a run has begun, and claims nothing. Then the names and
+the picture that this run will write again go (a picture of another name stays), the mask is replaced, and
+its own names, its picture and last its manifest are written. So whatever is killed when, manifest, names and
+picture are those of the mask beside them, or are not there.
 """
 
 import hashlib

@@ -45,13 +45,14 @@ def test_without_one_of_its_files_or_with_a_spoilt_one_no_result_stands(out, nam
 
 def test_what_follows_is_withdrawn_and_the_cases_stay(out):
     (out / "prompts").mkdir()
-    (out / "prompts" / "small.json").write_text('{"format": 1, "cases": []}')
-    (out / "prompts" / "mine.json").write_text("{}")
+    (out / "prompts" / "small.json").write_text('{"description": "box; seed 0.", "cases": []}')
+    (out / "prompts" / "mine.json").write_text('{"format": 1, "cases": []}')  # of a person's own
+    (out / "prompts" / "five.json").write_text("5")
     (out / "prompts.json").write_text("{}")
     (out / "notes.txt").write_text("mine")
     withdraw_result(out)
     assert not any((out / name).exists() for name in FOLLOWS)
-    assert [path.name for path in (out / "prompts").iterdir()] == ["mine.json"]
+    assert sorted(path.name for path in (out / "prompts").iterdir()) == ["five.json", "mine.json"]
     assert case_path(out, "a").is_file() and (out / "notes.txt").is_file()
 
 

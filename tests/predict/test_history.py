@@ -45,6 +45,14 @@ def test_undo_and_redo_give_the_same_bits_however_little_is_kept(mixture, genera
         assert first.region.same_as(again.region)
 
 
+def test_an_answer_that_is_made_again_says_what_that_took(mixture, generator):
+    session = replace(mixture, history_bytes=0).open(ball(generator)[0])
+    session.predict(click(0))
+    session.refine(click(2))
+    again = session.undo()
+    assert "decode" in again.timings_ms and again.latency_ms > again.timings_ms["restore"]
+
+
 def held(session: Predictor) -> int:
     """Bytes of all different tensors that a session's history can reach."""
     seen: dict[int, int] = {}

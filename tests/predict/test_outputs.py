@@ -54,7 +54,6 @@ def test_files_that_we_did_not_write_are_refused_and_replaced_only_by_force(
         run(request, never, no_tell)
     assert files(tmp_path) == before
     if content == b"{}" and name != "q.png":
-        (tmp_path / name).unlink() if name == "q.labels.json" else None  # is no table of names
         run(replace(request, force=True, overlay=None), load, no_tell)
         run(replace(request, overlay=None), load, no_tell)  # ours by now
 

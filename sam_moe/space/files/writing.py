@@ -54,7 +54,8 @@ def write_mask(
     The format follows the suffix: .nii, .nii.gz, .nrrd or .mha. The labels' names go into
     `<name>.labels.json` beside it; without names, that of an older mask is removed. The file appears under
     its name only when it is complete, and whatever fails or is killed, names never lie beside another's mask.
-    `ready` is called with the complete new file before an older one's names or values are touched.
+    `ready` is called with the complete new file before an older one's names or values are touched; who gives
+    one sees for itself whether a file of the names' name is a table of names.
 
     Raises:
         FileError: for an unknown suffix, a missing folder, values that are no labels, a full disk, or a
@@ -78,7 +79,8 @@ def write_mask(
     kind = np.uint8 if high <= 255 else np.uint16
     text = None if labels is None else labels_text(labels, path)
     beside = labels_beside(path)
-    _check_table(beside)
+    if ready is None:  # else the caller has seen to what is there
+        _check_table(beside)
 
     def take_over(new: Path) -> None:
         if ready is not None:
