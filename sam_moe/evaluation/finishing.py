@@ -29,6 +29,7 @@ from sam_moe.evaluation.results import (
 from sam_moe.evaluation.runner import Work
 from sam_moe.evaluation.summary import summarise
 from sam_moe.evaluation.unread import DEFINITIONS as UNREAD
+from sam_moe.files import make_folder
 from sam_moe.predict.manifest import versions
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 
@@ -157,7 +158,7 @@ def _write_prompts(request: Request, said: dict[str, list[PromptCase]]) -> None:
         path, up = request.out / PROMPTS, ""
         if len(said) > 1:
             path, up = request.out / "prompts" / f"{file_name(id)}.json", "../"
-            path.parent.mkdir(exist_ok=True)
+            make_folder(path.parent)
         moved = tuple(case.model_copy(update={"image": up + case.image}) for case in cases)
         text = f"{request.challenge.name}, as said to {id}; seed {request.challenge.seed}."
         write_json(PromptSet(name=name, description=text, cases=moved), path)

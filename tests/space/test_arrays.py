@@ -44,3 +44,5 @@ def test_what_holds_no_numbers_is_refused_with_the_remedy():
             Volume(thing, np.eye(4))
     with pytest.raises(GeometryError, match="not an affine"):
         Volume(np.zeros((2, 2, 2)), np.zeros((4, 4)))
+    with pytest.raises(GeometryError, match="not an affine"):
+        Volume(np.zeros((2, 2, 2)), np.zeros((3, 3)))
