@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 from pydantic import Field, ValidationError
 
 from sam_moe.config import Record
 from sam_moe.explaining import explain, nearest_first
+from tests.clock import processor_seconds
+
+LINEAR = 2  # seconds for what takes 0.02 to 0.4; what grows with the square took 9 and more
 
 
 class Inner(Record):
@@ -26,11 +28,13 @@ class Outer(Record):
 
 
 def complaint(data):
-    begin = time.process_time()
-    with pytest.raises(ValidationError) as error:
-        Outer.model_validate(data)
-    text = explain(error.value, Outer, "a.json")
-    assert time.process_time() - begin < 0.5
+    def explained():
+        with pytest.raises(ValidationError) as error:
+            Outer.model_validate(data)
+        return explain(error.value, Outer, "a.json")
+
+    text = explained()
+    assert processor_seconds(explained) < LINEAR
     assert "\n" not in text and len(text) < 2000
     return text
 
@@ -100,18 +104,18 @@ def target(number, label=1, items=({"kind": "point", "at": [1, 2, 3]},)):
     ],
     ids=["labels end at 255", "labels twice", "wrong coordinates", "empty boxes", "times"],
 )
-def test_a_prompt_file_full_of_mistakes_is_refused_within_half_a_second(tmp_path, targets):
+def test_a_prompt_file_full_of_mistakes_is_refused_in_linear_time(tmp_path, targets):
     path = tmp_path / "p.json"
     path.write_text(json.dumps({"format": 1, "name": "x", "cases": [case(targets)]}))
     # In a process of its own: the checks of annotations in these tests take longer than the work
     ran = subprocess.run([sys.executable, "-c", READS, str(path)], capture_output=True, text=True, check=True)
     seconds, message = json.loads(ran.stdout)
-    assert seconds < 0.5
+    assert seconds < LINEAR
     assert "\n" not in message and len(message) < 4 * 1000
 
 
 def test_the_nearest_of_many_long_names_is_found_soon():
-    begin = time.process_time()
-    assert nearest_first("case_0421", [f"case_{n:04}" for n in range(5000)])[0] == "case_0421"
-    nearest_first("a" * 1_000_000, ["a" * 1_000_000, "b"])
-    assert time.process_time() - begin < 0.5
+    names = [f"case_{n:04}" for n in range(5000)]
+    assert nearest_first("case_0421", names)[0] == "case_0421"
+    assert processor_seconds(lambda: nearest_first("case_0421", names)) < LINEAR
+    assert processor_seconds(lambda: nearest_first("a" * 1_000_000, ["a" * 1_000_000, "b"])) < LINEAR

@@ -102,12 +102,14 @@ def test_a_cache_is_shared_by_those_who_would_encode_alike(network, preprocessin
 
 
 def test_the_latency_is_all_that_passed_joining_regions_included(model, generator):
-    predictor = model.open(two_regions(generator)[0])
-    start = perf_counter()
-    found = predictor.predict(Box((0, 0, 0), predictor.scan.grid.shape))
-    passed_ms = 1000 * (perf_counter() - start)
-    assert found.region.spacing_mm[0] > 1.5
-    assert 0.9 * passed_ms - 5 < found.latency_ms <= passed_ms
+    predictor, left_out = model.open(two_regions(generator)[0]), []
+    for _ in range(5):  # between the two clocks the machine may do others' work
+        start = perf_counter()
+        found = predictor.predict(Box((0, 0, 0), predictor.scan.grid.shape))
+        passed_ms = 1000 * (perf_counter() - start)
+        assert found.region.spacing_mm[0] > 1.5 and found.latency_ms <= passed_ms
+        left_out.append(passed_ms - found.latency_ms - 0.1 * passed_ms)
+    assert min(left_out) < 5
 
 
 def test_undo_and_redo_walk_along_the_clicks(predictor, scan):

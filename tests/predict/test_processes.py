@@ -68,11 +68,13 @@ def test_a_containers_quota_counts(tmp_path):
     assert processors(tmp_path / "cpu.max") == every
 
 
+# The launcher unbuffers: each argument of a print would be a write of its own, and two ranks' could mix.
 SHARE = """
+import sys
 from sam_moe.predict.processes import Processes
 here = Processes()
 mine = here.share(["a", "b", "c"] if here.rank == 0 else [], [3, 1, 1] if here.rank == 0 else [])
-print(here.rank, mine, sorted(here.gather([n.upper() for n in mine])))
+sys.stdout.write(f"{here.rank} {mine} {sorted(here.gather([n.upper() for n in mine]))}\\n")
 """
 
 
