@@ -23,8 +23,10 @@ from typing import NamedTuple
 import torch
 from encoder import hardware, timed
 
-from sam_moe.assemble import DEFAULT_MODEL, find_entry, load, load_backbone
+from sam_moe.assemble.backbone import load_backbone
 from sam_moe.assemble.experts import add_expert
+from sam_moe.assemble.finding import find_entry
+from sam_moe.assemble.loading import DEFAULT_MODEL, load
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Forced, SelectionRule, TopK
 from sam_moe.predict.predictor import Predictor

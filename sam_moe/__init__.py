@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sam_moe.assemble import load
+    from sam_moe.assemble.loading import load
     from sam_moe.errors import SamMoeError
     from sam_moe.predict.model import Model
     from sam_moe.predict.prediction import LabelMap, Prediction

@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from sam_moe.assemble import choose_device
-from sam_moe.assemble.backbone import check_file
+from sam_moe.assemble.backbone import check_file, choose_device
 from sam_moe.assemble.finding import list_experts, list_gates, user_folder
 from sam_moe.assemble.parts import find_parts
 from sam_moe.cli.checkpoints import listed

@@ -35,7 +35,7 @@ def route(
     from sam_moe.cli.progress import Progress
 
     with Progress(quiet=as_json) as tell:
-        from sam_moe.assemble import find_model
+        from sam_moe.assemble.loading import find_model
         from sam_moe.cli.loading import loaded
         from sam_moe.cli.outputs import ROUTES
         from sam_moe.errors import CardError

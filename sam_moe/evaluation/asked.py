@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
-from sam_moe.assemble import find_model, load
+from sam_moe.assemble.loading import find_model, load
 from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.steps import ALL, Kind

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from sam_moe.assemble import find_entry, load_backbone
+from sam_moe.assemble.backbone import load_backbone
+from sam_moe.assemble.finding import find_entry
 from sam_moe.registry import BackboneCard, Preprocessing, default_folder
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes

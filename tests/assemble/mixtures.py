@@ -4,8 +4,9 @@ import json
 
 import torch
 
-from sam_moe.assemble import find_entry, load_backbone
+from sam_moe.assemble.backbone import load_backbone
 from sam_moe.assemble.experts import add_expert
+from sam_moe.assemble.finding import find_entry
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.registry import GateCard, read_entry, write_card
 from sam_moe.sam3d.lora import add_lora, lora_state

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.assemble import choose_device, find_entry, load_backbone
-from sam_moe.assemble.backbone import sizes_of
+from sam_moe.assemble.backbone import choose_device, load_backbone, sizes_of
 from sam_moe.assemble.convert import convert
+from sam_moe.assemble.finding import find_entry
 from sam_moe.errors import CardError, ConfigError, WeightsError
 from sam_moe.registry import Architecture, Registry
 from sam_moe.sam3d.sizes import Sizes

@@ -7,9 +7,9 @@ import time
 import pytest
 import torch
 
-from sam_moe.assemble import find_entry, load_backbone
+from sam_moe.assemble.backbone import load_backbone
 from sam_moe.assemble.convert import convert
-from sam_moe.assemble.finding import user_folder
+from sam_moe.assemble.finding import find_entry, user_folder
 from sam_moe.errors import CardError, FileError, SamMoeError, WeightsError
 from sam_moe.registry import Attribution, Registry, read_card, write_card
 from sam_moe.sam3d.model import SamMed3D

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from sam_moe.assemble import backbone, find_entry
+from sam_moe.assemble import backbone
 from sam_moe.assemble.experts import (
     add_expert,
     check_expert,
@@ -14,7 +14,7 @@ from sam_moe.assemble.experts import (
     load_decoder,
     remove_expert,
 )
-from sam_moe.assemble.finding import find_expert, list_experts, user_folder
+from sam_moe.assemble.finding import find_entry, find_expert, list_experts, user_folder
 from sam_moe.assemble.keeping import record_of
 from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.registry import Registry, read_card, write_card

@@ -2,8 +2,15 @@
 
 import pytest
 
-from sam_moe.assemble import find_entry
-from sam_moe.assemble.finding import card_folders, find_gate, gates_over, holder_of, list_gates, user_folder
+from sam_moe.assemble.finding import (
+    card_folders,
+    find_entry,
+    find_gate,
+    gates_over,
+    holder_of,
+    list_gates,
+    user_folder,
+)
 from sam_moe.errors import CardError
 from sam_moe.registry import default_folder
 from tests.assemble.mixtures import write_expert, write_gate

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "/someone/small/resolve/main/small.pth"
 LOAD = """
 import logging, sys
-from sam_moe.assemble import find_entry, load_backbone
+from sam_moe.assemble.finding import find_entry
+from sam_moe.assemble.backbone import load_backbone
 from sam_moe.errors import WeightsError
 from sam_moe.sam3d.weights import fingerprint
 logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")

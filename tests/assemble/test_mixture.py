@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import sam_moe
-from sam_moe.assemble import DEFAULT_MODEL, find_entry
 from sam_moe.assemble.convert import convert
 from sam_moe.assemble.experts import load_decoder, remove_expert
-from sam_moe.assemble.finding import find_expert
+from sam_moe.assemble.finding import find_entry, find_expert
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.assemble.mixture import load_mixture, selection_of
 from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import CardError, WeightsError

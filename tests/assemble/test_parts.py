@@ -2,8 +2,7 @@
 
 import pytest
 
-from sam_moe.assemble import find_entry
-from sam_moe.assemble.finding import find_gate
+from sam_moe.assemble.finding import find_entry, find_gate
 from sam_moe.assemble.parts import base_of, find_parts
 from sam_moe.errors import CardError
 from sam_moe.registry import read_entry

@@ -2,8 +2,7 @@
 
 import pytest
 
-from sam_moe.assemble import find_entry
-from sam_moe.assemble.finding import gates_over, holder_of, user_folder
+from sam_moe.assemble.finding import find_entry, gates_over, holder_of, user_folder
 from sam_moe.assemble.removal import REMOVED, restore_gate, take_out, was_removed
 from sam_moe.errors import CardError
 from tests.assemble.mixtures import write_expert, write_gate

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.assemble import DEFAULT_MODEL
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.cli import main
 from sam_moe.registry import BackboneCard, Weights, write_card
 from sam_moe.sam3d.model import SamMed3D

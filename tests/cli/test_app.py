@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sam_moe as package
-from sam_moe.assemble import DEFAULT_MODEL
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.predict.manifest import Manifest, beside
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.assemble import DEFAULT_MODEL, find_entry
-from sam_moe.assemble.finding import user_folder
+from sam_moe.assemble.finding import find_entry, user_folder
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.assemble.removal import take_out
 from sam_moe.cli.doctor import examine
 from tests.assemble.mixtures import write_expert, write_gate

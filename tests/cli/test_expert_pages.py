@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_moe.assemble import DEFAULT_MODEL
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.cli.expert_pages import as_json, mixture, page, table
 from sam_moe.registry import Entry, ExpertCard
 

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from sam_moe.assemble import DEFAULT_MODEL, find_entry, load_backbone
-from sam_moe.assemble.finding import user_folder
+from sam_moe.assemble.backbone import load_backbone
+from sam_moe.assemble.finding import find_entry, user_folder
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.registry import read_card
 
 WORDS = {

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sam_moe.assemble import DEFAULT_MODEL, find_entry
-from sam_moe.assemble.finding import find_gate, user_folder
+from sam_moe.assemble.finding import find_entry, find_gate, user_folder
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.cli.gates import grow
 from sam_moe.errors import CardError
 from sam_moe.sam3d.weights import read_state

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sam_moe.assemble import DEFAULT_MODEL, find_entry
+from sam_moe.assemble.finding import find_entry
+from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.cli.loading import loaded, weights_sha256
 from sam_moe.errors import ConfigError
 from sam_moe.registry import write_card

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sam_moe.assemble import find_model, load
+from sam_moe.assemble.loading import find_model, load
 from sam_moe.errors import CardError, ConfigError, PromptError
 from sam_moe.evaluation.asked import AskedPredictor, SystemUnderTest, ask_models, describe
 from sam_moe.prompts import Box, Point

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.assemble import find_entry, load_backbone
+from sam_moe.assemble.backbone import load_backbone
 from sam_moe.assemble.experts import add_expert, check_expert
+from sam_moe.assemble.finding import find_entry
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.registry import read_card
