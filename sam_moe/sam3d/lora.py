@@ -9,8 +9,8 @@ from torch.nn.utils import parametrize
 
 from sam_moe.errors import WeightsError
 from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.weights.report import with_nearest
 from sam_moe.shapes import Float
+from sam_moe.weights.report import with_nearest
 
 
 class LowRank(nn.Module):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from sam_moe.errors import WeightsError
 from sam_moe.sam3d.model import SamMed3D
 from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights.files import read_state
-from sam_moe.sam3d.weights.report import KeyReport, compare, with_nearest
+from sam_moe.weights.files import read_state
+from sam_moe.weights.report import KeyReport, compare, with_nearest
 
 
 def load_model(path: Path | str, sizes: Sizes | None = None) -> SamMed3D:
