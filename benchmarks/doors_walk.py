@@ -17,8 +17,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
 ID = "public-kin"

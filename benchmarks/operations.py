@@ -24,6 +24,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import TopK
@@ -32,9 +35,6 @@ from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import cut, region_for
 from sam_moe.prompts import Point, Prompt
 from sam_moe.registry import Preprocessing
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D, upsample
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.space.files import read, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume

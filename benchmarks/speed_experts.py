@@ -9,14 +9,14 @@ from speed_scans import public_model
 from speed_stages import decoder_gflop, without_gradients
 from torch import Tensor, nn
 
+from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.fusion import fuse
 from sam_moe.moe.gate import GatingNetwork, gate_input
 from sam_moe.moe.selection import Dense, TopK
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D, upsample
-from sam_moe.sam3d.prompt_encoder import PromptTokens
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
 
 EXPERTS = (4, 16, 64)

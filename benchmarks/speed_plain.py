@@ -18,7 +18,7 @@ from encoder import PlainDecoder
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_moe.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.model import SamMed3D
 
 Click = tuple[float, float, float]
 

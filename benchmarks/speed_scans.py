@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.predict.model import Model
 from sam_moe.prompts import Point
 from sam_moe.registry import Preprocessing
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.space.files import read, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume

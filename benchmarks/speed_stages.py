@@ -15,14 +15,14 @@ from speed_scans import LARGE, ORDINARY, clicks, public_model, scene
 from torch.utils.flop_counter import FlopCounterMode
 
 import sam_moe
+from sam_moe.hosts.sam3d.model import upsample
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import cut, region_for
 from sam_moe.prompts import Point, Prompt
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import upsample
-from sam_moe.sam3d.normalise import normalise
 from sam_moe.space.files import read, write_mask
 
 tio: Any = torchio

@@ -8,9 +8,9 @@ from speed_experts import Asked
 from speed_rows import Task
 from torch import Tensor
 
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.gate import GateInput, GatingNetwork
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.training.expert import ExpertLoss, whole_learner
 from sam_moe.training.gate import GateLoss
 from sam_moe.training.gate_table import GateTable, Panel

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import sam_moe
 from sam_moe.assemble.experts import load_decoder
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Forced, Selection
@@ -22,7 +23,6 @@ from sam_moe.predict.answering import Promptable
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.registry import ExpertCard, read_entry
-from sam_moe.sam3d.mask_decoder import MaskDecoder
 from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
 
 BASELINES = ROOT / "benchmarks" / "baselines"

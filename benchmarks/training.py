@@ -23,7 +23,7 @@ import torch
 from cases import DATA, ROOT
 from torch.utils.data import default_collate
 
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.training.bare import PLAN, Plan, cache_path
 from sam_moe.training.cache import read_cache
 from sam_moe.training.general import PromptedLoss, Regions, fresh_model

@@ -12,6 +12,9 @@ from sam_moe.assemble.finding import as_backbone, find_entry, user_folder
 from sam_moe.assemble.hub import fetch
 from sam_moe.errors import CardError, ConfigError, FileError, WeightsError
 from sam_moe.files import check_ordinary, check_writable, unreadable
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import fingerprint, load_model, sha256_of
 from sam_moe.registry import (
     CARD,
     Architecture,
@@ -20,9 +23,6 @@ from sam_moe.registry import (
     Weights,
     read_card,
 )
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import fingerprint, load_model, sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,16 @@ from sam_moe.assemble.finding import user_folder
 from sam_moe.config import explain
 from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.files import check_writable, make_folder, new_folder, replacing, sweep, withdraw
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import (
+    KeyReport,
+    check_state,
+    read_sizes,
+    read_state,
+    save_weights,
+    sha256_of,
+)
 from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, read_card, write_card
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import KeyReport, check_state, read_sizes, read_state, save_weights, sha256_of
 
 WEIGHTS = "model.safetensors"
 # New weights, while the old ones still serve.

@@ -12,6 +12,9 @@ from sam_moe.assemble.peft import Adapter, adapter_folder, drafted
 from sam_moe.assemble.removal import take_out, was_removed
 from sam_moe.errors import CardError
 from sam_moe.files import check_writable, sweep
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.weights import read_metadata, read_state, sha256_of
 from sam_moe.registry import (
     CARD,
     Draft,
@@ -21,9 +24,6 @@ from sam_moe.registry import (
     most_restrictive,
     read_draft,
 )
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.weights import read_metadata, read_state, sha256_of
 
 
 @dataclass(frozen=True)

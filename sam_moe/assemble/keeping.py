@@ -13,6 +13,7 @@ from sam_moe.assemble.expert_weights import Taken
 from sam_moe.assemble.finding import holder_of, user_folder
 from sam_moe.errors import CardError
 from sam_moe.files import make_folder, new_folder
+from sam_moe.hosts.sam3d.weights import check_state, read_state, save_weights, sha256_of
 from sam_moe.registry import (
     CARD,
     Card,
@@ -23,7 +24,6 @@ from sam_moe.registry import (
     same_file,
     write_card,
 )
-from sam_moe.sam3d.weights import check_state, read_state, save_weights, sha256_of
 
 WEIGHTS = "expert.safetensors"
 BANK = "bank.safetensors"

@@ -12,12 +12,12 @@ from sam_moe.assemble.finding import as_backbone, find_card
 from sam_moe.assemble.mixture import load_alone, load_mixture
 from sam_moe.assemble.parts import base_of, find_parts
 from sam_moe.errors import CardError, ConfigError
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.predict.model import Model
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard, plugins
-from sam_moe.sam3d.lowering import BoxStrategy
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.weights import fingerprint
 from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
 
 DEFAULT_MODEL = "small"

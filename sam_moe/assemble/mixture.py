@@ -8,6 +8,8 @@ from sam_moe.assemble.backbone import check_file, load_backbone, sizes_of
 from sam_moe.assemble.experts import load_decoder
 from sam_moe.assemble.parts import Parts, find_parts
 from sam_moe.errors import CardError, WeightsError
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.weights import compare, fingerprint, load_model, read_state
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK
@@ -17,8 +19,6 @@ from sam_moe.registry import (
     ExpertCard,
     GateCard,
 )
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.weights import compare, fingerprint, load_model, read_state
 from sam_moe.systems.sam_med3d_moe import Expert, SamMed3DMoE, WholeExpert
 
 MOST = 4  # specialists held in memory beside the general expert

@@ -83,7 +83,7 @@ def _base(base: Base, beside: list[Path]) -> Entry[BackboneCard]:
     if ours is None or theirs is None or ours.sha256 == theirs.sha256:
         return found
     from sam_moe.assemble.backbone import load_backbone  # only here are weights looked at
-    from sam_moe.sam3d.weights import fingerprint
+    from sam_moe.hosts.sam3d.weights import fingerprint
 
     # Two models of one name, say the one that ships and a training's run beside the gate's.
     return found if fingerprint(load_backbone(found)) == base.sha256 else usual

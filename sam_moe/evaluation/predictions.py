@@ -23,7 +23,7 @@ from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring import score, worst
 from sam_moe.files import in_words, shown
-from sam_moe.sam3d.weights import sha256_of
+from sam_moe.hosts.sam3d.weights import sha256_of
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample_labels
 

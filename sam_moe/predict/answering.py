@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import PromptError
+from sam_moe.hosts.sam3d.lowering import BoxStrategy, draw_box, lower_box
+from sam_moe.hosts.sam3d.model import upsample
+from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.routing import Routing
 from sam_moe.predict.answered import Answered, answered_by
 from sam_moe.prompts.prompt import Prompt
-from sam_moe.sam3d.lowering import BoxStrategy, draw_box, lower_box
-from sam_moe.sam3d.model import upsample
-from sam_moe.sam3d.prompt_encoder import PromptTokens
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.shapes import Float, Int
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample

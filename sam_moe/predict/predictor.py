@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import PromptError
+from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.moe.routing import Routing
 from sam_moe.predict.answering import Answer, Choosing, ask, choose
 from sam_moe.predict.cache import EmbeddingCache
@@ -22,7 +23,6 @@ from sam_moe.predict.regions import bounds_of, covers, cut, home_of, touches_bor
 from sam_moe.predict.timing import Cost, timed
 from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
-from sam_moe.sam3d.normalise import normalise
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 

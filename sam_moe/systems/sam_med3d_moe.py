@@ -11,15 +11,15 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from sam_moe.errors import ConfigError
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.fusion import Fusion, fuse
 from sam_moe.moe.gate import GatingNetwork, gate_input
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import Selection, SelectionRule, Threshold, confidence_of
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.prompt_encoder import PromptTokens
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.shapes import Float, Int
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.sam3d.lowering import BoxStrategy
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.normalise import Normalisation
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import fingerprint, load_model
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.normalise import Normalisation
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import fingerprint, load_model
 from sam_moe.training.cache import read_cache
 from sam_moe.training.crops import CropRanges
 from sam_moe.training.general import PromptedLoss, Regions, fresh_model, learning

@@ -12,6 +12,7 @@ from torch import Tensor
 from sam_moe.config import Record
 from sam_moe.errors import ConfigError
 from sam_moe.files import replacing, withdraw
+from sam_moe.hosts.sam3d.weights import sha256_of, write_weights
 from sam_moe.registry import (
     CARD,
     Architecture,
@@ -23,7 +24,6 @@ from sam_moe.registry import (
     Weights,
     write_card,
 )
-from sam_moe.sam3d.weights import sha256_of, write_weights
 from sam_moe.training.loop import Kept
 
 WEIGHTS = "model.safetensors"

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, default_collate
 
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replacing
-from sam_moe.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.shapes import Bool, UInt8
 
 # Counts up when the same regions would be drawn, encoded or written otherwise.

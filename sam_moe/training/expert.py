@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from sam_moe.errors import SamMoeError
+from sam_moe.hosts.sam3d.lora import add_lora, load_lora, lora_layers, lora_ranks, lora_state
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.registry import Lora
-from sam_moe.sam3d.lora import add_lora, load_lora, lora_layers, lora_ranks, lora_state
-from sam_moe.sam3d.lowering import BoxStrategy
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.weights import fingerprint
 from sam_moe.shapes import Bool, Float
 from sam_moe.training.conversation import DEPTHS, talk_through
 from sam_moe.training.embedded import Embedded

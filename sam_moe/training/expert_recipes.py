@@ -14,10 +14,10 @@ from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.config import Settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.weights import fingerprint, read_state
 from sam_moe.registry import CARD, BackboneCard, Base, Cover, Entry, ExpertCard, Lora, write_card
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.weights import fingerprint, read_state
 from sam_moe.training.bare import cache_path
 from sam_moe.training.cache import cached_labels, cached_sets, read_cache
 from sam_moe.training.card import ITSELF, WEIGHTS, Store, Words, measurements, store_weights

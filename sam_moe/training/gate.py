@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateInput, GateMode, GatingNetwork
 from sam_moe.moe.losses import balance_loss, best_loss, fused_loss, owner_loss
-from sam_moe.sam3d.weights import fingerprint
 from sam_moe.shapes import Float, Int
 from sam_moe.training.gate_table import GateTable
 from sam_moe.training.loop import Kept, Schedule, train

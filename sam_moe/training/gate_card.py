@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sam_moe.assemble.mixture import selection_of
+from sam_moe.hosts.sam3d.weights import read_state, save_weights, sha256_of
 from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateInput, GatingNetwork
 from sam_moe.moe.selection import confidence_of
@@ -24,7 +25,6 @@ from sam_moe.registry import (
     Weights,
     write_card,
 )
-from sam_moe.sam3d.weights import read_state, save_weights, sha256_of
 from sam_moe.training.calibrate import choose, curve, write_curve
 from sam_moe.training.card import WEIGHTS, Naming, save_named
 from sam_moe.training.gate import logits_of

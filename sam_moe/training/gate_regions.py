@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.registry import Preprocessing
-from sam_moe.sam3d.normalise import normalise
 from sam_moe.shapes import Bool, Float
 from sam_moe.training.cache import Scan
 from sam_moe.training.crops import CropRanges, draw_crop

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
 from sam_moe.files import replacing
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptTokens
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.gate import GateInput, gate_input
-from sam_moe.sam3d.lowering import BoxStrategy
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.prompt_encoder import PromptEncoder, PromptTokens
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float, Int
 from sam_moe.training.conversation import Clicked, Conversation
 from sam_moe.training.gate_regions import UNLABELLED, WAYS, Drawn, Way

@@ -8,11 +8,11 @@ from sam_moe.assemble.backbone import load_backbone
 from sam_moe.assemble.experts import load_decoder
 from sam_moe.assemble.finding import find_entry, find_expert
 from sam_moe.errors import CardError
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.registry import Base, Entry, ExpertCard, ExpertRef, Preprocessing
-from sam_moe.sam3d.lowering import BoxStrategy
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.weights import fingerprint
 
 
 @dataclass(frozen=True)

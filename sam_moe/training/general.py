@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import SamMoeError
-from sam_moe.sam3d.lowering import BoxStrategy
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.normalise import Normalisation, normalise
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.normalise import Normalisation, normalise
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float
 from sam_moe.training.cache import Scan
 from sam_moe.training.conversation import DEPTHS, talk_through

@@ -16,6 +16,7 @@ from sam_moe.assemble.mixture import load_gate, selection_of
 from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.files import check_writable, make_folder, new_folder, sweep
+from sam_moe.hosts.sam3d.weights import save_weights
 from sam_moe.moe.gate import GateInput, check_lightweight
 from sam_moe.registry import (
     CARD,
@@ -28,7 +29,6 @@ from sam_moe.registry import (
     same_file,
     write_card,
 )
-from sam_moe.sam3d.weights import save_weights
 from sam_moe.training.card import WEIGHTS
 from sam_moe.training.column import Grown, fit_column, joined
 from sam_moe.training.examples import read_examples

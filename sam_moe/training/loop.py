@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.files import make_folder, replacing
-from sam_moe.sam3d.weights import read_metadata, read_state, save_weights
+from sam_moe.hosts.sam3d.weights import read_metadata, read_state, save_weights
 from sam_moe.training import checkpoint
 from sam_moe.training.machines import PATIENCE
 from sam_moe.training.precision import Precision, mixed_precision

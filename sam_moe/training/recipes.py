@@ -14,8 +14,8 @@ from sam_moe.assemble.backbone import LoadedBase, load_base
 from sam_moe.config import Settings, explain, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
+from sam_moe.hosts.sam3d.weights import read_metadata, save_weights
 from sam_moe.registry import Architecture, BackboneCard, Preprocessing
-from sam_moe.sam3d.weights import read_metadata, save_weights
 from sam_moe.training.bare import PLAN, START, Plan, follow
 from sam_moe.training.card import WEIGHTS, CardRecipe, Store, ship
 from sam_moe.training.conversation import DEPTHS

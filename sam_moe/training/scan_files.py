@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
-from sam_moe.sam3d.weights import sha256_of
+from sam_moe.hosts.sam3d.weights import sha256_of
 from sam_moe.space.dataset import LabelledCase
 
 

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from sam_moe.errors import ConfigError
-from sam_moe.sam3d.lowering import BoxStrategy
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.normalise import Normalisation
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.normalise import Normalisation
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.training.cache import Scan
 from sam_moe.training.conversation import Conversation, dice_of, taught_strategies
 from sam_moe.training.crops import CropRanges

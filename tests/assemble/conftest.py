@@ -8,9 +8,9 @@ import torch
 
 from sam_moe.assemble.backbone import load_backbone
 from sam_moe.assemble.finding import find_entry
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import BackboneCard, Preprocessing, default_folder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
 
 SMALL = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
 CORNERS = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)

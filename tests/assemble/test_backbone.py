@@ -11,9 +11,9 @@ from sam_moe.assemble.backbone import choose_device, load_backbone, sizes_of
 from sam_moe.assemble.convert import convert
 from sam_moe.assemble.finding import find_entry
 from sam_moe.errors import CardError, ConfigError, WeightsError
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import fingerprint, load_model
 from sam_moe.registry import Architecture, Registry
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import fingerprint, load_model
 
 pytestmark = pytest.mark.usefixtures("shipped", "cache")
 

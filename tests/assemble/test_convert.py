@@ -11,10 +11,10 @@ from sam_moe.assemble.backbone import load_backbone
 from sam_moe.assemble.convert import convert
 from sam_moe.assemble.finding import find_entry, user_folder
 from sam_moe.errors import CardError, FileError, SamMoeError, WeightsError
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import fingerprint, load_model, read_metadata, read_state, sha256_of
 from sam_moe.registry import Attribution, Registry, read_card, write_card
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import fingerprint, load_model, read_metadata, read_state, sha256_of
 from tests.dying import deaths
 
 pytestmark = pytest.mark.usefixtures("shipped", "cache")

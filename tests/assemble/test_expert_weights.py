@@ -5,9 +5,9 @@ import torch
 
 from sam_moe.assemble.expert_weights import DECODER, decoder_of, take, take_lora
 from sam_moe.errors import CardError, WeightsError
+from sam_moe.hosts.sam3d.lora import add_lora, lora_ranks, lora_state
+from sam_moe.hosts.sam3d.weights import build_model, fingerprint
 from sam_moe.registry import Lora
-from sam_moe.sam3d.lora import add_lora, lora_ranks, lora_state
-from sam_moe.sam3d.weights import build_model, fingerprint
 
 
 def decoders(state):

@@ -17,8 +17,8 @@ from sam_moe.assemble.experts import (
 from sam_moe.assemble.finding import find_entry, find_expert, list_experts, user_folder
 from sam_moe.assemble.keeping import record_of
 from sam_moe.errors import CardError, FileError, WeightsError
+from sam_moe.hosts.sam3d.weights import build_model, fingerprint, save_weights, sha256_of
 from sam_moe.registry import Registry, read_card, write_card
-from sam_moe.sam3d.weights import build_model, fingerprint, save_weights, sha256_of
 from tests.dying import deaths
 
 pytestmark = pytest.mark.usefixtures("cache")

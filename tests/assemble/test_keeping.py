@@ -5,7 +5,7 @@ import torch
 
 from sam_moe.assemble.finding import find_entry
 from sam_moe.assemble.keeping import record_of, refuse, same_weights, storable
-from sam_moe.sam3d.weights import read_state
+from sam_moe.hosts.sam3d.weights import read_state
 from tests.assemble.mixtures import write_expert
 
 pytestmark = pytest.mark.usefixtures("cache")

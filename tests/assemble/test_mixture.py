@@ -16,11 +16,11 @@ from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.assemble.mixture import load_mixture, selection_of
 from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import CardError, WeightsError
+from sam_moe.hosts.sam3d.weights import fingerprint, read_state, save_weights
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
 from sam_moe.registry import shipped as shipped_folder
-from sam_moe.sam3d.weights import fingerprint, read_state, save_weights
 from tests.assemble.mixtures import weights_record, write_expert, write_gate, write_mixture
 
 pytestmark = pytest.mark.usefixtures("cache")

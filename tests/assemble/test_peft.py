@@ -8,7 +8,7 @@ import torch
 from sam_moe.assemble.experts import add_expert, check_expert, load_decoder
 from sam_moe.assemble.peft import adapter_folder, read_adapter
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.sam3d.weights import save_weights
+from sam_moe.hosts.sam3d.weights import save_weights
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -5,9 +5,9 @@ from importlib import import_module
 import pytest
 
 from sam_moe.cli import main
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import read_state
 from sam_moe.registry import read_card
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import read_state
 from sam_moe.space.files import read
 
 walk, measured = import_module("doors_walk"), import_module("doors")

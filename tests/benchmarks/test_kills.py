@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sam_moe.hosts.sam3d.weights import save_weights, sha256_of
 from sam_moe.registry import MadeBy, Preprocessing
-from sam_moe.sam3d.weights import save_weights, sha256_of
 from sam_moe.training.card import CardRecipe, ship
 from sam_moe.training.general import fresh_model
 from sam_moe.training.loop import Kept

@@ -12,10 +12,10 @@ import torch
 
 from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.cli import main
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import save_weights, sha256_of
 from sam_moe.registry import BackboneCard, Weights, write_card
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import save_weights, sha256_of
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
 

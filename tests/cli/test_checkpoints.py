@@ -8,8 +8,8 @@ from sam_moe.assemble.convert import convert
 from sam_moe.assemble.finding import user_folder
 from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.cli.checkpoints import find, listed
+from sam_moe.hosts.sam3d.weights import read_state, sha256_of
 from sam_moe.registry import Registry, read_card, write_card
-from sam_moe.sam3d.weights import read_state, sha256_of
 
 
 def add_public(cards, sha256="0" * 64):

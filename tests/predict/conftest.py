@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.predict.model import Model
 from sam_moe.registry import Preprocessing
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
 
 SMALL = Sizes(32, 8, 48, 2, 4, 4, (1,), 48, 128, 8, 2, 32, corner_embeddings=True)

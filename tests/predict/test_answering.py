@@ -6,9 +6,9 @@ import torch
 from numpy.testing import assert_allclose
 
 from sam_moe.errors import PromptError
+from sam_moe.hosts.sam3d.lowering import lower_box
 from sam_moe.predict.answering import Answer, ask, coarse
 from sam_moe.prompts import Box, Point, Prompt
-from sam_moe.sam3d.lowering import lower_box
 from sam_moe.space.grid import Grid
 
 REGION = Grid.around((0, 0, 0), (32, 32, 32), (1.5, 1.5, 1.5))

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.selection import Argmax, Forced
 from sam_moe.predict.answered import answered_by
 from sam_moe.predict.answering import choose
@@ -17,8 +19,6 @@ from sam_moe.predict.model import Model
 from sam_moe.predict.regions import region_for
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import Preprocessing
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball, two_regions
 from sam_moe.space.volume import Volume

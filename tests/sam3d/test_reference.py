@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sam_moe.sam3d.model import SamMed3D, upsample
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.sizes import Sizes
 
 HERE = Path(__file__).resolve().parent
 OUTSIDE = Path(os.environ.get("SAM_MOE_REFERENCE", HERE.parents[1] / ".." / "shared" / "reference")).resolve()

@@ -12,12 +12,12 @@ import torch
 
 import sam_moe
 from sam_moe.errors import FileError
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.predict.model import Model
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.prompts import Prompt
 from sam_moe.registry import Preprocessing
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.space.files import read, write_volume
 from sam_moe.space.foreign import as_volume, to_monai, to_torchio
 from sam_moe.space.phantom import ball

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from sam_moe.errors import ConfigError
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Dense, Forced, SelectionRule, Threshold, TopK
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
 from sam_moe.systems.sam_med3d_moe import SamMed3DMoE, WholeExpert
 from tests.systems import contract
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 import yaml
 
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import fingerprint, save_weights, sha256_of
 from sam_moe.registry import (
     Architecture,
     BackboneCard,
@@ -20,8 +22,6 @@ from sam_moe.registry import (
     Weights,
     write_card,
 )
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import fingerprint, save_weights, sha256_of
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball

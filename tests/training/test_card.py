@@ -7,8 +7,8 @@ import torch
 
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.files import PREFIX
+from sam_moe.hosts.sam3d.weights import load_model, read_state, sha256_of
 from sam_moe.registry import Architecture, MadeBy, Preprocessing, read_card
-from sam_moe.sam3d.weights import load_model, read_state, sha256_of
 from sam_moe.training.card import CardRecipe, measurements, save_named, ship
 from sam_moe.training.general import fresh_model
 from sam_moe.training.loop import Kept

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sam_moe.sam3d.lowering import lower_box
-from sam_moe.sam3d.model import upsample
-from sam_moe.sam3d.normalise import normalise
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.lowering import lower_box
+from sam_moe.hosts.sam3d.model import upsample
+from sam_moe.hosts.sam3d.normalise import normalise
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.training.conversation import Conversation, dice_of, taught_strategies
 from sam_moe.training.general import PromptedLoss, fresh_model
 from sam_moe.training.losses import dice_and_cross_entropy

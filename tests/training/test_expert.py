@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sam_moe.errors import SamMoeError, WeightsError
+from sam_moe.hosts.sam3d.lora import load_lora
+from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.registry import Lora
-from sam_moe.sam3d.lora import load_lora
-from sam_moe.sam3d.weights import fingerprint
 from sam_moe.training.conversation import talk_through
 from sam_moe.training.embedded import Embedded, keep_embedded
 from sam_moe.training.expert import (

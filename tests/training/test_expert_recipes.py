@@ -15,9 +15,9 @@ from sam_moe.assemble.experts import add_expert, check_expert
 from sam_moe.assemble.finding import find_entry
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.hosts.sam3d.lora import load_lora
+from sam_moe.hosts.sam3d.weights import fingerprint, read_metadata, read_state, save_weights, sha256_of
 from sam_moe.registry import read_card
-from sam_moe.sam3d.lora import load_lora
-from sam_moe.sam3d.weights import fingerprint, read_metadata, read_state, save_weights, sha256_of
 from sam_moe.training.cache import read_cache
 from sam_moe.training.embedded import Embedded
 from sam_moe.training.expert import ExpertLoss, ExpertValidation, whole_learner

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sam_moe.errors import SamMoeError
-from sam_moe.sam3d.normalise import normalise
+from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.training.cache import Scan
 from sam_moe.training.crops import CropRanges
 from sam_moe.training.general import PromptedLoss, Regions, fresh_model

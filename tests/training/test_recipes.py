@@ -10,9 +10,9 @@ import yaml
 import sam_moe
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.hosts.sam3d.weights import load_model, read_metadata, read_state, save_weights
 from sam_moe.prompts.prompt import Box
 from sam_moe.registry import read_card
-from sam_moe.sam3d.weights import load_model, read_metadata, read_state, save_weights
 from sam_moe.space.files import read
 from sam_moe.training.bare import START, follow
 from sam_moe.training.recipes import PretrainRecipe, pretrain

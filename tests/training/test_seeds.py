@@ -2,7 +2,7 @@
 
 import torch
 
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.training.gate import fresh_gate
 from sam_moe.training.general import fresh_model
 from sam_moe.training.seeds import agreed_rng, prompt_rng, seeded

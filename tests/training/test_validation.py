@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.sam3d.lowering import lower_box
-from sam_moe.sam3d.model import upsample
+from sam_moe.hosts.sam3d.lowering import lower_box
+from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.training.conversation import dice_of
 from sam_moe.training.general import Regions, fresh_model
 from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks

@@ -19,7 +19,7 @@ import torch
 from accelerate import PartialState
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.training.general import PromptedLoss, Regions, fresh_model
 from sam_moe.training.loop import Schedule, train
 

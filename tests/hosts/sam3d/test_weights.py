@@ -13,9 +13,9 @@ from torch import nn
 from torch.torch_version import TorchVersion
 
 from sam_moe.errors import FileError, WeightsError
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.weights import (
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import (
     build_model,
     compare,
     fingerprint,

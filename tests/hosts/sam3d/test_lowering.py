@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sam_moe.sam3d.lowering import DRAWN_LOGIT, draw_box, lower_box
+from sam_moe.hosts.sam3d.lowering import DRAWN_LOGIT, draw_box, lower_box
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sam_moe.sam3d.layers import Derived, LayerNorm3d
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.network.layers import Derived, LayerNorm3d
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Float, Int
 
 

@@ -3,7 +3,7 @@
 Nothing in sam_moe computes with it: `transformer.py` is quicker (benchmarks/README.md), and the tests hold
 it against segment-anything's blocks. The shim is for them and for those who use both, who call
 
-    from sam_moe.sam3d.segment_anything import prepare
+    from sam_moe.hosts.sam3d.segment_anything import prepare
     prepare()
 
 before the import. Nothing else puts it in place: `import sam_moe` leaves the import system as it was.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sam_moe.errors import WeightsError
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.weights.files import read_state
 from sam_moe.weights.report import KeyReport, compare, with_nearest
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sam_moe.sam3d.layers import LayerNorm3d
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.network.layers import LayerNorm3d
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Float
 
 

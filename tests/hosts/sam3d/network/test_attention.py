@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sam_moe.sam3d.attention import Span, WindowAttention, window_spans
+from sam_moe.hosts.sam3d.network.attention import Span, WindowAttention, window_spans
 
 
 def attention(window: int, heads: int = 2, head_dim: int = 3, seed: int = 0) -> WindowAttention:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sam_moe.sam3d.segment_anything import prepare
-from sam_moe.sam3d.transformer import TwoWayTransformer
+from sam_moe.hosts.sam3d.network.transformer import TwoWayTransformer
+from sam_moe.hosts.sam3d.segment_anything import prepare
 
 
 def randomise(module: nn.Module, seed: int = 0) -> None:

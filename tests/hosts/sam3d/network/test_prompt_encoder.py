@@ -5,8 +5,8 @@ from math import cos, pi, sin
 import pytest
 import torch
 
-from sam_moe.sam3d.prompt_encoder import PromptEncoder
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder
+from sam_moe.hosts.sam3d.sizes import Sizes
 
 SIZES = Sizes(image_size=32, patch_size=8, out_channels=6)
 

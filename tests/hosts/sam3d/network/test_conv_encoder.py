@@ -6,9 +6,9 @@ import pytest
 import torch
 from monai.networks.blocks import ResidualUnit as MonaiUnit
 
-from sam_moe.sam3d.conv_encoder import ConvEncoder, ResidualUnit
-from sam_moe.sam3d.model import SamMed3D
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.conv_encoder import ConvEncoder, ResidualUnit
+from sam_moe.hosts.sam3d.sizes import Sizes
 
 SIZES = Sizes(
     image_size=32,

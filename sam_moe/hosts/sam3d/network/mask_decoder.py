@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_moe.sam3d.layers import MLP, Derived, LayerNorm3d
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.transformer import TwoWayTransformer
+from sam_moe.hosts.sam3d.network.layers import MLP, Derived, LayerNorm3d
+from sam_moe.hosts.sam3d.network.transformer import TwoWayTransformer
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Float
 
 

@@ -5,11 +5,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from sam_moe.sam3d.conv_encoder import ConvEncoder
-from sam_moe.sam3d.image_encoder import ImageEncoder
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.prompt_encoder import PromptEncoder, PromptTokens
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.network.conv_encoder import ConvEncoder
+from sam_moe.hosts.sam3d.network.image_encoder import ImageEncoder
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptTokens
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Float, Int
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_moe.sam3d.attention import WindowAttention
-from sam_moe.sam3d.layers import LayerNorm3d
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.network.attention import WindowAttention
+from sam_moe.hosts.sam3d.network.layers import LayerNorm3d
+from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Float
 
 

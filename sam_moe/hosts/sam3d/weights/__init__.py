@@ -1,6 +1,6 @@
 """Checkpoints in, frozen models out: safe reading, a readable report of what does not fit, atomic writing."""
 
-from sam_moe.sam3d.weights.model import build_model, check_state, fingerprint, load_model, read_sizes
+from sam_moe.hosts.sam3d.loading import build_model, check_state, fingerprint, load_model, read_sizes
 from sam_moe.weights.files import read_metadata, read_state, save_weights, sha256_of, write_weights
 from sam_moe.weights.report import KeyReport, Misfit, compare
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sam_moe.sam3d.mask_decoder import MaskDecoder
-from sam_moe.sam3d.segment_anything import prepare
-from sam_moe.sam3d.sizes import Sizes
-from sam_moe.sam3d.transformer import TwoWayTransformer
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.network.transformer import TwoWayTransformer
+from sam_moe.hosts.sam3d.segment_anything import prepare
+from sam_moe.hosts.sam3d.sizes import Sizes
 
 SIZES = Sizes(image_size=32, patch_size=8, out_channels=48, decoder_mlp_dim=64, iou_hidden_dim=16)
 

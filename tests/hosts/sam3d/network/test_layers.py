@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from sam_moe.sam3d.attention import WindowAttention
-from sam_moe.sam3d.layers import MLP, Derived, LayerNorm3d
+from sam_moe.hosts.sam3d.network.attention import WindowAttention
+from sam_moe.hosts.sam3d.network.layers import MLP, Derived, LayerNorm3d
 
 
 def attention(window: int, seed: int = 0) -> WindowAttention:

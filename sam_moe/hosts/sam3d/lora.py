@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sam_moe.errors import WeightsError
-from sam_moe.sam3d.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.shapes import Float
 from sam_moe.weights.report import with_nearest
 

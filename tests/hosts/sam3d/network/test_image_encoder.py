@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sam_moe.sam3d.image_encoder import ImageEncoder, PatchEmbed
-from sam_moe.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.network.image_encoder import ImageEncoder, PatchEmbed
+from sam_moe.hosts.sam3d.sizes import Sizes
 
 
 def encoder(window):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torchio as tio
 
-from sam_moe.sam3d.normalise import normalise
+from sam_moe.hosts.sam3d.normalise import normalise
 
 
 def test_positive_uses_mean_and_deviation_of_the_voxels_above_zero():

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_moe.sam3d.layers import Derived
+from sam_moe.hosts.sam3d.network.layers import Derived
 from sam_moe.shapes import Float
 
 
