@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, PrivateAttr, field_validator
 
+from sam_moe.cases.dataset import IGNORE
+from sam_moe.cases.layouts import Found, Source, choose
+from sam_moe.cases.layouts.archives import read_array
+from sam_moe.cases.layouts.reading import LABELS, read_image, read_labels
+from sam_moe.cases.layouts.source import DATA, Labels, printable
 from sam_moe.config import Settings, load_settings, nearest_first
 from sam_moe.errors import ConfigError, GeometryError
-from sam_moe.evaluation.layouts import Found, Source, choose
-from sam_moe.evaluation.layouts.archives import read_array
-from sam_moe.evaluation.layouts.reading import LABELS, read_image, read_labels
-from sam_moe.evaluation.layouts.source import DATA, Labels, printable
 from sam_moe.evaluation.metrics import TOLERANCE_MM
 from sam_moe.shapes import Bool
-from sam_moe.space.dataset import IGNORE
 from sam_moe.space.grid import same_grid
 from sam_moe.space.volume import Volume, resample, resample_labels
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam_moe.cases.layouts import Source
 from sam_moe.config import dump_settings
 from sam_moe.evaluation.challenge import Challenge
-from sam_moe.evaluation.layouts import Source
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sam_moe.cases.layouts.source import volumes_in
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.challenge import Case, open_case
 from sam_moe.evaluation.container import INPUT, METRICS, OUTPUT, SPPIN, Interfaces, Job, read_jobs
-from sam_moe.evaluation.layouts.source import volumes_in
 from sam_moe.evaluation.metrics import TOLERANCE_MM, definitions
 from sam_moe.evaluation.official import definitions as official_definitions
 from sam_moe.evaluation.official import metrics_json

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sam_moe.cases.layouts.reading import read_labels
+from sam_moe.cases.layouts.source import entries, label_values, printable, stem_of, volumes_in
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError, SamMoeError, ValuesError, WeightsError
 from sam_moe.evaluation.challenge import Case, Opened
-from sam_moe.evaluation.layouts.reading import read_labels
-from sam_moe.evaluation.layouts.source import entries, label_values, printable, stem_of, volumes_in
 from sam_moe.evaluation.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring import score, worst

@@ -8,11 +8,11 @@ from xml.etree.ElementTree import Element
 
 import torch
 
+from sam_moe.cases.layouts.source import label_values
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.casefile import case_path, file_name, read_casefile
 from sam_moe.evaluation.challenge import Case, read_case
-from sam_moe.evaluation.layouts.source import label_values
 from sam_moe.evaluation.page import data_uri, el, figure, table
 from sam_moe.evaluation.protocols import BETWEEN
 from sam_moe.evaluation.results import PREDICTIONS, Row

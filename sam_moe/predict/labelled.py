@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sam_moe.cases.dataset import IGNORE, LabelledCase, read_dataset
 from sam_moe.errors import PromptError
 from sam_moe.predict.manifest import read_prompts
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.prompts.simulate import box_around, centre_point
-from sam_moe.space.dataset import IGNORE, LabelledCase, read_dataset
 from sam_moe.space.files import read_label_map, same_grid
 from sam_moe.space.volume import Volume, resample_labels
 

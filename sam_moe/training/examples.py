@@ -4,8 +4,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sam_moe.cases.dataset import read_dataset
 from sam_moe.errors import ConfigError
-from sam_moe.space.dataset import read_dataset
 from sam_moe.training.cache import Scan, read_cache, write_cache
 from sam_moe.training.gate_regions import unite
 from sam_moe.training.sources import read_case

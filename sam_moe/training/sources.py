@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam_moe.cases.dataset import DATASET, LabelledCase, read_dataset
 from sam_moe.errors import ConfigError
 from sam_moe.shapes import Float
-from sam_moe.space.dataset import DATASET, LabelledCase, read_dataset
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
 from sam_moe.training.unions import united

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from sam_moe.cases.layouts import Source, choose
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts import Source, choose
 from tests.evaluation.drawn import pairs
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from sam_moe.cases.layouts.archives import read_array
+from sam_moe.cases.layouts.reading import read_image, read_labels
 from sam_moe.errors import FileError, SamMoeError
-from sam_moe.evaluation.layouts.archives import read_array
-from sam_moe.evaluation.layouts.reading import read_image, read_labels
 from tests.evaluation.drawn import image, label_map
 
 IMAGES, LABELS = image().numpy().transpose(2, 1, 0), label_map().numpy().transpose(2, 1, 0)

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sam_moe.cases.layouts.finders import FINDERS
+from sam_moe.cases.layouts.source import DATA, Found, Source
 from sam_moe.config import nearest_first, read_object
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.finders import FINDERS
-from sam_moe.evaluation.layouts.source import DATA, Found, Source
 
 
 def choose(source: Source, root: Path, folder: Path) -> list[Found]:

@@ -7,8 +7,8 @@ could run any program, and are not read: the protocol makes its own.
 
 from pathlib import Path
 
+from sam_moe.cases.layouts.source import Found, Source, entries
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, entries
 
 
 def find(source: Source, root: Path) -> list[Found]:

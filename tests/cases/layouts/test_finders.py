@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sam_moe.cases.layouts import Source
+from sam_moe.cases.layouts.finders import FINDERS
+from sam_moe.cases.layouts.reading import read_image, read_labels
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.evaluation.challenge import cases_of, load_challenge
-from sam_moe.evaluation.layouts import Source
-from sam_moe.evaluation.layouts.finders import FINDERS
-from sam_moe.evaluation.layouts.reading import read_image, read_labels
 from tests.evaluation.drawn import GRID, dataset_json, image, pairs, yaml_at
 
 FLIPPED = 120

@@ -1,8 +1,8 @@
 import pytest
 
+from sam_moe.cases.layouts import Source
+from sam_moe.cases.layouts.folders import find
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts import Source
-from sam_moe.evaluation.layouts.folders import find
 from tests.evaluation.drawn import dataset_json, pairs, write_image
 
 SOURCE = Source(layout="folders", root="set")

@@ -3,9 +3,9 @@
 import logging
 from pathlib import Path
 
+from sam_moe.cases.dataset import DATASET, read_dataset
+from sam_moe.cases.layouts.source import Found, Source, volumes_in
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, volumes_in
-from sam_moe.space.dataset import DATASET, read_dataset
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from sam_moe.cases.layouts.source import label_values, stem_of
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import label_values, stem_of
 
 WHERE = Path("dataset.json")
 

@@ -2,10 +2,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from sam_moe.cases.layouts import Source
+from sam_moe.cases.layouts.msd import find
+from sam_moe.cases.layouts.reading import read_image
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts import Source
-from sam_moe.evaluation.layouts.msd import find
-from sam_moe.evaluation.layouts.reading import read_image
 from tests.evaluation.drawn import GRID, dataset_json, image, pairs
 
 SOURCE = Source(layout="msd", root="Task04_Hippocampus")

@@ -1,8 +1,8 @@
 import pytest
 
+from sam_moe.cases.layouts import Source
+from sam_moe.cases.layouts.sppin import find
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts import Source
-from sam_moe.evaluation.layouts.sppin import find
 from tests.evaluation.drawn import write_image, write_labels
 
 SOURCE = Source(layout="sppin", root="sppin")

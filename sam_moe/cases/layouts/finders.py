@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sam_moe.evaluation.layouts import folders, msd, nnunet, npz, sppin
-from sam_moe.evaluation.layouts.source import Found, Source
+from sam_moe.cases.layouts import folders, msd, nnunet, npz, sppin
+from sam_moe.cases.layouts.source import Found, Source
 
 FINDERS: dict[str, Callable[[Source, Path], list[Found]]] = {
     "folders": folders.find,

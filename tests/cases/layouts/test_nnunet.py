@@ -1,8 +1,8 @@
 import pytest
 
+from sam_moe.cases.layouts import Source, choose
+from sam_moe.cases.layouts.nnunet import find
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts import Source, choose
-from sam_moe.evaluation.layouts.nnunet import find
 from tests.evaluation.drawn import dataset_json, write_image, write_labels
 
 SOURCE = Source(layout="nnunet", root="Dataset001_Test")

@@ -10,8 +10,8 @@ name has T1, T2, b0 or b100 as a word, the truth the one that speaks of a segmen
 import re
 from pathlib import Path
 
+from sam_moe.cases.layouts.source import Found, Source, entries, volumes_in
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, entries, volumes_in
 
 SERIES = ("T1", "T2", "b0", "b100")
 TRUTH = "segmentation"

@@ -8,9 +8,9 @@ series, `x.nii.gz#0` and so on (`reading.py`).
 import re
 from pathlib import Path
 
+from sam_moe.cases.layouts.source import Found, Source, label_values, stem_of
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, label_values, stem_of
 
 _NUMBER = re.compile("[0-9]{1,4}")
 

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from sam_moe.cases.dataset import read_dataset
 from sam_moe.errors import ConfigError, FileError
-from sam_moe.space.dataset import read_dataset
 
 
 def described(folder, **fields):

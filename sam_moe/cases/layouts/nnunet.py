@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sam_moe.cases.layouts.source import Found, Source, label_values, volumes_in
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.layouts.source import Found, Source, label_values, volumes_in
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from sam_moe.cases.layouts.reading import read_image, read_labels
 from sam_moe.errors import FileError, ValuesError
-from sam_moe.evaluation.layouts.reading import read_image, read_labels
 from sam_moe.space.files import write_volume
 from sam_moe.space.volume import Volume
 from tests.evaluation.drawn import GRID, image, label_map, write_image
