@@ -24,7 +24,7 @@ import torch
 from sam_moe.cli.loading import loaded
 from sam_moe.predict.command import run
 from sam_moe.predict.many import requests
-from sam_moe.predict.processes import processors, set_threads
+from sam_moe.processes import processors, set_threads
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import write_volume

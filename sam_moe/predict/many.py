@@ -16,8 +16,8 @@ from sam_moe.predict.manifest import Begun, Manifest, ModelRecord, as_text, read
 from sam_moe.predict.opening import opened
 from sam_moe.predict.outputs import holds, stamp_of
 from sam_moe.predict.overlap import overlapped
-from sam_moe.predict.processes import Processes
 from sam_moe.predict.writing import Done
+from sam_moe.processes import Processes
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint
 

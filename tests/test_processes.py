@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_moe.predict.processes import Processes, dealt, processors, set_threads
+from sam_moe.processes import Processes, dealt, processors, set_threads
 
 
 @given(st.lists(st.floats(0, 1e9), max_size=30), st.integers(1, 8))
@@ -71,7 +71,7 @@ def test_a_containers_quota_counts(tmp_path):
 # The launcher unbuffers: each argument of a print would be a write of its own, and two ranks' could mix.
 SHARE = """
 import sys
-from sam_moe.predict.processes import Processes
+from sam_moe.processes import Processes
 here = Processes()
 mine = here.share(["a", "b", "c"] if here.rank == 0 else [], [3, 1, 1] if here.rank == 0 else [])
 sys.stdout.write(f"{here.rank} {mine} {sorted(here.gather([n.upper() for n in mine]))}\\n")
