@@ -11,10 +11,10 @@ from sam_moe.config import Record, read_json
 from sam_moe.errors import FileError
 from sam_moe.files import check_writable, make_folder, read_bytes, replace_text
 from sam_moe.ownership import check_folder, check_ours, checksum, picture, record
+from sam_moe.pictures.overlay import overlay
+from sam_moe.pictures.scene import Scene
 from sam_moe.predict.model import Model
-from sam_moe.predict.picture import overlay
 from sam_moe.predict.prediction import Prediction
-from sam_moe.predict.scene import Scene
 from sam_moe.prompts.prompt import Box, Item, Point, Prompt
 from sam_moe.registry import shipped
 from sam_moe.space.files import labels_beside, labels_text, read, same_grid, write_mask

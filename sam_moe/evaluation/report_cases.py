@@ -17,8 +17,8 @@ from sam_moe.evaluation.page import data_uri, el, figure, table
 from sam_moe.evaluation.protocols import BETWEEN
 from sam_moe.evaluation.results import PREDICTIONS, Row
 from sam_moe.evaluation.unread import reason_of
-from sam_moe.predict.picture import drawn
-from sam_moe.predict.scene import Scene
+from sam_moe.pictures.overlay import drawn
+from sam_moe.pictures.scene import Scene
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.space.files import read
 from sam_moe.space.volume import Volume

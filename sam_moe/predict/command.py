@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sam_moe.errors import FileError, PromptError
 from sam_moe.files import sweep
+from sam_moe.pictures.scene import Scene
 from sam_moe.predict.manifest import (
     GridRecord,
     Manifest,
@@ -35,7 +36,6 @@ from sam_moe.predict.outputs import Outputs, stamp_of
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import check_positive
-from sam_moe.predict.scene import Scene
 from sam_moe.predict.writing import TARGET, Done, put_down
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
@@ -217,7 +217,7 @@ def write(found: Found, tell: Tell) -> Done:
     drawn = None
     if outputs.overlay is not None:
         tell("drawing", 0.0)
-        from sam_moe.predict import picture  # matplotlib costs half a second, and few ask for it
+        from sam_moe.pictures import overlay as picture
 
         drawn = picture.drawn([_scene(found.taken.volume, found.predictions)])
     tell("writing", 0.0)

@@ -8,7 +8,7 @@ from sam_moe.errors import FileError
 from sam_moe.evaluation.interactive import interactive
 from sam_moe.evaluation.report import report, write_report
 from sam_moe.evaluation.results import Result, ResultFolder, read_result, write_result
-from sam_moe.predict.scene import Scene
+from sam_moe.pictures.scene import Scene
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume

@@ -6,7 +6,7 @@ from sam_moe.evaluation.casefile import CaseFile, case_path, file_name, write_wh
 from sam_moe.evaluation.challenge import Case
 from sam_moe.evaluation.report_cases import counted, kept, last_answers, not_there, worst_cases
 from sam_moe.evaluation.summary import summarise
-from sam_moe.predict.scene import Scene
+from sam_moe.pictures.scene import Scene
 from sam_moe.prompts.prompt import Box, Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import write_mask, write_volume

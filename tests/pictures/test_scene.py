@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sam_moe.errors import GeometryError
-from sam_moe.predict.scene import Scene, field_of, middle_of, turned, window_of
+from sam_moe.pictures.scene import Scene, field_of, middle_of, turned, window_of
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume

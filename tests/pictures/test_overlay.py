@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError
-from sam_moe.predict.picture import _legend, drawn, overlay
-from sam_moe.predict.scene import Scene, middle_of, turned
+from sam_moe.pictures.overlay import _legend, drawn, overlay
+from sam_moe.pictures.scene import Scene, middle_of, turned
 from sam_moe.prompts.prompt import Box, Loop, Point, Prompt, Stroke
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume

@@ -17,7 +17,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from sam_moe.files import replace_bytes
 from sam_moe.ownership import GENERATOR
-from sam_moe.predict.scene import Scene, Shown, field_of, middle_of, turned, window_of
+from sam_moe.pictures.scene import Scene, Shown, field_of, middle_of, turned, window_of
 from sam_moe.prompts.prompt import Box, Item, Loop, Point, Stroke
 from sam_moe.shapes import Shaped
 
