@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from sam_moe.cli.loading import loaded
-from sam_moe.predict.command import run
-from sam_moe.predict.many import requests
+from sam_moe.predict.files.command import run
+from sam_moe.predict.files.many import requests
 from sam_moe.processes import processors, set_threads
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write

@@ -172,7 +172,7 @@ def predict(
     prompt = prompt_of(typed, mm) if typed else None
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
-        from sam_moe.predict.command import Request, run
+        from sam_moe.predict.files.command import Request, run
 
         request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()), force=force)
         try:

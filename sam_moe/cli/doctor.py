@@ -17,7 +17,7 @@ from sam_moe.assemble.parts import find_parts
 from sam_moe.cli.checkpoints import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.segment_anything import prepare
-from sam_moe.predict.manifest import versions
+from sam_moe.predict.files.manifest import versions
 from sam_moe.registry import Card, Entry, Weights, default_folder
 from sam_moe.space.files.header import available_memory_bytes
 

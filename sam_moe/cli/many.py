@@ -30,7 +30,7 @@ def segment_many(
     """
     with Progress(quiet=as_json) as tell:
         from sam_moe.cli.loading import loaded
-        from sam_moe.predict.many import CaseReport, requests, run_many
+        from sam_moe.predict.files.many import CaseReport, requests, run_many
 
         def say(case: CaseReport) -> None:
             if case.state == "done" and not as_json:

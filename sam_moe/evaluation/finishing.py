@@ -30,7 +30,7 @@ from sam_moe.evaluation.runner import Work
 from sam_moe.evaluation.summary import summarise
 from sam_moe.evaluation.unread import DEFINITIONS as UNREAD
 from sam_moe.files import make_folder
-from sam_moe.predict.manifest import versions
+from sam_moe.predict.files.manifest import versions
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 
 PACKAGES = ("torch", "numpy", "scipy", "monai", "nibabel", "SimpleITK", "safetensors")

@@ -7,7 +7,7 @@ import torch
 from pydantic import JsonValue
 
 from sam_moe.evaluation.asked import SystemUnderTest
-from sam_moe.predict.manifest import machine
+from sam_moe.predict.files.manifest import machine
 
 UNKNOWN = "unknown"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sam_moe.cases.dataset import IGNORE, LabelledCase, read_dataset
 from sam_moe.errors import PromptError
-from sam_moe.predict.manifest import read_prompts
+from sam_moe.predict.files.manifest import read_prompts
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.prompts.simulate import box_around, centre_point

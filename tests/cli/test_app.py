@@ -11,7 +11,7 @@ import torch
 import sam_moe as package
 from sam_moe.assemble.loading import DEFAULT_MODEL
 from sam_moe.hosts.sam3d.weights import read_state, sha256_of
-from sam_moe.predict.manifest import Manifest, beside
+from sam_moe.predict.files.manifest import Manifest, beside
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import read, write_volume

@@ -8,8 +8,8 @@ import pytest
 
 from sam_moe.files import PREFIX
 from sam_moe.ownership import checksum
-from sam_moe.predict.manifest import Manifest, read_record
-from sam_moe.predict.outputs import Outputs, holds
+from sam_moe.predict.files.manifest import Manifest, read_record
+from sam_moe.predict.files.outputs import Outputs, holds
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import read, write_volume

@@ -17,8 +17,8 @@ from torch import Tensor
 from sam_moe.config import write_json
 from sam_moe.files import replace_bytes, withdraw
 from sam_moe.ownership import checksum
-from sam_moe.predict.manifest import Begun, Manifest, now
-from sam_moe.predict.outputs import Outputs
+from sam_moe.predict.files.manifest import Begun, Manifest, now
+from sam_moe.predict.files.outputs import Outputs
 from sam_moe.predict.prediction import Prediction
 from sam_moe.shapes import UInt8
 from sam_moe.space.files import labels_text, write_mask

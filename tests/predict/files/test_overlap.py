@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from sam_moe.predict.overlap import overlapped
+from sam_moe.predict.files.overlap import overlapped
 
 
 def numbers(outcomes):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError
-from sam_moe.predict.command import Loaded, Request, run
-from sam_moe.predict.many import requests, run_many
+from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.many import requests, run_many
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import read, write_volume

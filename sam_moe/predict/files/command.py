@@ -17,7 +17,7 @@ from torch import Tensor
 from sam_moe.errors import FileError, PromptError
 from sam_moe.files import sweep
 from sam_moe.pictures.scene import Scene
-from sam_moe.predict.manifest import (
+from sam_moe.predict.files.manifest import (
     GridRecord,
     Manifest,
     ModelRecord,
@@ -30,13 +30,13 @@ from sam_moe.predict.manifest import (
     read_prompts,
     target_record,
 )
+from sam_moe.predict.files.outputs import Outputs, stamp_of
+from sam_moe.predict.files.writing import TARGET, Done, put_down
 from sam_moe.predict.model import Model
 from sam_moe.predict.opening import opened
-from sam_moe.predict.outputs import Outputs, stamp_of
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions import check_positive
-from sam_moe.predict.writing import TARGET, Done, put_down
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.shapes import UInt8

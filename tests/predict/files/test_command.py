@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
-from sam_moe.predict.command import Loaded, Request, run
-from sam_moe.predict.manifest import beside
+from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.manifest import beside
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import read, write_volume

@@ -10,7 +10,7 @@ import torch
 from sam_moe.config import read_json, write_json
 from sam_moe.errors import PromptError
 from sam_moe.predict.answered import Answered
-from sam_moe.predict.manifest import (
+from sam_moe.predict.files.manifest import (
     AnsweredRecord,
     GridRecord,
     Manifest,

@@ -11,12 +11,12 @@ from typing import Any, Literal
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import make_folder, sweep
 from sam_moe.ownership import is_folder, is_there
-from sam_moe.predict.command import Loaded, Request, Taken, Tell, answer, check, take, write
-from sam_moe.predict.manifest import Begun, Manifest, ModelRecord, as_text, read_prompts, read_record
+from sam_moe.predict.files.command import Loaded, Request, Taken, Tell, answer, check, take, write
+from sam_moe.predict.files.manifest import Begun, Manifest, ModelRecord, as_text, read_prompts, read_record
+from sam_moe.predict.files.outputs import holds, stamp_of
+from sam_moe.predict.files.overlap import overlapped
+from sam_moe.predict.files.writing import Done
 from sam_moe.predict.opening import opened
-from sam_moe.predict.outputs import holds, stamp_of
-from sam_moe.predict.overlap import overlapped
-from sam_moe.predict.writing import Done
 from sam_moe.processes import Processes
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint

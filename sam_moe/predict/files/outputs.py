@@ -12,7 +12,7 @@ from pathlib import Path
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import check_writable, shown
 from sam_moe.ownership import check_not_read, check_ours, checksum, is_folder, is_same, picture
-from sam_moe.predict.manifest import Begun, Manifest, as_text, beside, read_record
+from sam_moe.predict.files.manifest import Begun, Manifest, as_text, beside, read_record
 from sam_moe.space.files import labels_beside, suffix_of
 
 _LONGEST = 255  # bytes in a file's name, on all file systems in use

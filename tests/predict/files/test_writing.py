@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from sam_moe.files import PREFIX
-from sam_moe.predict.command import Loaded, Request, run
-from sam_moe.predict.manifest import Manifest, read_prompts, read_record
-from sam_moe.predict.many import finished
-from sam_moe.predict.outputs import Outputs, holds
+from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.manifest import Manifest, read_prompts, read_record
+from sam_moe.predict.files.many import finished
+from sam_moe.predict.files.outputs import Outputs, holds
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import write_volume

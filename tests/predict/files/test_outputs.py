@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from sam_moe.errors import FileError
-from sam_moe.predict.command import Loaded, Request, run
-from sam_moe.predict.outputs import Outputs, stamp_of
+from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.outputs import Outputs, stamp_of
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import write_volume
