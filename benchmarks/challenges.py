@@ -29,15 +29,15 @@ from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
 
 from sam_moe.cli.evaluation_pages import table
-from sam_moe.evaluation.asked import Reply, SystemUnderTest, ask_models
-from sam_moe.evaluation.challenge import cases_of, load_challenge
+from sam_moe.evaluation.asking.protocols import Kind, scripts_for
+from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest, ask_models
+from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
 from sam_moe.evaluation.evaluate import evaluate
 from sam_moe.evaluation.finishing import Request
-from sam_moe.evaluation.interactive import interactive
-from sam_moe.evaluation.protocols import Kind, scripts_for
-from sam_moe.evaluation.report import report
+from sam_moe.evaluation.report.report import report
 from sam_moe.evaluation.results import REPORT, RESULT, ROWS, ResultFolder, read_result
-from sam_moe.evaluation.summary import summarise
+from sam_moe.evaluation.scoring.interactive import interactive
+from sam_moe.evaluation.scoring.summary import summarise
 from sam_moe.files import replace_text
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.prompt import Item

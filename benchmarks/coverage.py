@@ -22,7 +22,7 @@ from methods import METHODS, OF_STRUCTURES, Method
 from populations import VERY_MANY, Population, Sample, sample, table
 from scipy.special import expit, logit
 
-from sam_moe.evaluation.intervals import DIFFERENCE, SHARE, Bounds
+from sam_moe.evaluation.scoring.intervals import DIFFERENCE, SHARE, Bounds
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from protocol import JITTER, dice
 
 import sam_moe
 from sam_moe.errors import SamMoeError
-from sam_moe.evaluation.intervals import SHARE, interval
+from sam_moe.evaluation.scoring.intervals import SHARE, interval
 from sam_moe.files import replace_text
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model

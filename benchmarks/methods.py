@@ -7,7 +7,7 @@ from jaxtyping import Float
 from populations import Sample
 from scipy import stats
 
-from sam_moe.evaluation.intervals import UNBOUNDED, Bounds, interval
+from sam_moe.evaluation.scoring.intervals import UNBOUNDED, Bounds, interval
 
 Interval = tuple[float, float] | None
 Method = Callable[[Sample, Bounds, int, np.random.Generator], Interval]
@@ -119,7 +119,7 @@ def jackknife_t(drawn: Sample, bounds: Bounds, resamples: int, rng: np.random.Ge
 
 
 def ours(drawn: Sample, bounds: Bounds, resamples: int, rng: np.random.Generator) -> Interval:
-    """`sam_moe.evaluation.intervals.interval`."""
+    """`sam_moe.evaluation.scoring.intervals.interval`."""
     return _ours(drawn, bounds)
 
 

@@ -27,7 +27,7 @@ Matrix = Float[np.ndarray, "patients columns"]
 
 @dataclass(frozen=True)
 class Sample:
-    """Some patients' values, a row each, as `sam_moe.evaluation.intervals.interval` takes them."""
+    """Some patients' values, a row each, as `sam_moe.evaluation.scoring.intervals.interval` takes them."""
 
     values: Float[np.ndarray, " rows"]
     patients: Int[np.ndarray, " rows"]

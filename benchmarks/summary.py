@@ -10,7 +10,7 @@ from jaxtyping import Int
 from protocol import SHOWN
 from tools import CUT, ELLIPSOID, GROWING, OURS, PEER, TOLD, WALKER, Row
 
-from sam_moe.evaluation.intervals import SHARE, interval
+from sam_moe.evaluation.scoring.intervals import SHARE, interval
 
 COLUMNS = (
     *((OURS, f"click{n}") for n in SHOWN),
@@ -34,7 +34,7 @@ class Means:
     """Mean Dice of one column of a block, for each structure and over structures, with 95 % intervals.
 
     The mean over structures weighs each structure alike, however many targets it has. Intervals are those of
-    `sam_moe.evaluation.intervals`: over patients, who may have several structures, of sets with degrees of
+    `sam_moe.evaluation.scoring.intervals`: over patients, who may have several structures, of sets with degrees of
     freedom of their own.
     """
 

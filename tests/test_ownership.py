@@ -51,8 +51,8 @@ def test_ours_bear_a_mark_and_others_are_refused(tmp_path, ours, content, foreig
 
 
 def test_pages_and_pictures_are_written_with_their_marks(tmp_path):
-    from sam_moe.evaluation.page import el
-    from sam_moe.evaluation.page import page as made
+    from sam_moe.evaluation.report.page import el
+    from sam_moe.evaluation.report.page import page as made
 
     (tmp_path / "p.html").write_text(made("title", el("p", "text")), encoding="utf-8")
     assert page(tmp_path / "p.html")

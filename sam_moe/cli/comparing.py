@@ -54,9 +54,9 @@ def compare(
 
     with Progress(quiet=as_json) as tell:
         tell("reading the results")
-        from sam_moe.evaluation.comparison import DEFAULT_METRICS
-        from sam_moe.evaluation.comparison import compare as run
-        from sam_moe.evaluation.comparison_page import write_comparison
+        from sam_moe.evaluation.compare.comparison import DEFAULT_METRICS
+        from sam_moe.evaluation.compare.comparison import compare as run
+        from sam_moe.evaluation.compare.page import write_comparison
         from sam_moe.evaluation.results import read_result
 
         if out is not None:

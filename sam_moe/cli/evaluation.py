@@ -97,7 +97,7 @@ def evaluate(
     from sam_moe.cli.progress import Progress
 
     if example:
-        from sam_moe.evaluation.example import EXAMPLE
+        from sam_moe.evaluation.challenge.example import EXAMPLE
 
         typer.echo(EXAMPLE, nl=False)
         return
@@ -121,7 +121,7 @@ def evaluate(
         tell("reading the challenge")
         from functools import partial
 
-        from sam_moe.evaluation.asked import ask_models
+        from sam_moe.evaluation.asking.systems import ask_models
         from sam_moe.evaluation.evaluate import evaluate as run
         from sam_moe.evaluation.finishing import Request
 
@@ -141,7 +141,7 @@ def evaluate(
         )
         asked = tuple(system or (() if predictions else DEFAULT_SYSTEMS))
         if grand_challenge:
-            from sam_moe.evaluation.submission import submit
+            from sam_moe.evaluation.grand_challenge.submission import submit
 
             if len(asked) != 1:
                 raise AskedWrongly("--grand-challenge hands in one system's masks. Name it with --system ID")
@@ -184,10 +184,10 @@ def simulate(
         tell("reading the challenge")
         from sam_moe.cli.outputs import check_file
         from sam_moe.config import write_json
-        from sam_moe.evaluation.asked import ask_models
-        from sam_moe.evaluation.protocols import scripts_for
-        from sam_moe.evaluation.simulating import needs_somebody
-        from sam_moe.evaluation.simulating import simulate as run
+        from sam_moe.evaluation.asking.protocols import scripts_for
+        from sam_moe.evaluation.asking.simulate import needs_somebody
+        from sam_moe.evaluation.asking.simulate import simulate as run
+        from sam_moe.evaluation.asking.systems import ask_models
         from sam_moe.files import check_writable
         from sam_moe.ownership import recorded_prompts
 
@@ -204,7 +204,7 @@ def simulate(
 
 def _judge(truths: Path, jobs: Path, out: Path) -> None:
     """The work of an evaluation's container."""
-    from sam_moe.evaluation.judging import judge, truths_of
+    from sam_moe.evaluation.grand_challenge.judging import judge, truths_of
 
     rows = judge(truths_of(truths), jobs, out)
     missed = sum(row.missed for row in rows)
@@ -213,12 +213,12 @@ def _judge(truths: Path, jobs: Path, out: Path) -> None:
 
 def _challenge(path: Path, data: Path | None, change: list[str] | None) -> Any:
     from sam_moe.errors import ConfigError
-    from sam_moe.evaluation.challenge import load_challenge
+    from sam_moe.evaluation.challenge.challenge import load_challenge
 
     if path.is_dir():
         inside = path / "challenge.yaml"
         if not inside.is_file():
-            from sam_moe.evaluation.example import SHORTEST
+            from sam_moe.evaluation.challenge.example import SHORTEST
 
             raise ConfigError(
                 f"{path}: has no challenge.yaml, which says where its cases are and what their labels mean. "
@@ -232,7 +232,7 @@ def _scripts(protocol: str, prompts: Path | None) -> tuple[Any, str]:
     """What is said, and the checksum of the file that it comes from."""
     from hashlib import sha256
 
-    from sam_moe.evaluation.protocols import replays_of, scripts_for
+    from sam_moe.evaluation.asking.protocols import replays_of, scripts_for
     from sam_moe.prompts import promptset
 
     if prompts is None:

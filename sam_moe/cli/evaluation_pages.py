@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from sam_moe.evaluation.results import ResultFolder
-from sam_moe.evaluation.summary import main_prompts, prompts_of
+from sam_moe.evaluation.scoring.summary import main_prompts, prompts_of
 
 
 def table(done: ResultFolder) -> str:

@@ -39,11 +39,11 @@ def route(
         from sam_moe.cli.loading import loaded
         from sam_moe.cli.outputs import ROUTES
         from sam_moe.errors import CardError
+        from sam_moe.evaluation.routing.labelled import cases_of
+        from sam_moe.evaluation.routing.routes import route as run
+        from sam_moe.evaluation.routing.routes import withdraw_old, write
         from sam_moe.files import check_writable, make_folder, sweep
         from sam_moe.ownership import check_folder
-        from sam_moe.predict.labelled import cases_of
-        from sam_moe.predict.routes import route as run
-        from sam_moe.predict.routes import withdraw_old, write
 
         entry = find_model(model)
         if entry.card.kind != "gate":

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from sam_moe.errors import SamMoeError
-from sam_moe.evaluation.casefile import ASKED, case_path, file_name
-from sam_moe.evaluation.locks import clear
+from sam_moe.evaluation.asking.casefile import ASKED, case_path, file_name
+from sam_moe.evaluation.asking.locks import clear
 from sam_moe.evaluation.results import (
     CASES,
     PREDICTIONS,

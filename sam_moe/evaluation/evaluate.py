@@ -14,20 +14,20 @@ from accelerate import PartialState
 from pydantic import JsonValue
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.asked import SystemUnderTest
-from sam_moe.evaluation.casefile import Asked, begin, case_path
-from sam_moe.evaluation.challenge import Case, cases_of
-from sam_moe.evaluation.changed import changed
+from sam_moe.evaluation.asking.casefile import Asked, begin, case_path
+from sam_moe.evaluation.asking.freshness import changed
+from sam_moe.evaluation.asking.locks import check_several, claimed
+from sam_moe.evaluation.asking.runner import Folder, Tell, Work, heard, work_through
+from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.challenge.challenge import Case, cases_of
 from sam_moe.evaluation.derived import forget, tidy, withdraw_result
 from sam_moe.evaluation.finishing import Request, Run
-from sam_moe.evaluation.locks import check_several, claimed
-from sam_moe.evaluation.predictions import checksum, match
 from sam_moe.evaluation.results import (
     CASES,
     REPORT,
     ResultFolder,
 )
-from sam_moe.evaluation.runner import Folder, Tell, Work, heard, work_through
+from sam_moe.evaluation.scoring.predictions import checksum, match
 from sam_moe.files import check_writable
 
 log = logging.getLogger(__name__)

@@ -8,17 +8,14 @@ from typing import Any
 from pydantic import JsonValue
 
 from sam_moe.config import write_json
-from sam_moe.evaluation.casefile import CaseFile, case_path, file_name, read_casefile
-from sam_moe.evaluation.challenge import Challenge
+from sam_moe.evaluation.asking.casefile import CaseFile, case_path, file_name, read_casefile
+from sam_moe.evaluation.asking.protocols import Script
+from sam_moe.evaluation.asking.runner import Work
+from sam_moe.evaluation.challenge.challenge import Challenge
 from sam_moe.evaluation.derived import digest_of, remove_masks, standing, withdraw_result
 from sam_moe.evaluation.hardware import hardware
-from sam_moe.evaluation.interactive import DEFINITIONS, interactive
-from sam_moe.evaluation.metrics import definitions
-from sam_moe.evaluation.official import definitions as official_definitions
-from sam_moe.evaluation.predictions import extra_rows
-from sam_moe.evaluation.protocols import Script
-from sam_moe.evaluation.report import write_report
-from sam_moe.evaluation.report_cases import kept
+from sam_moe.evaluation.report.cases import kept
+from sam_moe.evaluation.report.report import write_report
 from sam_moe.evaluation.results import (
     PROMPTS,
     Result,
@@ -26,9 +23,12 @@ from sam_moe.evaluation.results import (
     Row,
     write_result,
 )
-from sam_moe.evaluation.runner import Work
-from sam_moe.evaluation.summary import summarise
-from sam_moe.evaluation.unread import DEFINITIONS as UNREAD
+from sam_moe.evaluation.scoring.interactive import DEFINITIONS, interactive
+from sam_moe.evaluation.scoring.metrics import definitions
+from sam_moe.evaluation.scoring.official import definitions as official_definitions
+from sam_moe.evaluation.scoring.predictions import extra_rows
+from sam_moe.evaluation.scoring.summary import summarise
+from sam_moe.evaluation.scoring.unread import DEFINITIONS as UNREAD
 from sam_moe.files import make_folder
 from sam_moe.predict.files.manifest import versions
 from sam_moe.prompts.promptset import PromptCase, PromptSet

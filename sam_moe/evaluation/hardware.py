@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from pydantic import JsonValue
 
-from sam_moe.evaluation.asked import SystemUnderTest
+from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.predict.files.manifest import machine
 
 UNKNOWN = "unknown"

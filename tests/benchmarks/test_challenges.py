@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_moe.evaluation.asked import SystemUnderTest
-from sam_moe.evaluation.challenge import cases_of, load_challenge
-from sam_moe.evaluation.protocols import scripts_for
+from sam_moe.evaluation.asking.protocols import scripts_for
+from sam_moe.evaluation.asking.runner import heard
+from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
 from sam_moe.evaluation.results import Result, read_result, write_result
-from sam_moe.evaluation.runner import heard
 from sam_moe.prompts import Box, Point
 from sam_moe.space.phantom import ball
 from tests.evaluation.rows import study

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from sam_moe.evaluation.fake_sppin import make_fake_sppin
+from sam_moe.evaluation.challenge.fake_sppin import make_fake_sppin
 from sam_moe.evaluation.results import read_result
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball

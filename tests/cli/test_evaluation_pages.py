@@ -2,7 +2,7 @@
 
 from sam_moe.cli.evaluation_pages import table
 from sam_moe.evaluation.results import Result, ResultFolder
-from sam_moe.evaluation.summary import summarise
+from sam_moe.evaluation.scoring.summary import summarise
 from tests.evaluation.rows import missing, row, study
 
 

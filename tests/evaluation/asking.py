@@ -6,12 +6,12 @@ import numpy as np
 import torch
 import yaml
 
-from sam_moe.evaluation.asked import Reply
-from sam_moe.evaluation.challenge import Challenge, load_challenge
+from sam_moe.evaluation.asking.protocols import scripts_for
+from sam_moe.evaluation.asking.steps import ALL
+from sam_moe.evaluation.asking.systems import Reply
+from sam_moe.evaluation.challenge.challenge import Challenge, load_challenge
 from sam_moe.evaluation.evaluate import evaluate
 from sam_moe.evaluation.finishing import Request
-from sam_moe.evaluation.protocols import scripts_for
-from sam_moe.evaluation.steps import ALL
 from sam_moe.prompts import Box, Prompt
 from sam_moe.prompts.lowering import Lowering, lower
 from sam_moe.space.files import write_mask, write_volume

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sam_moe.evaluation.challenge import Case, load_challenge
+from sam_moe.evaluation.challenge.challenge import Case, load_challenge
 from tests.evaluation.drawn import pairs, write_image, write_labels, yaml_at
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sam_moe.errors import FileError
-from sam_moe.evaluation.casefile import case_path
+from sam_moe.evaluation.asking.casefile import case_path
 from sam_moe.evaluation.derived import digest_of, forget, standing, tidy, withdraw_result
 from sam_moe.evaluation.results import Result, write_result
 from tests.evaluation.rows import row

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError, FileError
-from sam_moe.evaluation.challenge import load_challenge
+from sam_moe.evaluation.asking.protocols import replays_of, scripts_for
+from sam_moe.evaluation.challenge.challenge import load_challenge
 from sam_moe.evaluation.evaluate import evaluate
 from sam_moe.evaluation.finishing import Request
-from sam_moe.evaluation.protocols import replays_of, scripts_for
 from sam_moe.evaluation.results import read_result
 from sam_moe.prompts import promptset
 from sam_moe.space.files import read_header, write_mask
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SLOW = """
 import sys, time
 from pathlib import Path
-from sam_moe.evaluation.challenge import load_challenge
+from sam_moe.evaluation.challenge.challenge import load_challenge
 from tests.evaluation.asking import GRID, Growing, run
 
 class Slow(Growing):

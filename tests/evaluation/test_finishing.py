@@ -2,7 +2,7 @@
 
 import pytest
 
-from sam_moe.evaluation.challenge import Challenge
+from sam_moe.evaluation.challenge.challenge import Challenge
 from sam_moe.evaluation.finishing import PACKAGES, result_of
 from tests.evaluation.rows import row, study
 

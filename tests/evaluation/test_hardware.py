@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sam_moe.evaluation.asked import ask_models
+from sam_moe.evaluation.asking.systems import ask_models
 from sam_moe.evaluation.hardware import UNKNOWN, device_of, hardware
 from tests.evaluation.asking import Growing, growing, phantoms, run
 

@@ -13,7 +13,7 @@ from sam_moe.cases.layouts import Source
 from sam_moe.cases.layouts.finders import FINDERS
 from sam_moe.cases.layouts.reading import read_image, read_labels
 from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.evaluation.challenge import cases_of, load_challenge
+from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
 from tests.evaluation.drawn import GRID, dataset_json, image, pairs, yaml_at
 
 FLIPPED = 120

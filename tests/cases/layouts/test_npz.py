@@ -4,7 +4,7 @@ import pytest
 from sam_moe.cases.layouts import Source
 from sam_moe.cases.layouts.npz import find
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.challenge import cases_of, load_challenge, read_case
+from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge, read_case
 from tests.evaluation.drawn import GRID, image, label_map, yaml_at
 
 SPACING = (2.0, 2.0, 3.0)

@@ -1,0 +1,136 @@
+"""A case belongs to one process at a time, and to nobody once that is dead."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sam_moe.errors import ConfigError, FileError
+from sam_moe.evaluation.asking import locks
+from sam_moe.evaluation.asking.locks import check_several, claimed, clear
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from sam_moe.evaluation.asking.locks import claimed
+with claimed(Path(sys.argv[1])) as ours:
+    print(ours, flush=True)
+    time.sleep(60)
+"""
+
+CLEARER = """
+import sys, time
+from pathlib import Path
+from sam_moe.evaluation.asking.locks import claimed, clear
+path = Path(sys.argv[1])
+with claimed(path):
+    print("holds", flush=True)
+    sys.stdin.readline()
+    clear(path.parent)
+"""
+
+
+def test_what_one_has_another_does_not_get(tmp_path):
+    with claimed(tmp_path / "a.json") as ours, claimed(tmp_path / "a.json") as other:
+        assert ours and not other
+    with claimed(tmp_path / "a.json") as again:
+        assert again
+
+
+@pytest.mark.slow
+def test_a_killed_process_gives_its_case_back(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path / "a.json"], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"True\n"
+        with claimed(tmp_path / "a.json") as ours:
+            assert not ours
+    finally:
+        holder.kill()
+        holder.communicate()
+    with claimed(tmp_path / "a.json", wait=True) as ours:
+        assert ours
+
+
+@pytest.mark.slow
+def test_who_waited_for_a_lock_that_was_cleared_gets_one_that_others_see(tmp_path):
+    """A lock file that was removed meanwhile guards nothing: the next one makes a new one beside it."""
+    path = tmp_path / "a.json"
+    other = subprocess.Popen(
+        [sys.executable, "-c", CLEARER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"holds\n"
+    waiting = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            HOLDER.replace("claimed(Path(sys.argv[1]))", "claimed(Path(sys.argv[1]), wait=True)"),
+            path,
+        ],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        while tmp_path / ".a.json.lock" not in _open_files(waiting.pid):
+            assert waiting.poll() is None
+        other.communicate(b"\n")
+        assert waiting.stdout.readline() == b"True\n"
+        with claimed(path) as ours:
+            assert not ours
+    finally:
+        waiting.kill()
+        waiting.communicate()
+
+
+def _open_files(process):
+    """What a process has open; what it closes meanwhile is none of it."""
+    found = set()
+    for link in Path(f"/proc/{process}/fd").glob("*"):
+        with suppress(OSError):
+            found.add(link.readlink())
+    return found
+
+
+def test_locks_are_cleared_and_all_else_stays(tmp_path):
+    with claimed(tmp_path / "a.json"):
+        (tmp_path / "a.json").write_text("{}")
+        (tmp_path / ".DS_Store").write_text("")
+    clear(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".DS_Store", "a.json"]
+
+
+def test_without_locks_there_is_one_process(tmp_path, monkeypatch):
+    check_several(2, tmp_path)
+    monkeypatch.setattr(locks, "_HERE", False)
+    check_several(1, tmp_path)
+    with pytest.raises(ConfigError, match="2 processes share cases by locks"):
+        check_several(2, tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_takes_one_process_and_says_so_to_several(tmp_path, monkeypatch, number):
+    """What a network mount without a lock daemon says; no test can mount one."""
+
+    def refused(file, how):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with claimed(tmp_path / "a.json") as ours:
+        assert ours
+    with pytest.raises(ConfigError, match="or a folder on a local disk"):
+        check_several(2, tmp_path)
+
+
+def test_a_read_only_disk_is_one_line(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(FileError, match="cannot be written .Read-only"), claimed(small_disk / "a.json"):
+        pass
+    assert check_several(1, small_disk) is None
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(FileError, match="cannot be written"), claimed(tmp_path / "none" / "a.json"):
+        pass
