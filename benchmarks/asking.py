@@ -16,7 +16,7 @@ from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.simulate import Mask
-from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 PROMPTS = (*(f"click{n}" for n in SHOWN if n != 3), "box")
 GATES = (MIXTURE, IMAGE_GATE, PROMPT_GATE)

@@ -22,7 +22,7 @@ from pathlib import Path
 from doors_walk import KIN, PUBLIC, Door, Place, doors, lay_out
 from safetensors import safe_open
 
-from sam_moe.training.machines import hardware
+from sam_moe.training.engine.machines import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,12 +18,12 @@ from sam_moe.moe.fusion import fuse
 from sam_moe.moe.gate import parameter_share
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK, confidence_of
 from sam_moe.training.calibrate import choose, curve
+from sam_moe.training.engine.loop import Schedule
 from sam_moe.training.gate import fit_gate, fresh_gate, logits_of
 from sam_moe.training.gate_data import make_table, read_table
 from sam_moe.training.gate_settings import GateRecipe
 from sam_moe.training.gate_table import low_dice
 from sam_moe.training.gate_team import assemble_team
-from sam_moe.training.loop import Schedule
 
 COLUMNS = (
     "variant",

@@ -27,9 +27,9 @@ from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
-from sam_moe.training.card import CardRecipe, ship
+from sam_moe.training.engine.loop import Kept
 from sam_moe.training.general import fresh_model
-from sam_moe.training.loop import Kept
+from sam_moe.training.recipes.card import CardRecipe, ship
 
 # So wide that a gate is light beside it.
 SIZES = Sizes(16, 8, 192, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)

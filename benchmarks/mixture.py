@@ -33,7 +33,7 @@ from sam_moe.moe.selection import Forced, SelectionRule, TopK
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts.prompt import Point
 from sam_moe.registry import BackboneCard, Entry, ExpertCard, GateCard, shipped, write_card
-from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 EXPERTS = (4, 16, 64)
 CHOSEN = (1, 2, 4)

@@ -38,7 +38,7 @@ from sam_moe.registry import Preprocessing
 from sam_moe.space.files import read, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
-from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 STORED = ROOT / "tests" / "operations.json"
 TINY = Sizes(32, 8, 48, 2, 4, 4, (1,), 48, 128, 8, 2, 32, corner_embeddings=True)

@@ -17,7 +17,7 @@ from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.fusion import fuse
 from sam_moe.moe.gate import GatingNetwork, gate_input
 from sam_moe.moe.selection import Dense, TopK
-from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 EXPERTS = (4, 16, 64)
 CHOSEN = (1, 2, 4)

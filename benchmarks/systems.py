@@ -23,7 +23,7 @@ from sam_moe.predict.answering import Promptable
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.registry import ExpertCard, read_entry
-from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 BASELINES = ROOT / "benchmarks" / "baselines"
 GENERAL, MIXTURE = "general", "mixture"

@@ -18,7 +18,7 @@ from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.predict.model import Model
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard, plugins
-from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 DEFAULT_MODEL = "small"
 

@@ -19,7 +19,7 @@ from sam_moe.registry import (
     ExpertCard,
     GateCard,
 )
-from sam_moe.systems.sam_med3d_moe import Expert, SamMed3DMoE, WholeExpert
+from sam_moe.systems.sam_med3d_moe.model import Expert, SamMed3DMoE, WholeExpert
 
 MOST = 4  # specialists held in memory beside the general expert
 

@@ -36,7 +36,7 @@ def pretrain(
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with Progress() as tell:
-        from sam_moe.training.recipes import pretrain as run
+        from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain as run
 
         made = run(recipe, change or (), lambda row: tell("training", row["step"] / row["steps"]), prepare)
     typer.echo(str(made))
@@ -87,10 +87,10 @@ def _ended(made: Path, use: str) -> None:
     """Say where the weights are, what they gained, and how to use them if they gained anything."""
     from sam_moe.config import load_settings
     from sam_moe.registry import CARD, ExpertCard, GateCard, read_card
+    from sam_moe.training.engine.machines import processes
     from sam_moe.training.gate_settings import GateRecipe
-    from sam_moe.training.machines import processes
     from sam_moe.training.outcome import of_expert, of_gate
-    from sam_moe.training.recipe_parts import RECIPE
+    from sam_moe.training.recipes.parts import RECIPE
 
     if not processes().is_main_process:
         return

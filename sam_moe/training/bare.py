@@ -18,13 +18,13 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.normalise import Normalisation
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.hosts.sam3d.weights import fingerprint, load_model
-from sam_moe.training.cache import read_cache
-from sam_moe.training.crops import CropRanges
+from sam_moe.training.engine.loop import Kept, Schedule, train
+from sam_moe.training.engine.machines import note_machine
+from sam_moe.training.engine.precision import Precision
+from sam_moe.training.engine.runlog import Row
 from sam_moe.training.general import PromptedLoss, Regions, fresh_model, learning
-from sam_moe.training.loop import Kept, Schedule, train
-from sam_moe.training.machines import note_machine
-from sam_moe.training.precision import Precision
-from sam_moe.training.runlog import Row
+from sam_moe.training.scans.cache import read_cache
+from sam_moe.training.scans.crops import CropRanges
 from sam_moe.training.validation import Validation
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from sam_moe.hosts.sam3d.model import SamMed3D, upsample
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float, Int
-from sam_moe.training.losses import dice_and_cross_entropy
-from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
-from sam_moe.training.seeds import agreed_rng
+from sam_moe.training.engine.seeds import agreed_rng
+from sam_moe.training.scans.losses import dice_and_cross_entropy
+from sam_moe.training.scans.prompting import boxes_around, click_inside, correcting_clicks
 
 # How likely a step ends after 0, 1, 2, … corrections.
 DEPTHS = (0.25, 0.5, 0.15, 0.05, 0.05)

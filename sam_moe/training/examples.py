@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sam_moe.cases.dataset import read_dataset
 from sam_moe.errors import ConfigError
-from sam_moe.training.cache import Scan, read_cache, write_cache
 from sam_moe.training.gate_regions import unite
-from sam_moe.training.sources import read_case
+from sam_moe.training.scans.cache import Scan, read_cache, write_cache
+from sam_moe.training.scans.sources import read_case
 
 
 def read_examples(folder: Path, structures: Sequence[str]) -> tuple[list[Scan], tuple[str, ...]]:

@@ -17,8 +17,8 @@ from sam_moe.registry import Lora
 from sam_moe.shapes import Bool, Float
 from sam_moe.training.conversation import DEPTHS, talk_through
 from sam_moe.training.embedded import Embedded
+from sam_moe.training.engine.seeds import seeded
 from sam_moe.training.general import freeze_unasked
-from sam_moe.training.seeds import seeded
 from sam_moe.training.validation import BATCH, measure
 
 Kind = Literal["decoder", "lora"]

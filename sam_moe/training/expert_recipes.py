@@ -19,10 +19,10 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.weights import fingerprint, read_state
 from sam_moe.registry import CARD, BackboneCard, Base, Cover, Entry, ExpertCard, Lora, write_card
 from sam_moe.training.bare import cache_path
-from sam_moe.training.cache import cached_labels, cached_sets, read_cache
-from sam_moe.training.card import ITSELF, WEIGHTS, Store, Words, measurements, store_weights
 from sam_moe.training.conversation import DEPTHS
 from sam_moe.training.embedded import Embedded, Tell, embedding_hours, keep_embedded, origin_of
+from sam_moe.training.engine.loop import BEST, Kept, Schedule, train
+from sam_moe.training.engine.machines import note_machine, processes
 from sam_moe.training.expert import (
     ExpertLoss,
     ExpertValidation,
@@ -33,9 +33,8 @@ from sam_moe.training.expert import (
     whole_learner,
 )
 from sam_moe.training.general import Regions
-from sam_moe.training.loop import BEST, Kept, Schedule, train
-from sam_moe.training.machines import note_machine, processes
-from sam_moe.training.recipe_parts import (
+from sam_moe.training.recipes.card import ITSELF, WEIGHTS, Store, Words, measurements, store_weights
+from sam_moe.training.recipes.parts import (
     LabelledScans,
     ScheduleRecipe,
     check_scans,
@@ -45,6 +44,7 @@ from sam_moe.training.recipe_parts import (
     told,
     write_recipe,
 )
+from sam_moe.training.scans.cache import cached_labels, cached_sets, read_cache
 
 log = logging.getLogger(__name__)
 

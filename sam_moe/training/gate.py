@@ -15,11 +15,11 @@ from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateInput, GateMode, GatingNetwork
 from sam_moe.moe.losses import balance_loss, best_loss, fused_loss, owner_loss
 from sam_moe.shapes import Float, Int
+from sam_moe.training.engine.loop import Kept, Schedule, train
+from sam_moe.training.engine.runlog import Row
+from sam_moe.training.engine.seeds import seeded
 from sam_moe.training.gate_table import GateTable
-from sam_moe.training.loop import Kept, Schedule, train
-from sam_moe.training.losses import dice_and_cross_entropy
-from sam_moe.training.runlog import Row
-from sam_moe.training.seeds import seeded
+from sam_moe.training.scans.losses import dice_and_cross_entropy
 
 Target = Literal["owner", "best", "fused"]
 

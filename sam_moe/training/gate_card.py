@@ -26,10 +26,10 @@ from sam_moe.registry import (
     write_card,
 )
 from sam_moe.training.calibrate import choose, curve, write_curve
-from sam_moe.training.card import WEIGHTS, Naming, save_named
 from sam_moe.training.gate import logits_of
 from sam_moe.training.gate_figures import figures
 from sam_moe.training.gate_table import GateTable
+from sam_moe.training.recipes.card import WEIGHTS, Naming, save_named
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
 from sam_moe.training.bare import cache_path
-from sam_moe.training.cache import cached_labels, read_cache
 from sam_moe.training.gate_regions import Stream, draw_regions
 from sam_moe.training.gate_settings import GateRecipe
 from sam_moe.training.gate_table import FORMAT, GateTable, build_table, load_table, save_table
 from sam_moe.training.gate_team import Team
-from sam_moe.training.recipe_parts import keep_scans
-from sam_moe.training.sources import listed_cases
+from sam_moe.training.recipes.parts import keep_scans
+from sam_moe.training.scans.cache import cached_labels, read_cache
+from sam_moe.training.scans.sources import listed_cases
 
 log = logging.getLogger(__name__)
 

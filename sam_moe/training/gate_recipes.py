@@ -9,15 +9,15 @@ from pathlib import Path
 from sam_moe.config import dump_settings, load_settings
 from sam_moe.files import replace_text
 from sam_moe.moe.gate import check_lightweight
+from sam_moe.training.engine.loop import BEST, Schedule
+from sam_moe.training.engine.machines import note_machine, processes
+from sam_moe.training.engine.runlog import LOG
 from sam_moe.training.gate import fit_gate, fresh_gate, unchanged
 from sam_moe.training.gate_card import ship_gate
 from sam_moe.training.gate_data import PARTS, make_table, read_scans, read_table, table_hours
 from sam_moe.training.gate_settings import GateRecipe
 from sam_moe.training.gate_team import assemble_team
-from sam_moe.training.loop import BEST, Schedule
-from sam_moe.training.machines import note_machine, processes
-from sam_moe.training.recipe_parts import RECIPE, prepare, told
-from sam_moe.training.runlog import LOG
+from sam_moe.training.recipes.parts import RECIPE, prepare, told
 
 # Names what the training in the folder was begun with.
 BEGUN = "begun.sha256"

@@ -9,7 +9,7 @@ from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateMode
 from sam_moe.training.gate import Target
 from sam_moe.training.gate_card import GateWords, Selected
-from sam_moe.training.recipe_parts import LabelledScans, ScheduleRecipe
+from sam_moe.training.recipes.parts import LabelledScans, ScheduleRecipe
 
 
 class GateExpert(Record):

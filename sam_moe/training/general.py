@@ -13,11 +13,11 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.normalise import Normalisation, normalise
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float
-from sam_moe.training.cache import Scan
 from sam_moe.training.conversation import DEPTHS, talk_through
-from sam_moe.training.crops import Crop, CropRanges, draw_crop
-from sam_moe.training.phantoms import draw_phantom, spoil
-from sam_moe.training.seeds import seeded
+from sam_moe.training.engine.seeds import seeded
+from sam_moe.training.scans.cache import Scan
+from sam_moe.training.scans.crops import Crop, CropRanges, draw_crop
+from sam_moe.training.scans.phantoms import draw_phantom, spoil
 
 # Draws in a row that gave no region; more mean that the scans hold next to nothing to learn.
 _PATIENCE = 1000

@@ -29,12 +29,12 @@ from sam_moe.registry import (
     same_file,
     write_card,
 )
-from sam_moe.training.card import WEIGHTS
 from sam_moe.training.column import Grown, fit_column, joined
 from sam_moe.training.examples import read_examples
 from sam_moe.training.gate_card import BANK, bank_of, load_banks, save_banks, weights_of
 from sam_moe.training.gate_regions import Stream, draw_regions
 from sam_moe.training.gate_table import build_table
+from sam_moe.training.recipes.card import WEIGHTS
 
 # Cut from the examples for the new expert; twice as many for the general one.
 REGIONS = 96

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from sam_moe.registry import ExpertCard, GateCard
-from sam_moe.training.card import held_against
 from sam_moe.training.gate_figures import GAINED, LEFT, LOST
+from sam_moe.training.recipes.card import held_against
 
 # A gate that leaves as much of its experts' prompts to the general model hardly uses them.
 _NEARLY_ALL = 0.9

@@ -11,10 +11,10 @@ from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.normalise import Normalisation
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.training.cache import Scan
 from sam_moe.training.conversation import Conversation, dice_of, taught_strategies
-from sam_moe.training.crops import CropRanges
 from sam_moe.training.general import Regions
+from sam_moe.training.scans.cache import Scan
+from sam_moe.training.scans.crops import CropRanges
 
 ROUNDS = 3
 BATCH = 8

@@ -13,9 +13,9 @@ import torch
 
 from sam_moe.hosts.sam3d.weights import save_weights, sha256_of
 from sam_moe.registry import MadeBy, Preprocessing
-from sam_moe.training.card import CardRecipe, ship
+from sam_moe.training.engine.loop import Kept
 from sam_moe.training.general import fresh_model
-from sam_moe.training.loop import Kept
+from sam_moe.training.recipes.card import CardRecipe, ship
 
 cases, kills = import_module("kill_cases"), import_module("kills")
 _record, broken, leftovers, misnamed = cases._record, cases.broken, cases.leftovers, cases.misnamed

@@ -10,7 +10,7 @@ from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.predict.model import Model
 from sam_moe.registry import Preprocessing
-from sam_moe.systems.sam_med3d_moe import SamMed3DMoE
+from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 SMALL = Sizes(32, 8, 48, 2, 4, 4, (1,), 48, 128, 8, 2, 32, corner_embeddings=True)
 

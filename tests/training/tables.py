@@ -11,9 +11,9 @@ from accelerate import PartialState
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sam_moe.moe.gate import GateInput
+from sam_moe.training.engine.loop import Schedule
 from sam_moe.training.gate import fit_gate, fresh_gate
 from sam_moe.training.gate_table import GateTable
-from sam_moe.training.loop import Schedule
 
 FEATURES = 6
 

@@ -13,9 +13,9 @@ from packaging.requirements import Requirement
 
 from sam_moe.errors import ConfigError
 from sam_moe.registry import read_card
+from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
 from sam_moe.training.bare import PLAN, follow
-from sam_moe.training.machines import MACHINES, hardware
-from sam_moe.training.recipes import pretrain
+from sam_moe.training.engine.machines import MACHINES, hardware
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,11 +10,11 @@ from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.training.conversation import Conversation, dice_of, taught_strategies
+from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.general import PromptedLoss, fresh_model
-from sam_moe.training.losses import dice_and_cross_entropy
-from sam_moe.training.phantoms import draw_phantom
-from sam_moe.training.prompting import boxes_around, click_inside
-from sam_moe.training.seeds import prompt_rng
+from sam_moe.training.scans.losses import dice_and_cross_entropy
+from sam_moe.training.scans.phantoms import draw_phantom
+from sam_moe.training.scans.prompting import boxes_around, click_inside
 
 
 def rng(seed=0):

@@ -18,12 +18,12 @@ from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.lora import load_lora
 from sam_moe.hosts.sam3d.weights import fingerprint, read_metadata, read_state, save_weights, sha256_of
 from sam_moe.registry import read_card
-from sam_moe.training.cache import read_cache
 from sam_moe.training.embedded import Embedded
+from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.expert import ExpertLoss, ExpertValidation, whole_learner
 from sam_moe.training.expert_recipes import FinetuneRecipe, finetune
 from sam_moe.training.outcome import of_expert
-from sam_moe.training.seeds import prompt_rng
+from sam_moe.training.scans.cache import read_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 LORA = {"kind": "lora", "lora": {"rank": 2, "alpha": 4.0, "per_layer": {"output_upscaling.0": 3}}}

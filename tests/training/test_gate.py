@@ -10,8 +10,8 @@ from torch import nn
 
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.moe.losses import balance_loss, owner_loss
+from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.gate import GateLoss, GateRows, GateValidation, fresh_gate, logits_of, unchanged
-from sam_moe.training.seeds import prompt_rng
 from tests.training.tables import FEATURES, by_hand, crossed, learn
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,9 +8,9 @@ from sam_moe.assemble.mixture import load_gate
 from sam_moe.config import load_settings
 from sam_moe.hosts.sam3d.weights import fingerprint, sha256_of
 from sam_moe.registry import GateCard, read_card, read_entry
+from sam_moe.training.engine.runlog import hours_of, read_rows
 from sam_moe.training.gate_recipes import train_gate
 from sam_moe.training.gate_settings import GateRecipe
-from sam_moe.training.runlog import hours_of, read_rows
 
 
 @pytest.mark.slow

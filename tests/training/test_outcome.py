@@ -15,10 +15,10 @@ from sam_moe.registry import (
     Weights,
     read_card,
 )
-from sam_moe.training.card import ITSELF, measurements
+from sam_moe.training.engine.loop import Kept
 from sam_moe.training.gate_figures import GAINED, LEFT, LOST
-from sam_moe.training.loop import Kept
 from sam_moe.training.outcome import of_expert, of_gate
+from sam_moe.training.recipes.card import ITSELF, measurements
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints"
 WEIGHTS = Weights(file="model.safetensors", sha256="1" * 64, size_bytes=1, dtype="float32")

@@ -10,7 +10,7 @@ from sam_moe.hosts.sam3d.lowering import lower_box
 from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.training.conversation import dice_of
 from sam_moe.training.general import Regions, fresh_model
-from sam_moe.training.prompting import boxes_around, click_inside, correcting_clicks
+from sam_moe.training.scans.prompting import boxes_around, click_inside, correcting_clicks
 from sam_moe.training.validation import Validation
 
 WAYS = ("click", "corners", "mask")

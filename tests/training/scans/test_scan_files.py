@@ -1,0 +1,74 @@
+"""Changed scans are noticed, and those that were only copied are not taken for changed."""
+
+import os
+import shutil
+
+import pytest
+
+from sam_moe.errors import ConfigError
+from sam_moe.training.scans import scan_files
+from sam_moe.training.scans.scan_files import content_of
+from sam_moe.training.scans.sources import listed_cases
+
+
+@pytest.fixture
+def content(folder, splits, tmp_path, monkeypatch):
+    """Asks for the content of the train part; `read` lists the files that were read for it."""
+
+    def ask(data=folder):
+        return content_of(listed_cases(data, splits, "train"), data, tmp_path / "note.json")
+
+    ask.read = []
+    real = scan_files.sha256_of
+    monkeypatch.setattr(scan_files, "sha256_of", lambda path: ask.read.append(path.name) or real(path))
+    return ask
+
+
+def test_files_are_read_once_and_again_only_where_size_or_time_changed(content, folder):
+    first = content()
+    assert sorted(content.read) == sorted(["a.nii.gz", "b.nii.gz", *(f"{n}_label.nii.gz" for n in "abm")])
+    content.read.clear()
+    assert content() == first and content.read == []
+    os.utime(folder / "balls" / "a.nii.gz", ns=(0, 0))
+    assert content() == first and content.read != []
+
+
+@pytest.mark.parametrize("name", ["balls/a.nii.gz", "balls/a_label.nii.gz", "maps/m_label.nii.gz"])
+def test_a_changed_file_changes_the_content_and_those_of_other_parts_do_not(content, folder, name):
+    first = content()
+    (folder / "balls" / "d.nii.gz").write_bytes(b"test")
+    assert content() == first
+    (folder / name).write_bytes(b"other")
+    assert content() != first
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(content, folder):
+    first, path = content(), folder / "balls" / "a.nii.gz"
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert content() != first
+
+
+def test_other_names_of_labels_are_another_content(content, folder, change):
+    first = content()
+    change(folder / "balls" / "dataset.json", lambda d: d.update(labels={"sphere": 1, "box": 2}))
+    assert content() != first
+
+
+def test_where_the_folder_lies_does_not_matter(content, folder, tmp_path):
+    first = content()
+    shutil.copytree(folder, tmp_path / "copied")
+    assert content(tmp_path / "copied") == first
+
+
+def test_a_note_that_is_not_whole_is_written_again(content, tmp_path):
+    first = content()
+    (tmp_path / "note.json").write_text("{")
+    assert content() == first
+
+
+def test_a_file_that_is_not_there_is_named(content, folder):
+    (folder / "balls" / "a.nii.gz").unlink()
+    with pytest.raises(ConfigError, match=r"a\.nii\.gz: cannot be read .*dataset\.json names it"):
+        content()
