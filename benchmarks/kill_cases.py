@@ -15,12 +15,12 @@ from typing import Any
 
 import yaml
 
-from sam_moe.assemble.backbone import check_file
 from sam_moe.evaluation.results import read_result
 from sam_moe.files import PREFIX
 from sam_moe.registry import (
     read_entry,
 )
+from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file
 
 LEFTOVERS = (".part", ".old", ".incoming-", PREFIX)
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.gate import GateInput, GatingNetwork
-from sam_moe.training.expert import ExpertLoss, whole_learner
-from sam_moe.training.gate import GateLoss
-from sam_moe.training.gate_table import GateTable, Panel
+from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, whole_learner
+from sam_moe.systems.sam_med3d_moe.train_gate.gate import GateLoss
+from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable, Panel
 
 SECTION = "a step of training at public size"
 REGIONS = 4  # a recipe's batch

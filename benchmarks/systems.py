@@ -14,7 +14,6 @@ from cases import ROOT
 from torch import Tensor
 
 import sam_moe
-from sam_moe.assemble.experts import load_decoder
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
@@ -23,6 +22,7 @@ from sam_moe.predict.answering import Promptable
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.registry import ExpertCard, read_entry
+from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 BASELINES = ROOT / "benchmarks" / "baselines"

@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sam_moe.assemble.loading import load
     from sam_moe.errors import SamMoeError
     from sam_moe.predict.model import Model
     from sam_moe.predict.prediction import LabelMap, Prediction
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from sam_moe.space.files import read, write_mask, write_volume
     from sam_moe.space.grid import Grid
     from sam_moe.space.volume import Volume, resample
+    from sam_moe.systems.sam_med3d_moe.load import load
 
 __version__ = "0.1.0"
 

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sam_moe.assemble.backbone import choose_device, load_backbone
     from sam_moe.assemble.finding import find_card, find_entry
-    from sam_moe.assemble.loading import DEFAULT_MODEL, find_model, load
+    from sam_moe.systems.sam_med3d_moe.cards.backbone import choose_device, load_backbone
+    from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL, find_model, load
 
 __all__ = ["DEFAULT_MODEL", "choose_device", "find_card", "find_entry", "find_model", "load", "load_backbone"]
 

@@ -205,8 +205,8 @@ def convert(
 
     with Progress() as tell:
         tell("reading and checking the checkpoint")
-        from sam_moe.assemble.convert import convert as run
         from sam_moe.errors import WeightsError
+        from sam_moe.systems.sam_med3d_moe.cards.convert import convert as run
 
         try:
             made = run(source, to, id, force=force)

@@ -54,7 +54,7 @@ class Checkpoint:
         card = self.entry.card
         if isinstance(card, BackboneCard):
             return card.licence
-        from sam_moe.assemble.parts import find_parts
+        from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
 
         try:
             return find_parts(Entry(card, self.entry.path)).licence

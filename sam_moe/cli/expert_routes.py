@@ -35,7 +35,6 @@ def route(
     from sam_moe.cli.progress import Progress
 
     with Progress(quiet=as_json) as tell:
-        from sam_moe.assemble.loading import find_model
         from sam_moe.cli.loading import loaded
         from sam_moe.cli.outputs import ROUTES
         from sam_moe.errors import CardError
@@ -44,6 +43,7 @@ def route(
         from sam_moe.evaluation.routing.routes import withdraw_old, write
         from sam_moe.files import check_writable, make_folder, sweep
         from sam_moe.ownership import check_folder
+        from sam_moe.systems.sam_med3d_moe.load import find_model
 
         entry = find_model(model)
         if entry.card.kind != "gate":

@@ -56,8 +56,8 @@ def check(
 
     with Progress() as tell:
         tell("checking experts")
-        from sam_moe.assemble.experts import check_expert
         from sam_moe.assemble.finding import find_expert, list_experts
+        from sam_moe.systems.sam_med3d_moe.cards.experts import check_expert
 
         entries = [find_expert(id) for id in ids] if ids else list(list_experts())
         for entry in entries:
@@ -134,7 +134,7 @@ def add(
         return
     with Progress() as tell:
         tell("reading and checking the expert")
-        from sam_moe.assemble.experts import keep_expert, remove_expert
+        from sam_moe.systems.sam_med3d_moe.cards.experts import keep_expert, remove_expert
 
         try:
             kept = keep_expert(source, card, folder, again=gate is not None)
@@ -193,7 +193,7 @@ def remove(
         return
     if to is not None:
         raise AskedWrongly("--to names a new gate; give --gate too.")
-    from sam_moe.assemble.removal import take_out
+    from sam_moe.systems.sam_med3d_moe.cards.removal import take_out
 
     aside = take_out(id, folder)
     typer.echo(f"{id}: removed, kept in {aside}")

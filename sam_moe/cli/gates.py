@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sam_moe.assemble.backbone import LoadedBase
     from sam_moe.registry import Entry, ExpertCard
+    from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase
 
 
 def grow(
@@ -20,7 +20,7 @@ def grow(
 ) -> tuple[str, str]:
     """Give a gate a column for an expert, or take that out again; what came of it, and the gate's id."""
     from sam_moe.assemble.finding import find_gate
-    from sam_moe.training.grown import REGIONS, grow_gate
+    from sam_moe.systems.sam_med3d_moe.train_gate.growing import REGIONS, grow_gate
 
     try:
         grown, folder = grow_gate(find_gate(gate), entry, examples, to, base, regions or REGIONS)
@@ -35,7 +35,7 @@ def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
     """Make a gate without an expert out of one that has it; what came of it, and the new gate's id."""
     from sam_moe.assemble.finding import find_gate
     from sam_moe.registry import CARD, GateCard, read_card
-    from sam_moe.training.grown import shrink_gate
+    from sam_moe.systems.sam_med3d_moe.train_gate.growing import shrink_gate
 
     folder = shrink_gate(find_gate(gate), expert, to)
     card = read_card(folder / CARD)
@@ -64,6 +64,6 @@ def is_gate(source: Path) -> bool:
 
 def put_back(source: Path, folder: Path | None) -> Path:
     """Put a gate back that was removed; where it lies now."""
-    from sam_moe.assemble.removal import restore_gate
+    from sam_moe.systems.sam_med3d_moe.cards.removal import restore_gate
 
     return restore_gate(source, folder).folder

@@ -28,7 +28,7 @@ def pretrain(
 
     Started again on the same folder, it goes on where it stopped. What --prepare has made can be carried to
     a machine with torch, accelerate and safetensors alone, and back again: there,
-    `python -m sam_moe.training.bare FOLDER` trains.
+    `python -m sam_moe.systems.sam_med3d_moe.pretrain.bare FOLDER` trains.
     """
     import logging
 
@@ -56,7 +56,7 @@ def finetune(recipe: Recipe, change: Change = None) -> None:
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with Progress() as tell:
-        from sam_moe.training.expert_recipes import finetune as run
+        from sam_moe.systems.sam_med3d_moe.finetune.recipe import finetune as run
 
         made = run(recipe, change or (), tell)
     _ended(made, f"Use it: sam-moe experts add {made.parent}")
@@ -77,7 +77,7 @@ def train_gate(recipe: Recipe, change: Change = None) -> None:
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with Progress() as tell:
         tell("loading backbone and experts")
-        from sam_moe.training.gate_recipes import train_gate as run
+        from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate as run
 
         made = run(recipe, change or (), tell)
     _ended(made, f"Look at {made.parent / 'curve.png'}; use it: --model {made.parent}")
@@ -87,9 +87,9 @@ def _ended(made: Path, use: str) -> None:
     """Say where the weights are, what they gained, and how to use them if they gained anything."""
     from sam_moe.config import load_settings
     from sam_moe.registry import CARD, ExpertCard, GateCard, read_card
+    from sam_moe.systems.sam_med3d_moe.outcome import of_expert, of_gate
+    from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
     from sam_moe.training.engine.machines import processes
-    from sam_moe.training.gate_settings import GateRecipe
-    from sam_moe.training.outcome import of_expert, of_gate
     from sam_moe.training.recipes.parts import RECIPE
 
     if not processes().is_main_process:

@@ -6,9 +6,9 @@ import subprocess
 import pytest
 
 from sam_moe.errors import ConfigError, FileError
+from sam_moe.systems.sam_med3d_moe.finetune.recipe import finetune
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
-from sam_moe.training.expert_recipes import finetune
-from sam_moe.training.gate_recipes import train_gate
+from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate
 
 
 @pytest.fixture(params=["pretrain", "finetune", "train-gate"])

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
-from sam_moe.assemble.loading import find_model, load
-from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.steps import ALL, Kind
 from sam_moe.predict.cache import EmbeddingCache
@@ -21,6 +19,8 @@ from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
 from sam_moe.registry import BackboneCard, Card, Entry, GateCard
 from sam_moe.space.volume import Volume
+from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
+from sam_moe.systems.sam_med3d_moe.load import find_model, load
 
 _SHARED_BYTES = 1 << 30
 _WORDS = {"title", "description", "licence", "attribution", "made_by", "measured", "not_for"}

@@ -13,7 +13,7 @@ from sam_moe.config import Record, Settings, dump_settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import check_writable, make_folder, sweep
 from sam_moe.registry import MadeBy, Preprocessing
-from sam_moe.training.bare import cache_path
+from sam_moe.systems.sam_med3d_moe.pretrain.bare import cache_path
 from sam_moe.training.engine.machines import hardware, machines
 from sam_moe.training.engine.runlog import hours_of, read_rows
 from sam_moe.training.scans.cache import cache_origin, cached_sets, write_cache

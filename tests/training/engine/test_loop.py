@@ -15,9 +15,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model
 from sam_moe.training.engine.loop import Average, Schedule, train
 from sam_moe.training.engine.seeds import prompt_rng
-from sam_moe.training.general import PromptedLoss, Regions, fresh_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.py")

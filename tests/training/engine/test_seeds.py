@@ -3,9 +3,9 @@
 import torch
 
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.systems.sam_med3d_moe.pretrain.general import fresh_model
+from sam_moe.systems.sam_med3d_moe.train_gate.gate import fresh_gate
 from sam_moe.training.engine.seeds import agreed_rng, prompt_rng, seeded
-from sam_moe.training.gate import fresh_gate
-from sam_moe.training.general import fresh_model
 
 
 def drawn(rng: torch.Generator) -> float:

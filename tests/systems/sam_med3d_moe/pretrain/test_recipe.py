@@ -14,8 +14,8 @@ from sam_moe.hosts.sam3d.weights import load_model, read_metadata, read_state, s
 from sam_moe.prompts.prompt import Box
 from sam_moe.registry import read_card
 from sam_moe.space.files import read
+from sam_moe.systems.sam_med3d_moe.pretrain.bare import START, follow
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import PretrainRecipe, pretrain
-from sam_moe.training.bare import START, follow
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_TO_THE_START = ("architecture", "preprocessing")

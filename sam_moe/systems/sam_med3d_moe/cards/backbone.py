@@ -1,0 +1,141 @@
+"""From a card to a frozen model: see that the weights are the card's, and load them."""
+
+import dataclasses
+import logging
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from sam_moe.assemble.finding import as_backbone, find_entry, user_folder
+from sam_moe.errors import CardError, ConfigError, FileError, WeightsError
+from sam_moe.files import check_ordinary, check_writable, unreadable
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.weights import fingerprint, load_model, sha256_of
+from sam_moe.registry import (
+    CARD,
+    Architecture,
+    BackboneCard,
+    Entry,
+    Weights,
+    read_card,
+)
+from sam_moe.systems.sam_med3d_moe.cards.convert import convert
+from sam_moe.systems.sam_med3d_moe.cards.hub import fetch
+
+logger = logging.getLogger(__name__)
+
+
+def load_backbone(entry: Entry[BackboneCard]) -> SamMed3D:
+    """Load the frozen model of a card, fetching and converting a public file on first use.
+
+    Raises:
+        WeightsError: where the file is missing, is not the card's or does not fit the architecture.
+    """
+    if entry.card.weights is None:
+        entry = _converted(entry)
+    assert entry.card.weights is not None  # a card has weights or a hub, and what was converted has weights
+    path = entry.folder / entry.card.weights.file
+    check_file(path, entry.card.weights, entry.path)
+    return load_model(path, sizes_of(entry.card.architecture))
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedBase:
+    """A backbone, frozen, with its card and the fingerprint that experts and gates know it by."""
+
+    entry: Entry[BackboneCard]
+    model: SamMed3D
+    sha256: str
+
+
+def load_base(model: str | Path, loaded: SamMed3D | None = None) -> LoadedBase:
+    """Find and load a backbone, or take one that the caller has loaded, and fingerprint it.
+
+    Raises:
+        CardError: as `find_entry`.
+        WeightsError: as `load_backbone`.
+    """
+    entry = find_entry(model)
+    backbone = load_backbone(entry) if loaded is None else loaded
+    return LoadedBase(entry, backbone, fingerprint(backbone))
+
+
+def sizes_of(architecture: Architecture) -> Sizes:
+    """A card's sizes as the network takes them: the same fields, one record without torch and one with."""
+    return Sizes(**architecture.model_dump())
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device with this name; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: for a device that torch does not know or this machine does not have.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(f"device {name!r} cannot be used ({reason}). Use 'auto' or 'cpu'.") from error
+    return device
+
+
+def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
+    """The card of a public file as it lies converted in the user's folder; fetched where it does not."""
+    assert entry.card.hub is not None
+    path = user_folder() / entry.card.id / CARD
+    if not path.is_file():
+        check_writable(user_folder())  # before the download, not after it
+        source = fetch(entry.card.hub)
+        logger.info("converting %s once; the result is kept in %s", source, path.parent)
+        try:
+            convert(source, user_folder(), card=entry.card, force=True)
+        except FileError:
+            if not path.is_file():  # else another process has converted it meanwhile
+                raise
+    kept = as_backbone(Entry(read_card(path), path)).card
+    if kept.hub != entry.card.hub or kept.architecture != entry.card.architecture:
+        raise CardError(
+            f"{path}: was not made from the file that {entry.path} names. Remove {path.parent}, or give that "
+            "model another id and rename its folder to match."
+        )
+    # The shipped card may have been corrected since: only the weights are taken from the kept one.
+    return dataclasses.replace(entry, card=entry.card.model_copy(update={"weights": kept.weights}), path=path)
+
+
+def check_file(path: Path, weights: Weights, card: Path) -> None:
+    """See that a file is the one that a card names.
+
+    Raises:
+        WeightsError: where it is missing, or has another size or SHA-256.
+    """
+    try:
+        stat = path.stat()
+        check_ordinary(path, stat, WeightsError)
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{path}: no such file, though {card} names it. Restore it (git lfs pull?), or convert it again."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(unreadable(path, error)) from error
+    if stat.st_size == weights.size_bytes:
+        found = _known_sha256(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+        if found == weights.sha256:
+            return
+        difference = f"has SHA-256 {found}, the card says {weights.sha256}"
+    else:
+        difference = f"has {stat.st_size} bytes, the card says {weights.size_bytes}"
+    raise WeightsError(
+        f"{path}: {difference}. The file was changed or damaged: restore it; if it was converted, remove "
+        f"{path.parent} and convert it again."
+    )
+
+
+@lru_cache(maxsize=64)
+def _known_sha256(path: str, mtime_ns: int, size: int) -> str:
+    """Checksums in memory only: a file is read again when its time or size changes."""
+    return sha256_of(path)

@@ -1,0 +1,141 @@
+"""From a gate's card to a mixture: its backbone and gate loaded, decoders left until chosen."""
+
+from pathlib import Path
+
+import torch
+
+from sam_moe.errors import CardError, WeightsError
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.weights import compare, fingerprint, load_model, read_state
+from sam_moe.moe.bank import ExpertBank
+from sam_moe.moe.gate import GatingNetwork
+from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK
+from sam_moe.registry import (
+    BackboneCard,
+    Entry,
+    ExpertCard,
+    GateCard,
+)
+from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbone, sizes_of
+from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+from sam_moe.systems.sam_med3d_moe.cards.parts import Parts, find_parts
+from sam_moe.systems.sam_med3d_moe.model import Expert, SamMed3DMoE, WholeExpert
+
+MOST = 4  # specialists held in memory beside the general expert
+
+
+def load_mixture(
+    entry: Entry[GateCard], folder: Path | str | None = None, most: int = MOST, parts: Parts | None = None
+) -> SamMed3DMoE:
+    """Load a gate with its backbone and experts; decoders are made when first chosen, at most `most` held.
+
+    Args:
+        entry: the gate's card.
+        folder: where else to look for its parts, beside the gate's own folder and the usual ones.
+        most: specialists in memory at a time; the one longest unused is let go.
+        parts: what `find_parts` found, where the caller has it.
+
+    Raises:
+        CardError: for a part that is missing or another than the card names.
+        WeightsError: for files that are not the cards', or weights that do not fit or are not finite.
+    """
+    parts = find_parts(entry, folder) if parts is None else parts
+    card = entry.card
+    backbone = load_backbone(parts.base)
+    if (found := fingerprint(backbone)) != card.base.sha256:
+        raise CardError(
+            f"{entry.path}: base.sha256: is {card.base.sha256}, and {parts.base.path} has {found}: the gate "
+            "was trained on other weights. Restore these, or train the gate again."
+        )
+    for expert in parts.experts:
+        check_file(expert.folder / expert.card.weights.file, expert.card.weights, expert.path)
+    by_id = {expert.card.id: expert for expert in parts.experts}
+
+    def make(id: str) -> Expert:
+        if by_id[id].card.expert_kind == "full":
+            return WholeExpert(load_whole(by_id[id], backbone))
+        return load_decoder(by_id[id], backbone)
+
+    ids = [ref.id for ref in card.experts]
+    bank: ExpertBank[Expert] = ExpertBank(ids, make, backbone.mask_decoder, most)
+    gate = load_gate(entry, backbone)
+    return SamMed3DMoE(backbone, bank, gate, selection_of(card), card.fusion, keep_images=parts.has_whole)
+
+
+def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> GatingNetwork:
+    """The frozen gating network of a card.
+
+    Raises:
+        CardError: for a gate made for embeddings of another width.
+        WeightsError: for a file that is not the card's, does not fit its sizes or is not finite.
+    """
+    card, sizes = entry.card, entry.card.architecture
+    if sizes.features != backbone.sizes.out_channels:
+        raise CardError(
+            f"{entry.path}: architecture.features: is {sizes.features}, and {card.base.id} embeds in "
+            f"{backbone.sizes.out_channels} channels. Give the sizes that the gate was trained with."
+        )
+    path = entry.folder / card.weights.file
+    check_file(path, card.weights, entry.path)
+    state = {name: tensor.to(torch.float32) for name, tensor in read_state(path).items()}
+    gate = GatingNetwork(sizes.features, sizes.columns, sizes.hidden, sizes.mode)
+    report = compare(state, gate.state_dict())
+    if not report.ok:
+        raise WeightsError(f"{path}: does not fit the gate of {entry.path}: {report}")
+    gate.load_state_dict(state)
+    return gate.eval().requires_grad_(False)
+
+
+def load_whole(entry: Entry[ExpertCard], base: SamMed3D) -> SamMed3D:
+    """The frozen model of an expert with its own encoder.
+
+    Raises:
+        WeightsError: for a file that is not the card's, or a model that a base with corners cannot prompt.
+    """
+    assert entry.card.architecture is not None  # the card's own check
+    path = entry.folder / entry.card.weights.file
+    check_file(path, entry.card.weights, entry.path)
+    model = load_model(path, sizes_of(entry.card.architecture))
+    if base.prompt_encoder.knows_boxes and not model.prompt_encoder.knows_boxes:
+        raise WeightsError(
+            f"{path}: has no corner embeddings, and its base {entry.card.base.id} hears boxes by their "
+            "corners. Finetune it from that base."
+        )
+    return model
+
+
+def load_alone(entry: Entry[ExpertCard], base: Entry[BackboneCard]) -> SamMed3D:
+    """One expert as a plain model: its decoder on its backbone, or all of it where it has its own encoder.
+
+    It answers to the bit what a mixture answers in which this expert is forced.
+
+    Raises:
+        CardError: for another backbone than the one it grew on.
+    """
+    backbone = load_backbone(base)
+    if (found := fingerprint(backbone)) != entry.card.base.sha256:
+        raise CardError(
+            f"{entry.path}: base.sha256: is {entry.card.base.sha256}, and {base.path} has {found}: the "
+            "expert grew on other weights and would answer nonsense on these."
+        )
+    if entry.card.expert_kind == "full":
+        return load_whole(entry, backbone)
+    backbone.mask_decoder = load_decoder(entry, backbone)
+    return backbone
+
+
+def selection_of(card: GateCard) -> SelectionRule:
+    """How a card says that experts are chosen."""
+    match card.selection:
+        case "threshold":
+            assert card.threshold is not None  # here and below: the card's own checks
+            return Threshold(card.threshold)
+        case "top_k":
+            assert card.k is not None
+            return TopK(card.k)
+        case "forced":
+            return Forced([ref.id for ref in card.experts].index(card.forced or card.base.id))
+        case "argmax":
+            return Argmax()
+        case "dense":
+            return Dense()

@@ -1,0 +1,112 @@
+"""A gate's backbone and experts, found and checked by their cards; without torch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam_moe.assemble.finding import as_backbone, find_entry, find_expert
+from sam_moe.errors import CardError
+from sam_moe.registry import (
+    CARD,
+    BackboneCard,
+    Base,
+    Card,
+    Entry,
+    ExpertCard,
+    ExpertRef,
+    GateCard,
+    most_restrictive,
+    read_entry,
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a gate chooses among: the cards, the experts in the order of its outputs after the general one."""
+
+    gate: Entry[GateCard]
+    base: Entry[BackboneCard]
+    experts: tuple[Entry[ExpertCard], ...]
+
+    @property
+    def licence(self) -> str:
+        """The terms of all parts together."""
+        experts = (entry.card.licence for entry in self.experts)
+        return most_restrictive([self.gate.card.licence, self.base.card.licence, *experts])
+
+    @property
+    def has_whole(self) -> bool:
+        """Whether an expert has an encoder of its own."""
+        return any(entry.card.expert_kind == "full" for entry in self.experts)
+
+
+def find_parts(entry: Entry[GateCard], folder: Path | str | None = None) -> Parts:
+    """Find a gate's backbone and experts, and see that they are the ones that its card names.
+
+    Each is looked for beside the gate, in `folder`, then where `find_entry` and `find_expert` look; of
+    several of one name the first with the checksum that the gate knows.
+
+    Raises:
+        CardError: for one that is missing, has other weights or grew on another base.
+    """
+    card = entry.card
+    beside = [entry.folder.resolve().parent, *([Path(folder)] if folder is not None else [])]
+    experts = tuple(_expert(ref, entry, beside) for ref in card.experts[1:])
+    return Parts(entry, _base(card.base, beside), experts)
+
+
+def base_of(entry: Entry[ExpertCard], folder: Path | str | None = None) -> Entry[BackboneCard]:
+    """The card of an expert's backbone: beside it, in `folder`, or where `find_entry` looks."""
+    beside = [entry.folder.resolve().parent, *([Path(folder)] if folder is not None else [])]
+    return _base(entry.card.base, beside)
+
+
+def _near(id: str, folders: list[Path]) -> Iterator[Entry[Card]]:
+    """The cards with this id in these folders; other cards in them are not read."""
+    for folder in folders:
+        if (folder / id / CARD).is_file():
+            entry = read_entry(folder / id / CARD)
+            if entry.card.id == id:
+                yield entry
+
+
+def _base(base: Base, beside: list[Path]) -> Entry[BackboneCard]:
+    near = next(_near(base.id, beside), None)
+    if near is None:
+        return find_entry(base.id)
+    found = as_backbone(near)
+    try:
+        usual = find_entry(base.id)
+    except CardError:
+        return found
+    ours, theirs = found.card.weights, usual.card.weights
+    if ours is None or theirs is None or ours.sha256 == theirs.sha256:
+        return found
+    from sam_moe.hosts.sam3d.weights import fingerprint
+    from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
+
+    # Two models of one name, say the one that ships and a training's run beside the gate's.
+    return found if fingerprint(load_backbone(found)) == base.sha256 else usual
+
+
+def _expert(ref: ExpertRef, gate: Entry[GateCard], beside: list[Path]) -> Entry[ExpertCard]:
+    try:
+        near = [find_expert(entry.path) for entry in _near(ref.id, beside)]
+        same = [entry for entry in near if entry.card.weights.sha256 == ref.sha256]
+        # Beside a run's gate may lie the run that the expert was added from, converted since.
+        entry = same[0] if same else find_expert(ref.id)
+    except CardError as error:
+        raise CardError(f"{gate.path}: experts: {ref.id}: {error}") from error
+    card = entry.card
+    if card.weights.sha256 != ref.sha256:
+        raise CardError(
+            f"{gate.path}: experts: {ref.id} has the SHA-256 {ref.sha256}, and {entry.path} says "
+            f"{card.weights.sha256}: the gate knows another expert of that name. Restore it, or train the "
+            "gate again."
+        )
+    if card.base.sha256 != gate.card.base.sha256:
+        raise CardError(
+            f"{gate.path}: base.sha256: is {gate.card.base.sha256}, and {entry.path} grew on "
+            f"{card.base.id} with {card.base.sha256}. A mixture has one backbone."
+        )
+    return entry

@@ -1,0 +1,90 @@
+"""What a gate's recipe can say."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from sam_moe.config import Record, Settings
+from sam_moe.moe.fusion import Fusion
+from sam_moe.moe.gate import GateMode
+from sam_moe.systems.sam_med3d_moe.train_gate.card import GateWords, Selected
+from sam_moe.systems.sam_med3d_moe.train_gate.gate import Target
+from sam_moe.training.recipes.parts import LabelledScans, ScheduleRecipe
+
+
+class GateExpert(Record):
+    """One expert, and what is its own in the data."""
+
+    expert: str = Field(description="Id of its card; or the path of its folder, from where you stand.")
+    structures: dict[str, tuple[str, ...]] = Field(
+        min_length=1, description="Names of its structures; each the union of labels, by name or 'set/name'."
+    )
+    weights: dict[str, float] = Field({}, description="How often each of its sets is drawn.")
+
+
+class GateData(LabelledScans):
+    """Labelled scans; the general expert owns every structure that no expert has and none leaves out."""
+
+    leave_out: tuple[str, ...] = Field((), description="Structures that are nobody's, by name or 'set/name'.")
+    weights: dict[str, float] = Field({}, description="How often the general expert's sets are drawn.")
+    unlabelled_share: float = Field(
+        0.3, ge=0, lt=1, description="Share of the general expert's regions about places without any label."
+    )
+    spoil_share: float = Field(
+        0.3, ge=0, le=1, description="Share of training regions with scanner's faults."
+    )
+    train: int = Field(300, gt=0, description="Training regions an expert, twice that for the general one.")
+    validation: int = Field(100, gt=0, description="Validation regions an expert, twice for the general one.")
+
+
+class GateSchedule(ScheduleRecipe):
+    """As any schedule, of prompts instead of regions; defaults are a gate's."""
+
+    steps: int = Field(800, gt=0, description="Optimiser steps.")
+    batch_size: int = Field(256, gt=0, description="Prompts per step and process.")
+    learning_rate: float = Field(2e-3, gt=0, description="At the plateau.")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's.")
+    warmup: int = Field(50, ge=0, description="Steps of linear warm-up.")
+    decay: float = Field(0.8, gt=0, le=1, description="Share of the steps in which the rate falls to 0.")
+    average: float = Field(0.98, ge=0, lt=1, description="Decay of the averaged weights.")
+    save_every: int = Field(250, gt=0, description="Steps between checkpoints.")
+    log_every: int = Field(50, gt=0, description="Steps between rows of the log.")
+
+
+class GateRecipe(Settings):
+    """A gate over a backbone and its experts. Paths are relative to the folder the command is given in."""
+
+    run: Path = Field(description="Folder for tables, log, checkpoints and the result; from where you stand.")
+    seed: int = Field(0, description="Of initial weights, regions, prompts and the order of rows.")
+    base: str = Field(description="Id of the backbone's card; or the path of its folder.")
+    card: GateWords = Field(description="What the gate's card says beside what the training knows.")
+    experts: tuple[GateExpert, ...] = Field(min_length=1, description="In the order of the gate's outputs.")
+    data: GateData
+    hidden: int = Field(32, gt=0, description="Width of the gate's trunk.")
+    mode: GateMode = Field("both", description="What it sees; less is a control.")
+    target: Target = Field(
+        "owner", description="What it learns: whose the structure is, who scores best, the fused mask's loss."
+    )
+    balance: float = Field(0.0, ge=0, description="Weight of the term that wants all experts used alike.")
+    noise: float = Field(0.3, ge=0, description="Noise on features, in shares of their spread.")
+    selection: Selected = Field("threshold", description="How experts are chosen by their confidence.")
+    k: int | None = Field(None, gt=0, description="Experts that answer; for 'top_k'.")
+    fusion: Fusion = Field("logits", description="How several answers are joined.")
+    most_drop: float = Field(0.005, ge=0, description="Dice that a general structure may lose on validation.")
+    turns: int = Field(3, gt=0, description="Answers to each way of asking: the first and its corrections.")
+    schedule: GateSchedule = GateSchedule()
+    validate_every: int = Field(50, gt=0, description="Steps between validations; the best is kept.")
+    tracker: str | None = Field(None, description="An Accelerate tracker: tensorboard, wandb, …")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "GateRecipe":
+        if (self.k is not None) != (self.selection == "top_k"):
+            raise ValueError("'k' is for selection 'top_k' alone, which needs it")
+        if self.k is not None and self.k > 1 + len(self.experts):
+            raise ValueError(
+                f"k {self.k} is more than the {1 + len(self.experts)} experts, the base among them"
+            )
+        names = [name for expert in self.experts for name in expert.structures]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"structures {', '.join(twice)} have several experts; name each only once")
+        return self

@@ -1,0 +1,63 @@
+"""A backbone and its experts, loaded together: what a gate is trained over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam_moe.assemble.finding import find_entry, find_expert
+from sam_moe.errors import CardError
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.weights import fingerprint
+from sam_moe.registry import Base, Entry, ExpertCard, ExpertRef, Preprocessing
+from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
+from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+
+
+@dataclass(frozen=True)
+class Team:
+    """A backbone and its experts, loaded: what a gate's table is made with."""
+
+    model: SamMed3D
+    base: Base
+    preprocessing: Preprocessing
+    box_strategy: BoxStrategy
+    experts: tuple[Entry[ExpertCard], ...]
+    decoders: tuple[MaskDecoder, ...]
+
+    @property
+    def refs(self) -> tuple[ExpertRef, ...]:
+        """The outputs of a gate over them."""
+        general = ExpertRef(id=self.base.id, sha256=self.base.sha256)
+        others = (ExpertRef(id=e.card.id, sha256=e.card.weights.sha256) for e in self.experts)
+        return (general, *others)
+
+
+def assemble_team(base: str | Path, experts: Sequence[str | Path]) -> Team:
+    """Load a backbone and experts that grew on it, in this order.
+
+    Raises:
+        CardError: for experts of another backbone, of kind 'full', or named twice.
+    """
+    entry = find_entry(base)
+    model = load_backbone(entry).eval().requires_grad_(False)
+    own = Base(id=entry.card.id, sha256=fingerprint(model))
+    found = tuple(find_expert(expert) for expert in experts)
+    ids = [expert.card.id for expert in found]
+    if twice := sorted({id for id in ids if ids.count(id) > 1}):
+        raise CardError(f"{', '.join(twice)}: named more than once. A gate has one column an expert.")
+    for expert in found:
+        if expert.card.base.sha256 != own.sha256:
+            raise CardError(
+                f"{expert.path}: base.sha256: is {expert.card.base.sha256}, and {own.id} has {own.sha256}. "
+                "A gate chooses among experts of one backbone; name the one that they grew on."
+            )
+        if expert.card.expert_kind == "full":
+            raise CardError(
+                f"{expert.path}: expert_kind: 'full' has an encoder of its own, and a gate is trained over "
+                "decoders and deltas. Finetune the decoder alone, or leave the expert out."
+            )
+    decoders = (model.mask_decoder, *(load_decoder(expert, model) for expert in found))
+    card = entry.card
+    return Team(model, own, card.preprocessing, card.default_box_strategy, found, decoders)
