@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from systems import GENERAL, MIXTURE
 from verdict import BY_PROGRAM, OWNERS, SPECIALISED, block_of
 
-from sam_moe.assemble.finding import find_card
 from sam_moe.registry import GateCard
+from sam_moe.registry.finding import find_card
 
 _TAUS = np.linspace(0, 1, 101)
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sam_moe.assemble.finding import find_card, find_entry
+    from sam_moe.registry.finding import find_card, find_entry
     from sam_moe.systems.sam_med3d_moe.cards.backbone import choose_device, load_backbone
     from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL, find_model, load
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sam_moe.assemble.finding import find_card, find_entry, user_folder
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import (
     CARD,
@@ -18,6 +17,7 @@ from sam_moe.registry import (
     Weights,
     default_folder,
 )
+from sam_moe.registry.finding import find_card, find_entry, user_folder
 
 _WIDTH = 100
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sam_moe.assemble.finding import find_entry
 from sam_moe.cli.checkpoints import credits, facts, in_words, measured, wrapped
 from sam_moe.errors import CardError
 from sam_moe.registry import Entry, ExpertCard, Plugin, most_restrictive
+from sam_moe.registry.finding import find_entry
 
 
 def table(found: Sequence[Entry[ExpertCard]], offered: Sequence[Plugin] = ()) -> str:

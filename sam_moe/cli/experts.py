@@ -22,9 +22,9 @@ Folder = Annotated[
 @experts.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List the experts and the licence of all of them in one mixture."""
-    from sam_moe.assemble.finding import list_experts
     from sam_moe.cli import expert_pages
     from sam_moe.registry import plugins
+    from sam_moe.registry.finding import list_experts
 
     found, offered = list_experts(), plugins()
     say = expert_pages.as_json(found, offered) if as_json else None
@@ -34,8 +34,8 @@ def list_all(as_json: AsJson = False) -> None:
 @experts.command("show")
 def show(id: Expert, as_json: AsJson = False) -> None:
     """Show all that an expert's card says."""
-    from sam_moe.assemble.finding import find_expert
     from sam_moe.cli.expert_pages import page
+    from sam_moe.registry.finding import find_expert
 
     entry = find_expert(id)
     typer.echo(entry.card.model_dump_json(indent=2, exclude_none=True) if as_json else page(entry))
@@ -56,7 +56,7 @@ def check(
 
     with Progress() as tell:
         tell("checking experts")
-        from sam_moe.assemble.finding import find_expert, list_experts
+        from sam_moe.registry.finding import find_expert, list_experts
         from sam_moe.systems.sam_med3d_moe.cards.experts import check_expert
 
         entries = [find_expert(id) for id in ids] if ids else list(list_experts())

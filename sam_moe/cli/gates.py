@@ -19,7 +19,7 @@ def grow(
     regions: int | None = None,
 ) -> tuple[str, str]:
     """Give a gate a column for an expert, or take that out again; what came of it, and the gate's id."""
-    from sam_moe.assemble.finding import find_gate
+    from sam_moe.registry.finding import find_gate
     from sam_moe.systems.sam_med3d_moe.train_gate.growing import REGIONS, grow_gate
 
     try:
@@ -33,8 +33,8 @@ def grow(
 
 def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
     """Make a gate without an expert out of one that has it; what came of it, and the new gate's id."""
-    from sam_moe.assemble.finding import find_gate
     from sam_moe.registry import CARD, GateCard, read_card
+    from sam_moe.registry.finding import find_gate
     from sam_moe.systems.sam_med3d_moe.train_gate.growing import shrink_gate
 
     folder = shrink_gate(find_gate(gate), expert, to)
@@ -46,7 +46,7 @@ def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
 
 def left_behind(expert: str) -> list[str]:
     """What to say of the gates that choose among an expert which is gone."""
-    from sam_moe.assemble.finding import gates_over
+    from sam_moe.registry.finding import gates_over
 
     return [
         f"{gate} chooses among others {expert}, and cannot be loaded without it. For one that can: sam-moe "

@@ -6,10 +6,10 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from sam_moe.assemble.finding import find_entry
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import BackboneCard, Preprocessing, default_folder
+from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 
 SMALL = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)

@@ -4,10 +4,10 @@ import json
 
 import torch
 
-from sam_moe.assemble.finding import user_folder
 from sam_moe.cli.checkpoints import find, listed
 from sam_moe.hosts.sam3d.weights import read_state, sha256_of
 from sam_moe.registry import Registry, read_card, write_card
+from sam_moe.registry.finding import user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
 

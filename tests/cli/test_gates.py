@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sam_moe.assemble.finding import find_entry, find_gate, user_folder
 from sam_moe.cli.gates import grow
 from sam_moe.errors import CardError
 from sam_moe.hosts.sam3d.weights import read_state
+from sam_moe.registry.finding import find_entry, find_gate, user_folder
 from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
 from tests.assemble.mixtures import write_expert, write_gate
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from sam_moe.assemble.finding import find_entry
 from sam_moe.cli.loading import loaded, weights_sha256
 from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.weights import sha256_of
 from sam_moe.registry import write_card
+from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
 
 

@@ -7,7 +7,6 @@ from typing import get_args
 
 import torch
 
-from sam_moe.assemble.finding import as_backbone, find_card
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
@@ -15,6 +14,7 @@ from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.predict.model import Model
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard, plugins
+from sam_moe.registry.finding import as_backbone, find_card
 from sam_moe.systems.sam_med3d_moe.cards.backbone import choose_device, load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_alone, load_mixture
 from sam_moe.systems.sam_med3d_moe.cards.parts import base_of, find_parts

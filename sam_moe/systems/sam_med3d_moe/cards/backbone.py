@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from sam_moe.assemble.finding import as_backbone, find_entry, user_folder
 from sam_moe.errors import CardError, ConfigError, FileError, WeightsError
 from sam_moe.files import check_ordinary, check_writable, unreadable
 from sam_moe.hosts.sam3d.model import SamMed3D
@@ -21,6 +20,7 @@ from sam_moe.registry import (
     Weights,
     read_card,
 )
+from sam_moe.registry.finding import as_backbone, find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.systems.sam_med3d_moe.cards.hub import fetch
 

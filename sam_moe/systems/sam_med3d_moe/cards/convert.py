@@ -12,7 +12,6 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from sam_moe.assemble.finding import user_folder
 from sam_moe.config import explain
 from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.files import check_writable, make_folder, new_folder, replacing, sweep, withdraw
@@ -26,6 +25,7 @@ from sam_moe.hosts.sam3d.weights import (
     sha256_of,
 )
 from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, read_card, write_card
+from sam_moe.registry.finding import user_folder
 
 WEIGHTS = "model.safetensors"
 # New weights, while the old ones still serve.

@@ -4,7 +4,6 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sam_moe.assemble.finding import expert_at, find_expert, holder_of, user_folder
 from sam_moe.errors import CardError
 from sam_moe.files import check_writable, sweep
 from sam_moe.hosts.sam3d.model import SamMed3D
@@ -19,6 +18,7 @@ from sam_moe.registry import (
     most_restrictive,
     read_draft,
 )
+from sam_moe.registry.finding import expert_at, find_expert, holder_of, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import (
     Taken,

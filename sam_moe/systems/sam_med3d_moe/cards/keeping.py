@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sam_moe.assemble.finding import holder_of, user_folder
 from sam_moe.errors import CardError
 from sam_moe.files import make_folder, new_folder
 from sam_moe.hosts.sam3d.weights import check_state, read_state, save_weights, sha256_of
@@ -22,6 +21,7 @@ from sam_moe.registry import (
     same_file,
     write_card,
 )
+from sam_moe.registry.finding import holder_of, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, sizes_of
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import Taken
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_moe.assemble.finding import as_backbone, find_entry, find_expert
 from sam_moe.errors import CardError
 from sam_moe.registry import (
     CARD,
@@ -18,6 +17,7 @@ from sam_moe.registry import (
     most_restrictive,
     read_entry,
 )
+from sam_moe.registry.finding import as_backbone, find_entry, find_expert
 
 
 @dataclass(frozen=True)

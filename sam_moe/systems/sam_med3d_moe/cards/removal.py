@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sam_moe.assemble.finding import gate_at, holder_of, user_folder
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError, FileError
 from sam_moe.registry import CARD, Entry, GateCard, Registry, default_folder
+from sam_moe.registry.finding import gate_at, holder_of, user_folder
 
 REMOVED = ".removed"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from sam_moe.assemble.finding import find_entry, find_expert
 from sam_moe.config import Settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
@@ -15,6 +14,7 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.weights import fingerprint, read_state
 from sam_moe.registry import CARD, BackboneCard, Base, Cover, Entry, ExpertCard, Lora, write_card
+from sam_moe.registry.finding import find_entry, find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import (

@@ -9,7 +9,6 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from sam_moe.assemble.finding import user_folder
 from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.files import check_writable, make_folder, new_folder, sweep
@@ -26,6 +25,7 @@ from sam_moe.registry import (
     same_file,
     write_card,
 )
+from sam_moe.registry.finding import user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate, selection_of

@@ -7,12 +7,12 @@ import time
 import pytest
 import torch
 
-from sam_moe.assemble.finding import find_entry, user_folder
 from sam_moe.errors import CardError, FileError, SamMoeError, WeightsError
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.hosts.sam3d.weights import fingerprint, load_model, read_metadata, read_state, sha256_of
 from sam_moe.registry import Attribution, Registry, read_card, write_card
+from sam_moe.registry.finding import find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from tests.dying import deaths

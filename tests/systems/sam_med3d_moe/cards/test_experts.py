@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 
-from sam_moe.assemble.finding import find_entry, find_expert, list_experts, user_folder
 from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.hosts.sam3d.weights import build_model, fingerprint, save_weights, sha256_of
 from sam_moe.registry import Registry, read_card, write_card
+from sam_moe.registry.finding import find_entry, find_expert, list_experts, user_folder
 from sam_moe.systems.sam_med3d_moe.cards import backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import (
     add_expert,

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "/someone/small/resolve/main/small.pth"
 LOAD = """
 import logging, sys
-from sam_moe.assemble.finding import find_entry
+from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.errors import WeightsError
 from sam_moe.hosts.sam3d.weights import fingerprint

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.assemble.finding import find_entry
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.lora import load_lora
 from sam_moe.hosts.sam3d.weights import fingerprint, read_metadata, read_state, save_weights, sha256_of
 from sam_moe.registry import read_card
+from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert, check_expert
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sam_moe.assemble.finding import find_expert, find_gate, user_folder
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.registry import read_entry
+from sam_moe.registry.finding import find_expert, find_gate, user_folder
 from sam_moe.space.files import read, write_mask
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate, load_mixture

@@ -2,7 +2,9 @@
 
 import pytest
 
-from sam_moe.assemble.finding import (
+from sam_moe.errors import CardError
+from sam_moe.registry import default_folder
+from sam_moe.registry.finding import (
     card_folders,
     find_entry,
     find_gate,
@@ -11,8 +13,6 @@ from sam_moe.assemble.finding import (
     list_gates,
     user_folder,
 )
-from sam_moe.errors import CardError
-from sam_moe.registry import default_folder
 from tests.assemble.mixtures import write_expert, write_gate
 
 pytestmark = pytest.mark.usefixtures("cache")
