@@ -28,7 +28,7 @@ from cases import DATA, ROOT
 from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
 
-from sam_moe.cli.evaluation_pages import table
+from sam_moe.cli.evaluate.pages import table
 from sam_moe.evaluation.asking.protocols import Kind, scripts_for
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge

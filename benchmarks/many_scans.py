@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from sam_moe.cli.loading import loaded
+from sam_moe.cli.predict.loading import loaded
 from sam_moe.predict.files.command import run
 from sam_moe.predict.files.many import requests
 from sam_moe.processes import processors, set_threads

@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from sam_moe import __version__
-from sam_moe.cli.asked import (
+from sam_moe.cli.cards.experts import experts
+from sam_moe.cli.evaluate.comparing import comparing
+from sam_moe.cli.evaluate.evaluation import evaluation
+from sam_moe.cli.options import (
     COMMAND_LINE,
     EVERYWHERE,
     AsJson,
@@ -17,10 +20,7 @@ from sam_moe.cli.asked import (
     PromptCommand,
     in_order,
 )
-from sam_moe.cli.comparing import comparing
-from sam_moe.cli.evaluation import evaluation
-from sam_moe.cli.experts import experts
-from sam_moe.cli.prompting import (
+from sam_moe.cli.predict.prompting import (
     Boxes,
     FlatBoxes,
     Loops,
@@ -155,7 +155,7 @@ def predict(
     if prompts is not None and is_folder(scan) and (is_folder(out) or not out.suffix):
         if overlay is not None:
             raise AskedWrongly("--overlay draws one scan. Leave it out, or give one scan and one mask")
-        from sam_moe.cli.many import segment_many
+        from sam_moe.cli.predict.many import segment_many
 
         return segment_many(
             scan,
@@ -171,7 +171,7 @@ def predict(
         )
     prompt = prompt_of(typed, mm) if typed else None
     with Progress(quiet=as_json) as tell:
-        from sam_moe.cli.loading import loaded
+        from sam_moe.cli.predict.loading import loaded
         from sam_moe.predict.files.command import Request, run
 
         request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()), force=force)
@@ -222,7 +222,7 @@ def convert(
 @checkpoints.command("list")
 def list_checkpoints(as_json: AsJson = False) -> None:
     """List the models, and whether their weights are here."""
-    from sam_moe.cli.checkpoints import listed, table
+    from sam_moe.cli.cards.checkpoints import listed, table
 
     found = listed()
     typer.echo(json.dumps([item.as_json() for item in found]) if as_json else table(found))
@@ -233,7 +233,7 @@ def show_checkpoint(
     id: Annotated[str, typer.Argument(metavar="ID", help="As in the list.")], as_json: AsJson = False
 ) -> None:
     """Show all that a model's card says."""
-    from sam_moe.cli.checkpoints import find, page
+    from sam_moe.cli.cards.checkpoints import find, page
 
     item = find(id)
     typer.echo(item.entry.card.model_dump_json(indent=2) if as_json else page(item))
@@ -269,7 +269,7 @@ def demo(
 
     with Progress() as tell:
         from sam_moe.cli.demo import run
-        from sam_moe.cli.loading import loaded
+        from sam_moe.cli.predict.loading import loaded
 
         report = run(out, lambda: loaded(model, "auto", None).model, tell, force=force)
     typer.echo(report)

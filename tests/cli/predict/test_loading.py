@@ -2,7 +2,7 @@
 
 import pytest
 
-from sam_moe.cli.loading import loaded, weights_sha256
+from sam_moe.cli.predict.loading import loaded, weights_sha256
 from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.weights import sha256_of
 from sam_moe.registry import write_card

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.asked import AsJson, Force
+from sam_moe.cli.options import AsJson, Force
 
 
 def route(
@@ -35,8 +35,8 @@ def route(
     from sam_moe.cli.progress import Progress
 
     with Progress(quiet=as_json) as tell:
-        from sam_moe.cli.loading import loaded
         from sam_moe.cli.outputs import ROUTES
+        from sam_moe.cli.predict.loading import loaded
         from sam_moe.errors import CardError
         from sam_moe.evaluation.routing.labelled import cases_of
         from sam_moe.evaluation.routing.routes import route as run

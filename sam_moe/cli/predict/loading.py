@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sam_moe.cli.prompting import lowering_of
+from sam_moe.cli.predict.prompting import lowering_of
 from sam_moe.predict.files.command import Loaded
 from sam_moe.registry import CARD, Card, Entry, read_card
 from sam_moe.registry.finding import user_folder

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sam_moe.cli.asked import COMMAND_LINE, EVERYWHERE, AsJson, AskedWrongly, Force
+from sam_moe.cli.options import COMMAND_LINE, EVERYWHERE, AsJson, AskedWrongly, Force
 
 evaluation = typer.Typer()
 
@@ -241,7 +241,7 @@ def _scripts(protocol: str, prompts: Path | None) -> tuple[Any, str]:
 
 
 def _show(done: Any, as_json: bool) -> None:
-    from sam_moe.cli.evaluation_pages import table
+    from sam_moe.cli.evaluate.pages import table
     from sam_moe.evaluation.results import REPORT, RESULT, ROWS
 
     files = {

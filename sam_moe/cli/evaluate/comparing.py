@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.asked import COMMAND_LINE, EVERYWHERE, AsJson, Force
+from sam_moe.cli.options import COMMAND_LINE, EVERYWHERE, AsJson, Force
 
 comparing = typer.Typer()
 

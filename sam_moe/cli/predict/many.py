@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from sam_moe.cli.asked import COMMAND_LINE
+from sam_moe.cli.options import COMMAND_LINE
 from sam_moe.cli.progress import Progress
 from sam_moe.launch import rank
 
@@ -29,7 +29,7 @@ def segment_many(
     Of several processes the first one tells, and fails, for all: a launcher ends the others when one fails.
     """
     with Progress(quiet=as_json) as tell:
-        from sam_moe.cli.loading import loaded
+        from sam_moe.cli.predict.loading import loaded
         from sam_moe.predict.files.many import CaseReport, requests, run_many
 
         def say(case: CaseReport) -> None:

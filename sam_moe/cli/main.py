@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from sam_moe.cli.app import app
-from sam_moe.cli.asked import COMMAND_LINE
+from sam_moe.cli.options import COMMAND_LINE
 from sam_moe.cli.progress import Remarks
 from sam_moe.cli.streams import sturdy_streams
 from sam_moe.cli.surroundings import set_right

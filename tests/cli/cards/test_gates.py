@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sam_moe.cli.gates import grow
+from sam_moe.cli.cards.gates import grow
 from sam_moe.errors import CardError
 from sam_moe.hosts.sam3d.weights import read_state
 from sam_moe.registry.finding import find_entry, find_gate, user_folder

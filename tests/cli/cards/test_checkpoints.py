@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from sam_moe.cli.checkpoints import find, listed
+from sam_moe.cli.cards.checkpoints import find, listed
 from sam_moe.hosts.sam3d.weights import read_state, sha256_of
 from sam_moe.registry import Registry, read_card, write_card
 from sam_moe.registry.finding import user_folder

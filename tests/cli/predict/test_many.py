@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sam_moe.cli.ending import main
+from sam_moe.cli.main import main
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import write_volume
