@@ -13,7 +13,7 @@ from sam_moe.cli.doctor import examine
 from sam_moe.registry.finding import find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.removal import take_out
 from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
-from tests.assemble.mixtures import write_expert, write_gate
+from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 
 def test_a_machine_with_a_whole_model_is_ready(sam_moe, cards):

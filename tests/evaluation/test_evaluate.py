@@ -25,7 +25,7 @@ from sam_moe.evaluation.results import read_result
 from sam_moe.prompts import promptset
 from sam_moe.space.files import read_header, write_mask
 from sam_moe.space.phantom import ball
-from tests.evaluation.asking import GRID, Growing, growing, phantoms, run, two, untimed, write_challenge
+from tests.evaluation.answerers import GRID, Growing, growing, phantoms, run, two, untimed, write_challenge
 
 KILLS = 12
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from sam_moe.evaluation.challenge.challenge import load_challenge
-from tests.evaluation.asking import GRID, Growing, run
+from tests.evaluation.answerers import GRID, Growing, run
 
 class Slow(Growing):
     def answer(self, said):

@@ -5,7 +5,7 @@ import torch
 
 from sam_moe.evaluation.asking.systems import ask_models
 from sam_moe.evaluation.hardware import UNKNOWN, device_of, hardware
-from tests.evaluation.asking import Growing, growing, phantoms, run
+from tests.evaluation.answerers import Growing, growing, phantoms, run
 
 
 class OnCpu(Growing):

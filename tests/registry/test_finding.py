@@ -13,7 +13,7 @@ from sam_moe.registry.finding import (
     list_gates,
     user_folder,
 )
-from tests.assemble.mixtures import write_expert, write_gate
+from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -6,7 +6,7 @@ import pytest
 
 from sam_moe.systems.sam_med3d_moe.cards.experts import remove_expert
 from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
-from tests.assemble.mixtures import write_mixture
+from tests.systems.sam_med3d_moe.mixtures import write_mixture
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
-from tests.assemble.mixtures import write_mixture
+from tests.systems.sam_med3d_moe.mixtures import write_mixture
 
 
 @pytest.fixture

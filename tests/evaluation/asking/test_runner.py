@@ -10,7 +10,7 @@ from sam_moe.evaluation.asking.runner import Work, ask_case, work_through
 from sam_moe.evaluation.challenge.challenge import cases_of
 from sam_moe.evaluation.scoring.unread import UNKNOWN_DIAGONAL_MM
 from sam_moe.space.files import read
-from tests.evaluation.asking import Growing, phantoms
+from tests.evaluation.answerers import Growing, phantoms
 
 STEPS = ["click1", "click2", "click3", "click4", "click5"]
 

@@ -8,7 +8,7 @@ from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.asking.protocols import replays_of, scripts_for
 from sam_moe.evaluation.asking.simulate import needs_somebody, simulate
 from sam_moe.prompts import promptset
-from tests.evaluation.asking import Drawn, Growing, drawing, phantoms, run, untimed
+from tests.evaluation.answerers import Drawn, Growing, drawing, phantoms, run, untimed
 
 
 def silent(stage, share):

@@ -4,7 +4,7 @@ import yaml
 
 from sam_moe.evaluation.challenge.challenge import Challenge, cases_of, load_challenge
 from sam_moe.evaluation.challenge.example import EXAMPLE, SHORTEST
-from tests.evaluation.asking import write_challenge
+from tests.evaluation.answerers import write_challenge
 
 
 def test_the_example_is_a_challenge(tmp_path):

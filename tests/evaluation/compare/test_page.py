@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.evaluation.test_page import ATTACKS, Reader
 
 from sam_moe.errors import FileError
 from sam_moe.evaluation.compare.comparison import compare
@@ -12,6 +11,7 @@ from sam_moe.evaluation.compare.page import blobs, comparison_page, write_compar
 from sam_moe.evaluation.compare.ranking import SCHEMES, rank
 from sam_moe.evaluation.results import Result, ResultFolder
 from sam_moe.evaluation.scoring.bootstrap import Patients
+from tests.evaluation.report.test_page import ATTACKS, Reader
 from tests.evaluation.rows import row, study, words_of
 
 BOTH = [ResultFolder(Path("one"), tuple(study({"small": 0.0, "moe": 0.1}, clicks=2)), Result())]

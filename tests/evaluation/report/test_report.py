@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.evaluation.test_page import ATTACKS, Reader
 
 from sam_moe.errors import FileError
 from sam_moe.evaluation.report.report import report, write_report
@@ -13,6 +12,7 @@ from sam_moe.pictures.scene import Scene
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
+from tests.evaluation.report.test_page import ATTACKS, Reader
 from tests.evaluation.rows import missing, row, study
 
 RESULT = Result(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
 
 LOAD = "import sys; from sam_moe.hosts.sam3d.segment_anything import prepare; prepare(); import segment_anything; "

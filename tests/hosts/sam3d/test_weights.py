@@ -26,7 +26,7 @@ from sam_moe.hosts.sam3d.weights import (
     sha256_of,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
 
 

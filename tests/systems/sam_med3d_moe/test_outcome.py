@@ -20,7 +20,7 @@ from sam_moe.systems.sam_med3d_moe.train_gate.figures import GAINED, LEFT, LOST
 from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import ITSELF, measurements
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints"
+SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints"
 WEIGHTS = Weights(file="model.safetensors", sha256="1" * 64, size_bytes=1, dtype="float32")
 BASE = Base(id="small", sha256="0" * 64)
 WORDS = {"title": "T", "licence": "MIT", "not_for": "Anything.", "base": BASE, "weights": WEIGHTS}

@@ -19,7 +19,7 @@ from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions
 from sam_moe.training.engine.loop import Average, Schedule, train
 from sam_moe.training.engine.seeds import prompt_rng
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = Path(__file__).with_name("tiny.py")
 
 

@@ -10,7 +10,7 @@ import torch
 
 from sam_moe.training.engine.precision import mixed_precision
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_what_is_asked_for_is_what_is_used():

@@ -25,7 +25,7 @@ from sam_moe.training.scans.cache import (
 )
 from sam_moe.training.scans.sources import read_folder
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def case_of(image, label, spacing=(2.0, 2.0, 2.0)):

@@ -17,7 +17,7 @@ from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 
 pytestmark = pytest.mark.usefixtures("shipped", "cache")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sam_moe.registry import write_card
 
 pytestmark = pytest.mark.slow  # each load is a process of its own: the client reads its settings on import
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 ADDRESS = "/someone/small/resolve/main/small.pth"
 LOAD = """
 import logging, sys

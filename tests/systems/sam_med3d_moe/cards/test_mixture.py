@@ -21,7 +21,7 @@ from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder, remove_exp
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_mixture, selection_of
 from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
 from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
-from tests.assemble.mixtures import weights_record, write_expert, write_gate, write_mixture
+from tests.systems.sam_med3d_moe.mixtures import weights_record, write_expert, write_gate, write_mixture
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -6,7 +6,7 @@ from sam_moe.errors import CardError
 from sam_moe.registry import read_entry
 from sam_moe.registry.finding import find_entry, find_gate
 from sam_moe.systems.sam_med3d_moe.cards.parts import base_of, find_parts
-from tests.assemble.mixtures import write_expert, write_gate
+from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -5,7 +5,7 @@ import pytest
 from sam_moe.errors import CardError
 from sam_moe.registry.finding import find_entry, gates_over, holder_of, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.removal import REMOVED, restore_gate, take_out, was_removed
-from tests.assemble.mixtures import write_expert, write_gate
+from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 pytestmark = pytest.mark.usefixtures("cache")
 

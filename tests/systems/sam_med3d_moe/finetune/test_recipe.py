@@ -25,7 +25,7 @@ from sam_moe.systems.sam_med3d_moe.outcome import of_expert
 from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.scans.cache import read_cache
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 LORA = {"kind": "lora", "lora": {"rank": 2, "alpha": 4.0, "per_layer": {"output_upscaling.0": 3}}}
 SHIPPED = [p for p in sorted(ROOT.glob("checkpoints/*/recipe.yaml")) if "covers:" in p.read_text("utf-8")]
 

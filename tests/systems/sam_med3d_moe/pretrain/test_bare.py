@@ -17,7 +17,7 @@ from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, follow
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
 from sam_moe.training.engine.machines import MACHINES, hardware
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 
 # What the training core imports beside those three.
 NEEDED: list[str] = []

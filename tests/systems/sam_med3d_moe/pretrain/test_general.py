@@ -16,7 +16,7 @@ from sam_moe.training.scans.cache import Scan
 from sam_moe.training.scans.crops import CropRanges
 from sam_moe.training.scans.phantoms import draw_phantom
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def rng(seed=0):

@@ -17,7 +17,7 @@ from sam_moe.space.files import read
 from sam_moe.systems.sam_med3d_moe.pretrain.bare import START, follow
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import PretrainRecipe, pretrain
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 LEFT_TO_THE_START = ("architecture", "preprocessing")
 
 

@@ -13,7 +13,7 @@ from sam_moe.systems.sam_med3d_moe.train_gate.card import (
 )
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import GAINED, LEFT, LOST
 from sam_moe.systems.sam_med3d_moe.train_gate.gate import fresh_gate
-from tests.training.tables import FEATURES, by_hand
+from tests.systems.sam_med3d_moe.train_gate.tables import FEATURES, by_hand
 
 OWNERS = [0] * 40 + [1] * 200
 TABLE = by_hand(OWNERS, [[0.5, 0.2]] * 40 + [[0.2, 0.6]] * 200, None, ("liver", "cord"))

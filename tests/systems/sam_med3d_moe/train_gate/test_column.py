@@ -8,7 +8,7 @@ from sam_moe.moe.gate import GateInput
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK, confidence_of
 from sam_moe.systems.sam_med3d_moe.train_gate.column import fit_column, shares
 from sam_moe.systems.sam_med3d_moe.train_gate.gate import fresh_gate, logits_of
-from tests.training.tables import FEATURES, crossed, learn
+from tests.systems.sam_med3d_moe.train_gate.tables import FEATURES, crossed, learn
 
 
 def prompts(at, rows=64, seed=0):

@@ -8,7 +8,7 @@ import torch
 from sam_moe.moe.selection import Argmax, Dense, Threshold, TopK
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import LEFT, figures
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import LEAST_PROMPTS, curve
-from tests.training.tables import by_hand
+from tests.systems.sam_med3d_moe.train_gate.tables import by_hand
 
 N = LEAST_PROMPTS
 # The liver loses 0.2 by the expert, which answers half of it; the cord gains 0.4 on the half that it gets.

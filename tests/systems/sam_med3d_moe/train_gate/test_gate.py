@@ -19,9 +19,9 @@ from sam_moe.systems.sam_med3d_moe.train_gate.gate import (
     unchanged,
 )
 from sam_moe.training.engine.seeds import prompt_rng
-from tests.training.tables import FEATURES, by_hand, crossed, learn
+from tests.systems.sam_med3d_moe.train_gate.tables import FEATURES, by_hand, crossed, learn
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 NAN = float("nan")
 
 

@@ -21,7 +21,7 @@ def test_structures_of_several_experts_and_k_without_top_k_are_refused(gate_reci
 
 
 def test_the_recipe_that_ships_can_be_followed():
-    folder = Path(__file__).resolve().parents[2] / "checkpoints"
+    folder = Path(__file__).resolve().parents[4] / "checkpoints"
     recipe = load_settings(GateRecipe, folder / "small-moe" / "recipe.yaml")
     assert (recipe.card.id, recipe.base) == ("small-moe", "small")
     assert all((folder / one.expert / "recipe.yaml").is_file() for one in recipe.experts)

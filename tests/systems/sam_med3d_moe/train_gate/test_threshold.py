@@ -6,7 +6,7 @@ import torch
 
 from sam_moe.registry import CurvePoint
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import LEAST_PROMPTS, choose, curve, write_curve
-from tests.training.tables import by_hand
+from tests.systems.sam_med3d_moe.train_gate.tables import by_hand
 
 
 def point(threshold, drop, gain):

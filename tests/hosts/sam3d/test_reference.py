@@ -20,7 +20,7 @@ from sam_moe.hosts.sam3d.model import SamMed3D, upsample
 from sam_moe.hosts.sam3d.sizes import Sizes
 
 HERE = Path(__file__).resolve().parent
-OUTSIDE = Path(os.environ.get("SAM_MOE_REFERENCE", HERE.parents[1] / ".." / "shared" / "reference")).resolve()
+OUTSIDE = Path(os.environ.get("SAM_MOE_REFERENCE", HERE.parents[2] / ".." / "shared" / "reference")).resolve()
 TOLERANCE = 2e-5
 
 
