@@ -10,7 +10,6 @@ import torch
 import yaml
 
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import fingerprint, save_weights, sha256_of
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.registry import (
@@ -30,6 +29,8 @@ from sam_moe.space.volume import Volume
 from sam_moe.systems.sam_med3d_moe.pretrain.general import fresh_model
 from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, ship
+from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.files import save_weights
 
 # So wide that a gate is light beside it.
 SIZES = Sizes(16, 8, 192, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)

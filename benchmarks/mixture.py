@@ -23,17 +23,18 @@ from typing import NamedTuple
 import torch
 from encoder import hardware, timed
 
-from sam_moe.hosts.sam3d.weights import fingerprint, save_weights, sha256_of
+from sam_moe.assemble.load import load
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Forced, SelectionRule, TopK
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts.prompt import Point
 from sam_moe.registry import BackboneCard, Entry, ExpertCard, GateCard, shipped, write_card
-from sam_moe.registry.finding import find_entry
+from sam_moe.registry.finding import DEFAULT_MODEL, find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL, load
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
+from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.files import save_weights
 
 EXPERTS = (4, 16, 64)
 CHOSEN = (1, 2, 4)

@@ -34,8 +34,8 @@ class Means:
     """Mean Dice of one column of a block, for each structure and over structures, with 95 % intervals.
 
     The mean over structures weighs each structure alike, however many targets it has. Intervals are those of
-    `sam_moe.evaluation.scoring.intervals`: over patients, who may have several structures, of sets with degrees of
-    freedom of their own.
+    `sam_moe.evaluation.scoring.intervals`: over patients, who may have several structures, of sets with
+    degrees of freedom of their own.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:

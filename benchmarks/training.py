@@ -24,12 +24,12 @@ from cases import DATA, ROOT
 from torch.utils.data import default_collate
 
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, Plan, cache_path
+from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, Plan
 from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
 from sam_moe.training.engine.loop import Average
 from sam_moe.training.engine.seeds import prompt_rng
-from sam_moe.training.scans.cache import read_cache
+from sam_moe.training.scans.cache import cache_path, read_cache
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from summary import means, seconds, table
 from tools import CLASSICAL, GROWING, OURS, PEER, TOLD, WALKER, Row, rows_of
 
 import sam_moe
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
+from sam_moe.registry.finding import DEFAULT_MODEL
 
 KEPT = ROOT / "benchmarks" / "results" / "weights.jsonl"
 _worker: dict[str, Any] = {}

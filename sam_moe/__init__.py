@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sam_moe.assemble.load import load
     from sam_moe.errors import SamMoeError
     from sam_moe.predict.model import Model
     from sam_moe.predict.prediction import LabelMap, Prediction
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from sam_moe.space.files import read, write_mask, write_volume
     from sam_moe.space.grid import Grid
     from sam_moe.space.volume import Volume, resample
-    from sam_moe.systems.sam_med3d_moe.load import load
 
 __version__ = "0.1.0"
 
@@ -57,7 +57,7 @@ _HOMES = {
     "SamMoeError": "sam_moe.errors",
     "Stroke": "sam_moe.prompts.prompt",
     "Volume": "sam_moe.space.volume",
-    "load": "sam_moe.assemble",
+    "load": "sam_moe.assemble.load",
     "read": "sam_moe.space.files",
     "resample": "sam_moe.space.volume",
     "write_mask": "sam_moe.space.files",

@@ -1,4 +1,4 @@
-"""Several processes on one list of work, and the threads that each may use."""
+"""Processors, threads, devices and ranks: asked here and nowhere else; one list of work for all processes."""
 
 import os
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from sam_moe.errors import ConfigError
 from sam_moe.launch import check_launched, local_world_size, rank, world_size
 
 T = TypeVar("T")
@@ -88,3 +89,20 @@ def processors(quota: Path = _QUOTA) -> int:
     except (OSError, ValueError):
         return count
     return count if most == "max" else min(count, max(1, round(int(most) / int(period))))
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device with this name; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: for a device that torch does not know or this machine does not have.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(f"device {name!r} cannot be used ({reason}). Use 'auto' or 'cpu'.") from error
+    return device

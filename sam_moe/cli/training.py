@@ -28,7 +28,7 @@ def pretrain(
 
     Started again on the same folder, it goes on where it stopped. What --prepare has made can be carried to
     a machine with torch, accelerate and safetensors alone, and back again: there,
-    `python -m sam_moe.systems.sam_med3d_moe.pretrain.bare FOLDER` trains.
+    `python -m sam_moe.training.bare FOLDER` trains.
     """
     import logging
 

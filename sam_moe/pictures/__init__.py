@@ -1,1 +1,1 @@
-"""."""
+"""Pictures of scans, masks and prompts on three planes."""

@@ -26,7 +26,7 @@ class Base(Record):
 
     id: CardId = Field(description="Id of the backbone's card.")
     sha256: Sha256 = Field(
-        description="sam_moe.hosts.sam3d.weights.fingerprint of the backbone: over its tensors, not its file."
+        description="sam_moe.weights.checksums.fingerprint of the backbone: over its tensors, not its file."
     )
 
 

@@ -18,6 +18,7 @@ from sam_moe.registry import (
     read_entry,
 )
 
+DEFAULT_MODEL = "small"
 CACHE_VARIABLE = "SAM_MOE_CACHE"
 _NO_HOME = Path(os.devnull) / f"no home folder, set {CACHE_VARIABLE}"
 NAMES = {"backbone": "a general model", "expert": "an expert", "gate": "a gate"}
@@ -88,6 +89,22 @@ def find_card(
     raise CardError(
         f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
     )
+
+
+def find_model(model: str | Path, folder: Path | str | None = None) -> Entry[Card]:
+    """Find a card that `load` takes, by id also in other packages' folders.
+
+    Raises:
+        CardError: naming the known ids, the nearest first.
+    """
+    try:
+        return find_card(model, folder)
+    except CardError:
+        offered = (entry for plugin in plugins() for entry in plugin.registry().list())
+        found = next((entry for entry in offered if entry.card.id == model), None)
+        if found is None or folder is not None:
+            raise
+        return found
 
 
 def as_backbone(entry: Entry[Card]) -> Entry[BackboneCard]:

@@ -6,7 +6,6 @@ tensors. That unpickler is sound only from torch 2.10 on (CVE-2025-32434 until 2
 """
 
 import argparse
-import hashlib
 import json
 import os
 import pickle
@@ -90,18 +89,6 @@ def read_metadata(path: Path | str) -> dict[str, str]:
         return dict(json.loads(kept))
     except (OSError, SafetensorError, ValueError) as error:
         raise WeightsError(f"{path}: not readable as safetensors ({error}). Convert it again.") from error
-
-
-def sha256_of(path: Path | str) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with open_file(path, WeightsError) as file:
-        digest = hashlib.sha256()
-        try:
-            while block := file.read(2**20):
-                digest.update(block)
-        except OSError as error:
-            raise WeightsError(unreadable(path, error)) from error
-    return digest.hexdigest()
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -6,9 +6,9 @@ import pytest
 
 from sam_moe.cli import main
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import read_state
 from sam_moe.registry import read_card
 from sam_moe.space.files import read
+from sam_moe.weights.files import read_state
 
 walk, measured = import_module("doors_walk"), import_module("doors")
 ID, KIN, PUBLIC = walk.ID, walk.KIN, walk.PUBLIC

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.hosts.sam3d.weights import save_weights, sha256_of
 from sam_moe.registry import MadeBy, Preprocessing
 from sam_moe.systems.sam_med3d_moe.pretrain.general import fresh_model
 from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, ship
+from sam_moe.weights.checksums import sha256_of
+from sam_moe.weights.files import save_weights
 
 cases, kills = import_module("kill_cases"), import_module("kills")
 _record, broken, leftovers, misnamed = cases._record, cases.broken, cases.leftovers, cases.misnamed

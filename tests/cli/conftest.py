@@ -13,11 +13,12 @@ import torch
 from sam_moe.cli import main
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import save_weights, sha256_of
 from sam_moe.registry import BackboneCard, Weights, write_card
+from sam_moe.registry.finding import DEFAULT_MODEL
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
+from sam_moe.weights.checksums import sha256_of
+from sam_moe.weights.files import save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Sizes(32, 8, 48, 2, 4, 4, (1,), 48, 128, 8, 2, 32, corner_embeddings=True)

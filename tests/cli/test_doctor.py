@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from sam_moe.cli.doctor import examine
-from sam_moe.registry.finding import find_entry, user_folder
+from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.removal import take_out
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
-from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK
 from sam_moe.predict.answering import Promptable
+from sam_moe.weights.checksums import fingerprint
 
 SPARE = "spare"
 

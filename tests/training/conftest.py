@@ -10,7 +10,6 @@ import torch
 import yaml
 
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import fingerprint, save_weights, sha256_of
 from sam_moe.registry import (
     Architecture,
     BackboneCard,
@@ -32,6 +31,8 @@ from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, ship
 from sam_moe.training.scans.cache import read_cache, write_cache
 from sam_moe.training.scans.sources import read_folder
+from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.files import save_weights
 
 GRID = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
 

@@ -1,1 +1,1 @@
-"""."""
+"""`sam-moe evaluate`, `simulate` and `compare`."""

@@ -43,7 +43,7 @@ def route(
         from sam_moe.evaluation.routing.routes import withdraw_old, write
         from sam_moe.files import check_writable, make_folder, sweep
         from sam_moe.ownership import check_folder
-        from sam_moe.systems.sam_med3d_moe.load import find_model
+        from sam_moe.registry.finding import find_model
 
         entry = find_model(model)
         if entry.card.kind != "gate":

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from sam_moe.assemble.load import load
 from sam_moe.cli.predict.prompting import lowering_of
 from sam_moe.predict.files.command import Loaded
 from sam_moe.registry import CARD, Card, Entry, read_card
-from sam_moe.registry.finding import user_folder
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL, find_model, load
+from sam_moe.registry.finding import DEFAULT_MODEL, find_model, user_folder
 
 
 def loaded(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
+from sam_moe.assemble.load import load
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.steps import ALL, Kind
 from sam_moe.predict.cache import EmbeddingCache
@@ -18,9 +19,9 @@ from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
 from sam_moe.registry import BackboneCard, Card, Entry, GateCard
+from sam_moe.registry.finding import find_model
 from sam_moe.space.volume import Volume
 from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
-from sam_moe.systems.sam_med3d_moe.load import find_model, load
 
 _SHARED_BYTES = 1 << 30
 _WORDS = {"title", "description", "licence", "attribution", "made_by", "measured", "not_for"}

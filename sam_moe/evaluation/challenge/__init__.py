@@ -1,1 +1,1 @@
-"""."""
+"""What a challenge is: its cases, protocols and scores, read from YAML."""

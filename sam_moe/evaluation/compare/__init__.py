@@ -1,1 +1,1 @@
-"""."""
+"""Several results against each other: differences, ranks, a page."""

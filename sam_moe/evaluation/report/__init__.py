@@ -1,1 +1,1 @@
-"""."""
+"""The page of one evaluation: tables, plots, cases."""

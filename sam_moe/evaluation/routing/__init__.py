@@ -1,1 +1,1 @@
-"""."""
+"""Which expert answers what, and how sure the gate is."""

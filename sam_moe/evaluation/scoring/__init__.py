@@ -1,1 +1,1 @@
-"""."""
+"""Metrics, official definitions, means and intervals."""

@@ -23,9 +23,9 @@ from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.scoring.scores import score, worst
 from sam_moe.files import in_words, shown
-from sam_moe.hosts.sam3d.weights import sha256_of
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample_labels
+from sam_moe.weights.checksums import sha256_of
 
 log = logging.getLogger(__name__)
 

@@ -1,11 +1,10 @@
 """Named tensors become a frozen SAM-Med3D, or an error that says which of them do not fit."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sam_moe.errors import WeightsError
 from sam_moe.hosts.sam3d.model import SamMed3D
@@ -79,18 +78,6 @@ def read_sizes(state: Mapping[str, Tensor], where: str = "the state") -> Sizes:
             f"{where}: is no SAM-Med3D: its shapes tell no sizes ({error}). Expected names and shapes "
             "as in the public checkpoint, image_encoder.… to mask_decoder.…"
         ) from error
-
-
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 over names, kinds, shapes and bytes of all tensors: equal only if the weights are.
-
-    Keys the embedding cache, and proves that what is frozen did not change (ours).
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name}\n{tensor.dtype}\n{tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _empty(sizes: Sizes, where: str) -> SamMed3D:

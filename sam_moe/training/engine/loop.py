@@ -17,12 +17,12 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.files import make_folder, replacing
-from sam_moe.hosts.sam3d.weights import read_metadata, read_state, save_weights
 from sam_moe.training.engine import checkpoint
 from sam_moe.training.engine.machines import PATIENCE
 from sam_moe.training.engine.precision import Precision, mixed_precision
 from sam_moe.training.engine.runlog import Row, RunLog
 from sam_moe.training.engine.seeds import prompt_rng, step_seed
+from sam_moe.weights.files import read_metadata, read_state, save_weights
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from sam_moe.config import Record
 from sam_moe.errors import ConfigError
 from sam_moe.files import replacing, withdraw
-from sam_moe.hosts.sam3d.weights import sha256_of, write_weights
 from sam_moe.registry import (
     CARD,
     Architecture,
@@ -25,6 +24,8 @@ from sam_moe.registry import (
     write_card,
 )
 from sam_moe.training.engine.loop import Kept
+from sam_moe.weights.checksums import sha256_of
+from sam_moe.weights.files import write_weights
 
 WEIGHTS = "model.safetensors"
 

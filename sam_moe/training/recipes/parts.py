@@ -13,10 +13,9 @@ from sam_moe.config import Record, Settings, dump_settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import check_writable, make_folder, sweep
 from sam_moe.registry import MadeBy, Preprocessing
-from sam_moe.systems.sam_med3d_moe.pretrain.bare import cache_path
 from sam_moe.training.engine.machines import hardware, machines
 from sam_moe.training.engine.runlog import hours_of, read_rows
-from sam_moe.training.scans.cache import cache_origin, cached_sets, write_cache
+from sam_moe.training.scans.cache import cache_origin, cache_path, cached_sets, write_cache
 from sam_moe.training.scans.crops import CropRanges, ranges_for
 from sam_moe.training.scans.scan_files import content_of
 from sam_moe.training.scans.sources import listed_cases, read_folder

@@ -1,1 +1,1 @@
-"""."""
+"""Labelled scans as training takes them: cached, cut, drawn, prompted."""

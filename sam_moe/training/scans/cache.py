@@ -43,6 +43,11 @@ class Scan:
         return {v: (self.labels == v).nonzero().to(torch.int16) for v in self.structures}
 
 
+def cache_path(run: Path, part: str) -> Path:
+    """Where a run keeps the scans of one part of the split."""
+    return run / f"{part}.safetensors"
+
+
 def write_cache(cases: list[dict[str, Any]], path: Path, origin: str = "") -> None:
     """Write the cases as one safetensors file, whole or not at all; `origin` is what they were read from.
 

@@ -6,7 +6,7 @@ import pytest
 
 from sam_moe.cli.cards.expert_pages import as_json, mixture, page, table
 from sam_moe.registry import Entry, ExpertCard
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
+from sam_moe.registry.finding import DEFAULT_MODEL
 
 pytestmark = pytest.mark.usefixtures("cards")
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from sam_moe.registry import read_card
-from sam_moe.registry.finding import find_entry, user_folder
+from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
 
 WORDS = {
     "id": "cord",

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from sam_moe.registry.finding import DEFAULT_MODEL
 from sam_moe.systems.sam_med3d_moe.cards.experts import remove_expert
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
 from tests.systems.sam_med3d_moe.mixtures import write_mixture
 
 

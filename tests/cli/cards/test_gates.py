@@ -5,9 +5,8 @@ import torch
 
 from sam_moe.cli.cards.gates import grow
 from sam_moe.errors import CardError
-from sam_moe.hosts.sam3d.weights import read_state
-from sam_moe.registry.finding import find_entry, find_gate, user_folder
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
+from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_gate, user_folder
+from sam_moe.weights.files import read_state
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from sam_moe.assemble.load import load
 from sam_moe.errors import CardError, ConfigError, PromptError
 from sam_moe.evaluation.asking.systems import AskedPredictor, SystemUnderTest, ask_models, describe
 from sam_moe.prompts import Box, Point
 from sam_moe.registry import Entry
+from sam_moe.registry.finding import find_model
 from sam_moe.space.phantom import ball
-from sam_moe.systems.sam_med3d_moe.load import find_model, load
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from sam_moe.errors import WeightsError
 from sam_moe.hosts.sam3d.lora import add_lora, load_lora, lora_layers, lora_ranks, lora_state, merge
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import fingerprint
+from sam_moe.weights.checksums import fingerprint
 
 SIZES = Sizes(image_size=16, patch_size=4, out_channels=48, decoder_mlp_dim=32, iou_hidden_dim=16)
 

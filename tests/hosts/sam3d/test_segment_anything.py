@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
 
-LOAD = "import sys; from sam_moe.hosts.sam3d.segment_anything import prepare; prepare(); import segment_anything; "
+LOAD = "import sys; from sam_moe.hosts.sam3d.segment_anything import prepare; prepare(); "
+LOAD += "import segment_anything; "
 NO_TRACE = "print('left over', [n for n in sys.modules if n.startswith('torchvision')]); "
 BUILD = (
     "from segment_anything.modeling import MaskDecoder, TwoWayTransformer; TwoWayTransformer(1, 8, 2, 8); "

@@ -5,13 +5,11 @@ import logging
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
-from sam_moe.errors import CardError, ConfigError, FileError, WeightsError
+from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.files import check_ordinary, check_writable, unreadable
+from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import fingerprint, load_model, sha256_of
 from sam_moe.registry import (
     CARD,
     Architecture,
@@ -23,6 +21,7 @@ from sam_moe.registry import (
 from sam_moe.registry.finding import as_backbone, find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.systems.sam_med3d_moe.cards.hub import fetch
+from sam_moe.weights.checksums import fingerprint, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -65,23 +64,6 @@ def load_base(model: str | Path, loaded: SamMed3D | None = None) -> LoadedBase:
 def sizes_of(architecture: Architecture) -> Sizes:
     """A card's sizes as the network takes them: the same fields, one record without torch and one with."""
     return Sizes(**architecture.model_dump())
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """The device with this name; "auto" is CUDA where there is one, else the CPU.
-
-    Raises:
-        ConfigError: for a device that torch does not know or this machine does not have.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ConfigError(f"device {name!r} cannot be used ({reason}). Use 'auto' or 'cpu'.") from error
-    return device
 
 
 def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:

@@ -15,17 +15,13 @@ from torch import Tensor
 from sam_moe.config import explain
 from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.files import check_writable, make_folder, new_folder, replacing, sweep, withdraw
+from sam_moe.hosts.sam3d.loading import check_state, read_sizes
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import (
-    KeyReport,
-    check_state,
-    read_sizes,
-    read_state,
-    save_weights,
-    sha256_of,
-)
 from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, read_card, write_card
 from sam_moe.registry.finding import user_folder
+from sam_moe.weights.checksums import sha256_of
+from sam_moe.weights.files import read_state, save_weights
+from sam_moe.weights.report import KeyReport
 
 WEIGHTS = "model.safetensors"
 # New weights, while the old ones still serve.

@@ -8,7 +8,6 @@ from sam_moe.errors import CardError
 from sam_moe.files import check_writable, sweep
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.hosts.sam3d.weights import read_metadata, read_state, sha256_of
 from sam_moe.registry import (
     CARD,
     Draft,
@@ -36,6 +35,8 @@ from sam_moe.systems.sam_med3d_moe.cards.keeping import (
 )
 from sam_moe.systems.sam_med3d_moe.cards.peft import Adapter, adapter_folder, drafted
 from sam_moe.systems.sam_med3d_moe.cards.removal import take_out, was_removed
+from sam_moe.weights.checksums import sha256_of
+from sam_moe.weights.files import read_metadata, read_state
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from sam_moe.errors import WeightsError
-from sam_moe.hosts.sam3d.weights import sha256_of
 from sam_moe.registry import Hub
+from sam_moe.weights.checksums import sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sam_moe.errors import CardError
 from sam_moe.files import make_folder, new_folder
-from sam_moe.hosts.sam3d.weights import check_state, read_state, save_weights, sha256_of
+from sam_moe.hosts.sam3d.loading import check_state
 from sam_moe.registry import (
     CARD,
     Card,
@@ -24,6 +24,8 @@ from sam_moe.registry import (
 from sam_moe.registry.finding import holder_of, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, sizes_of
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import Taken
+from sam_moe.weights.checksums import sha256_of
+from sam_moe.weights.files import read_state, save_weights
 
 WEIGHTS = "expert.safetensors"
 BANK = "bank.safetensors"

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from sam_moe.errors import CardError, WeightsError
+from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.hosts.sam3d.weights import compare, fingerprint, load_model, read_state
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK
@@ -20,6 +20,9 @@ from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbo
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.parts import Parts, find_parts
 from sam_moe.systems.sam_med3d_moe.model import Expert, SamMed3DMoE, WholeExpert
+from sam_moe.weights.checksums import fingerprint
+from sam_moe.weights.files import read_state
+from sam_moe.weights.report import compare
 
 MOST = 4  # specialists held in memory beside the general expert
 

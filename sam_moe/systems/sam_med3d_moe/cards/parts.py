@@ -82,8 +82,8 @@ def _base(base: Base, beside: list[Path]) -> Entry[BackboneCard]:
     ours, theirs = found.card.weights, usual.card.weights
     if ours is None or theirs is None or ours.sha256 == theirs.sha256:
         return found
-    from sam_moe.hosts.sam3d.weights import fingerprint
     from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
+    from sam_moe.weights.checksums import fingerprint
 
     # Two models of one name, say the one that ships and a training's run beside the gate's.
     return found if fingerprint(load_backbone(found)) == base.sha256 else usual

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from sam_moe.config import read_object
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.hosts.sam3d.weights import read_state
 from sam_moe.registry import CARD, Draft, Lora, read_draft
+from sam_moe.weights.files import read_state
 
 CONFIG = "adapter_config.json"
 FILES = ("adapter_model.safetensors", "adapter_model.bin")

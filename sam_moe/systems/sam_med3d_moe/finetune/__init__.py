@@ -1,1 +1,1 @@
-"""."""
+"""Training an expert on regions that were encoded once."""

@@ -12,7 +12,6 @@ from sam_moe.hosts.sam3d.lora import add_lora, load_lora, lora_layers, lora_rank
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.registry import Lora
 from sam_moe.shapes import Bool, Float
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded
@@ -20,6 +19,7 @@ from sam_moe.systems.sam_med3d_moe.pretrain.conversation import DEPTHS, talk_thr
 from sam_moe.systems.sam_med3d_moe.pretrain.general import freeze_unasked
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import BATCH, measure
 from sam_moe.training.engine.seeds import seeded
+from sam_moe.weights.checksums import fingerprint
 
 Kind = Literal["decoder", "lora"]
 

@@ -12,9 +12,8 @@ from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.hosts.sam3d.weights import fingerprint, read_state
 from sam_moe.registry import CARD, BackboneCard, Base, Cover, Entry, ExpertCard, Lora, write_card
-from sam_moe.registry.finding import find_entry, find_expert
+from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import (
@@ -33,8 +32,6 @@ from sam_moe.systems.sam_med3d_moe.finetune.expert import (
     stored,
     whole_learner,
 )
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
-from sam_moe.systems.sam_med3d_moe.pretrain.bare import cache_path
 from sam_moe.systems.sam_med3d_moe.pretrain.conversation import DEPTHS
 from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions
 from sam_moe.training.engine.loop import BEST, Kept, Schedule, train
@@ -50,7 +47,9 @@ from sam_moe.training.recipes.parts import (
     told,
     write_recipe,
 )
-from sam_moe.training.scans.cache import cached_labels, cached_sets, read_cache
+from sam_moe.training.scans.cache import cache_path, cached_labels, cached_sets, read_cache
+from sam_moe.weights.checksums import fingerprint
+from sam_moe.weights.files import read_state
 
 log = logging.getLogger(__name__)
 

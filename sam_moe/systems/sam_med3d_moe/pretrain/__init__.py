@@ -1,1 +1,1 @@
-"""."""
+"""Training the general model."""

@@ -1,4 +1,4 @@
-"""`python -m sam_moe.systems.sam_med3d_moe.pretrain.bare RUN`: train where only torch, accelerate and safetensors are installed.
+"""`python -m sam_moe.training.bare RUN`: train where only torch, accelerate and safetensors are installed.
 
 `sam-moe pretrain RECIPE --prepare` fills the folder RUN with plan and caches; carry it there and back, and
 `sam-moe pretrain RECIPE` ships what was learnt. It trains through `follow` itself.
@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.normalise import Normalisation
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import fingerprint, load_model
 from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model, learning
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import Validation
 from sam_moe.training.engine.loop import Kept, Schedule, train
 from sam_moe.training.engine.machines import note_machine
 from sam_moe.training.engine.precision import Precision
 from sam_moe.training.engine.runlog import Row
-from sam_moe.training.scans.cache import read_cache
+from sam_moe.training.scans.cache import cache_path, read_cache
 from sam_moe.training.scans.crops import CropRanges
+from sam_moe.weights.checksums import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +57,6 @@ class Plan:
     box_strategy: BoxStrategy = "mask"  # of the card; plans of earlier versions know no other
     ranges: dict[str, Any] | None = None  # of the regions; the defaults for plans of earlier versions
     start: str | None = None  # fingerprint of the model in START; None for one that has learnt nothing
-
-
-def cache_path(run: Path, part: str) -> Path:
-    """Where a run keeps the scans of one part of the split."""
-    return run / f"{part}.safetensors"
 
 
 def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
@@ -145,11 +141,16 @@ def _read_plan(path: Path) -> Plan:
         ) from error
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Follow the plan in the folder that the command line names."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m sam_moe.systems.sam_med3d_moe.pretrain.bare RUN")
+        sys.exit("usage: python -m sam_moe.training.bare RUN")
     try:
         follow(Path(sys.argv[1]))
     except SamMoeError as error:
         sys.exit(f"sam-moe: {error}")
+
+
+if __name__ == "__main__":
+    main()

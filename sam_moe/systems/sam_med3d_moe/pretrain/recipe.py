@@ -13,7 +13,6 @@ from pydantic import Field, ValidationError, model_validator
 from sam_moe.config import Settings, explain, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
-from sam_moe.hosts.sam3d.weights import read_metadata, save_weights
 from sam_moe.registry import Architecture, BackboneCard, Preprocessing
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
 from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, START, Plan, follow
@@ -32,6 +31,7 @@ from sam_moe.training.recipes.parts import (
     write_recipe,
 )
 from sam_moe.training.recipes.parts import prepare as prepare_run
+from sam_moe.weights.files import read_metadata, save_weights
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def pretrain(
     They are the averaged weights of the best validation, with `run/card.json` beside them, so that
     `sam_moe.load(run)` works. What ran is written to `run/recipe.yaml`; started again on the same folder, it
     goes on where it stopped. `report` is given every row of `run/log.jsonl`, with `steps` for the total.
-    With `prepare` it returns the folder instead, before the training: `python -m sam_moe.systems.sam_med3d_moe.pretrain.bare` goes
+    With `prepare` it returns the folder instead, before the training: `python -m sam_moe.training.bare` goes
     on there, on a machine without data and without most packages.
 
     Raises:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateInput, GateMode, GatingNetwork
 from sam_moe.moe.losses import balance_loss, best_loss, fused_loss, owner_loss
@@ -20,6 +19,7 @@ from sam_moe.training.engine.loop import Kept, Schedule, train
 from sam_moe.training.engine.runlog import Row
 from sam_moe.training.engine.seeds import seeded
 from sam_moe.training.scans.losses import dice_and_cross_entropy
+from sam_moe.weights.checksums import fingerprint
 
 Target = Literal["owner", "best", "fused"]
 

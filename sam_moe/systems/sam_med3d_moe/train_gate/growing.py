@@ -12,7 +12,6 @@ from torch import Tensor
 from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.files import check_writable, make_folder, new_folder, sweep
-from sam_moe.hosts.sam3d.weights import save_weights
 from sam_moe.moe.gate import GateInput, check_lightweight
 from sam_moe.registry import (
     CARD,
@@ -35,6 +34,7 @@ from sam_moe.systems.sam_med3d_moe.train_gate.examples import read_examples
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import Stream, draw_regions
 from sam_moe.systems.sam_med3d_moe.train_gate.table import build_table
 from sam_moe.training.recipes.card import WEIGHTS
+from sam_moe.weights.files import save_weights
 
 # Cut from the examples for the new expert; twice as many for the general one.
 REGIONS = 96

@@ -8,11 +8,11 @@ from sam_moe.errors import CardError
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.registry import Base, Entry, ExpertCard, ExpertRef, Preprocessing
 from sam_moe.registry.finding import find_entry, find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+from sam_moe.weights.checksums import fingerprint
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from sam_moe.errors import CardError, ConfigError, WeightsError
+from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import fingerprint, load_model
+from sam_moe.processes import choose_device
 from sam_moe.registry import Architecture, Registry
 from sam_moe.registry.finding import find_entry
-from sam_moe.systems.sam_med3d_moe.cards.backbone import choose_device, load_backbone, sizes_of
+from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone, sizes_of
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
+from sam_moe.weights.checksums import fingerprint
 
 pytestmark = pytest.mark.usefixtures("shipped", "cache")
 

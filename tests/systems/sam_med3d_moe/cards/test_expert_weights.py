@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from sam_moe.errors import CardError, WeightsError
+from sam_moe.hosts.sam3d.loading import build_model
 from sam_moe.hosts.sam3d.lora import add_lora, lora_ranks, lora_state
-from sam_moe.hosts.sam3d.weights import build_model, fingerprint
 from sam_moe.registry import Lora
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import DECODER, decoder_of, take, take_lora
+from sam_moe.weights.checksums import fingerprint
 
 
 def decoders(state):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sam_moe.hosts.sam3d.weights import fingerprint, load_model, sha256_of
+from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.registry import write_card
+from sam_moe.weights.checksums import fingerprint, sha256_of
 
 pytestmark = pytest.mark.slow  # each load is a process of its own: the client reads its settings on import
 
@@ -24,7 +25,7 @@ import logging, sys
 from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.errors import WeightsError
-from sam_moe.hosts.sam3d.weights import fingerprint
+from sam_moe.weights.checksums import fingerprint
 logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 try:
     print(fingerprint(load_backbone(find_entry("public-small"))))

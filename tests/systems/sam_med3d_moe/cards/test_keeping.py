@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sam_moe.hosts.sam3d.weights import read_state
 from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of, refuse, same_weights, storable
+from sam_moe.weights.files import read_state
 from tests.systems.sam_med3d_moe.mixtures import write_expert
 
 pytestmark = pytest.mark.usefixtures("cache")

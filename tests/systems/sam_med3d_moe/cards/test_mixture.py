@@ -10,17 +10,17 @@ import torch
 
 import sam_moe
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.hosts.sam3d.weights import fingerprint, read_state, save_weights
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
 from sam_moe.registry import shipped as shipped_folder
-from sam_moe.registry.finding import find_entry, find_expert
+from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_expert
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder, remove_expert
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_mixture, selection_of
 from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
-from sam_moe.systems.sam_med3d_moe.load import DEFAULT_MODEL
+from sam_moe.weights.checksums import fingerprint
+from sam_moe.weights.files import read_state, save_weights
 from tests.systems.sam_med3d_moe.mixtures import weights_record, write_expert, write_gate, write_mixture
 
 pytestmark = pytest.mark.usefixtures("cache")

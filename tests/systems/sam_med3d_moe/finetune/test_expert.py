@@ -7,7 +7,6 @@ import torch
 
 from sam_moe.errors import SamMoeError, WeightsError
 from sam_moe.hosts.sam3d.lora import load_lora
-from sam_moe.hosts.sam3d.weights import fingerprint
 from sam_moe.registry import Lora
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded, keep_embedded
 from sam_moe.systems.sam_med3d_moe.finetune.expert import (
@@ -22,6 +21,7 @@ from sam_moe.systems.sam_med3d_moe.finetune.expert import (
 from sam_moe.systems.sam_med3d_moe.pretrain.conversation import talk_through
 from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import Validation
+from sam_moe.weights.checksums import fingerprint
 
 LORA = Lora(rank=2, alpha=4.0, per_layer={"output_upscaling.0": 3})
 

@@ -45,7 +45,7 @@ sys.meta_path[:] = [Bare(finder) for finder in sys.meta_path]
 import torch
 
 torch.set_num_threads(1)
-runpy.run_module("sam_moe.systems.sam_med3d_moe.pretrain.bare", run_name="__main__", alter_sys=True)
+runpy.run_module("sam_moe.training.bare", run_name="__main__", alter_sys=True)
 print(sorted({"pydantic", "nibabel", "scipy", "monai", "typer", "jaxtyping"} & set(sys.modules)))
 """
 
@@ -102,7 +102,7 @@ def test_a_bare_machine_is_told_what_is_missing(tmp_path):
     done = on_a_bare_machine(tmp_path)
     assert done.returncode == 1 and "plan.json: not readable as the plan of a training" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "usage: python -m sam_moe.systems.sam_med3d_moe.pretrain.bare RUN" in on_a_bare_machine().stderr
+    assert "usage: python -m sam_moe.training.bare RUN" in on_a_bare_machine().stderr
 
 
 def test_a_plan_of_another_version_is_refused(recipe, change):

@@ -58,7 +58,8 @@ def test_sample_n_is_the_same_in_any_order_and_differs_from_the_others(scans):
 def test_sample_n_is_the_same_in_every_process(scans, tmp_path):
     program = (
         "import sys, torch; from pathlib import Path\n"
-        "from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions; from sam_moe.training.scans.cache import read_cache\n"
+        "from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions\n"
+        "from sam_moe.training.scans.cache import read_cache\n"
         "torch.set_num_threads(1)\n"
         "stream = Regions(read_cache(Path('train.safetensors')), 16, 3, 10**6, {}, 0.1)\n"
         "torch.save([stream[n] for n in (5, 900_000)], 'samples.pt')"

@@ -10,12 +10,13 @@ import yaml
 import sam_moe
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.hosts.sam3d.weights import load_model, read_metadata, read_state, save_weights
+from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.prompts.prompt import Box
 from sam_moe.registry import read_card
 from sam_moe.space.files import read
 from sam_moe.systems.sam_med3d_moe.pretrain.bare import START, follow
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import PretrainRecipe, pretrain
+from sam_moe.weights.files import read_metadata, read_state, save_weights
 
 ROOT = Path(__file__).resolve().parents[4]
 LEFT_TO_THE_START = ("architecture", "preprocessing")

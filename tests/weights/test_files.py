@@ -13,20 +13,14 @@ from torch import nn
 from torch.torch_version import TorchVersion
 
 from sam_moe.errors import FileError, WeightsError
+from sam_moe.hosts.sam3d.loading import build_model, load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.hosts.sam3d.weights import (
-    build_model,
-    compare,
-    fingerprint,
-    load_model,
-    read_metadata,
-    read_state,
-    save_weights,
-    sha256_of,
-)
+from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.files import read_metadata, read_state, save_weights
+from sam_moe.weights.report import compare
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
 
 
