@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.systems.sam_med3d_moe.conftest import cache  # noqa: F401
+
 SHA = "0123456789abcdef" * 4
 
 
