@@ -1,7 +1,7 @@
 """What can be chosen by name: a room's own modules, one a variant, and other packages' by entry points.
 
-Names are known without importing anything: a variant's name is its file's, or its entry point's. So adding one
-is adding one file, here or in a package of one's own, and cards, recipes and the command line know it.
+Names are known without importing anything: a variant's name is its file's, or its entry point's. So
+adding one is adding one file, here or in a package of one's own, and cards, recipes and commands know it.
 """
 
 import re
