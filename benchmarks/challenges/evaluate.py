@@ -1,14 +1,14 @@
 """The challenges' committed results: models, experts and mixture beside classical tools and LiteMedSAM.
 
-    python benchmarks/challenges.py [sarcoma] [multiorgan] [--fresh | --again] [--processes 2]
+    python -m benchmarks.challenges.evaluate [sarcoma] [multiorgan] [--fresh | --again] [--processes 2]
                                     [--peer-patients N]
 
 The runner of `sam-moe evaluate` with more systems, each asked as far as it understands: there are tools that
 know clicks only, or a box only. Needs the data folder, scikit-image (`pip install -e '.[benchmarks]'`) and,
 for LiteMedSAM, what `slicewise.py` says. Models of one encoder share what it embeds: seconds of all but the
 first lack it. Killed and started again it goes on; --fresh begins anew, as after a training; --again asks
-nothing and makes record and report from the committed rows. Works in `benchmarks/NAME/run`; rows, record and
-report go to `benchmarks/NAME/result`.
+nothing and makes record and report from the committed rows. Works in `NAME/run` beside this file; rows, record and
+report go to `NAME/result`.
 """
 
 import argparse
@@ -23,11 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import slicewise
-from cases import DATA, ROOT
-from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
-from tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
-
+from benchmarks.cases import DATA, ROOT
+from benchmarks.peers import slicewise
+from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
+from benchmarks.quality.tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
 from sam_moe.cli.evaluate.pages import table
 from sam_moe.evaluation.asking.protocols import Kind, scripts_for
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest, ask_models
@@ -44,6 +43,7 @@ from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
 from sam_moe.space.volume import Volume
 
+HERE = ROOT / "benchmarks" / "challenges"
 GENERAL, MIXTURE = "small", "small-moe"
 EXPERTS = {
     "sarcoma": ("soft-tissue-tumour",),
@@ -74,7 +74,12 @@ class Baseline:
 
     def describe(self) -> dict[str, Any]:
         """What it is."""
-        return {"id": self.id, "title": "classical, benchmarks/classical.py", "sha256": None, "licence": None}
+        return {
+            "id": self.id,
+            "title": "classical, benchmarks/peers/classical.py",
+            "sha256": None,
+            "licence": None,
+        }
 
 
 class Peer:
@@ -117,7 +122,7 @@ def classical() -> tuple[Baseline, ...]:
 
 def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
     """Evaluate one challenge and put rows, record and report where they are committed."""
-    folder = ROOT / "benchmarks" / name
+    folder = HERE / name
     challenge = load_challenge(folder / "challenge.yaml", DATA)
     work, result = folder / "run", folder / "result"
     if fresh:
@@ -135,7 +140,7 @@ def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
         work,
         processes=processes,
         only=only,
-        command=("python", "benchmarks/challenges.py", name),
+        command=("python", "-m", "benchmarks.challenges.evaluate", name),
     )
     models = (GENERAL, *EXPERTS[name], MIXTURE)
     done = evaluate(request, partial(systems, models, peer), _tell)
@@ -204,7 +209,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for name in asked.names or EXPERTS:
         if asked.again:
-            again(ROOT / "benchmarks" / name / "result")
+            again(HERE / name / "result")
             continue
         peer = PEER_PATIENTS[name] if asked.peer_patients is None else asked.peer_patients
         run(name, asked.processes, peer, asked.fresh)

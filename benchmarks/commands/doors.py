@@ -1,6 +1,6 @@
 """Every door at the public model's full size: seconds a region and a step, memory and disk of each.
 
-    python benchmarks/doors.py [--kin] [--keep FOLDER] [--threads 2]
+    python -m benchmarks.commands.doors [--kin] [--keep FOLDER] [--threads 2]
 
 The checkpoint is made here, of random weights in the public shape (324 tensors, 100,509,232 parameters), and
 converted by `sam-moe convert`; each verb is a process of its own, on the demonstration's scans. `--kin` takes
@@ -19,12 +19,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from doors_walk import KIN, PUBLIC, Door, Place, doors, lay_out
 from safetensors import safe_open
 
+from benchmarks.cases import ROOT
+from benchmarks.commands.doors_walk import KIN, PUBLIC, Door, Place, doors, lay_out
 from sam_moe.training.engine.machines import hardware
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)

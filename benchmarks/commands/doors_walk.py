@@ -17,10 +17,11 @@ import torch
 import yaml
 from torch import Tensor
 
+from benchmarks.cases import ROOT
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 
-DEMO = Path(__file__).resolve().parents[1] / "demo"
+DEMO = ROOT / "demo"
 ID = "public-kin"
 NEVER = "Anything but this walk: its weights are random."
 # Which structure of the demonstration each expert is for, and on which kind of image.

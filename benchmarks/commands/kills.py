@@ -1,6 +1,6 @@
 """Kill every verb that writes, at random moments, start again, and compare with a run that was not killed.
 
-    python benchmarks/kills.py [--kills 300] [--seed 0] [--verb "predict one" ...] [--out results/kills.txt]
+    python -m benchmarks.commands.kills [--kills 300] [--seed 0] [--verb "predict one" ...] [--out results/kills.txt]
 
 Kills are spread evenly over all verbs; --verb has some of them killed alone, as often as with all.
 
@@ -27,9 +27,9 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
-from kill_cases import VERBS, Found, Verb, broken, leftovers, misnamed
-from kill_stock import make_stock
 
+from benchmarks.commands.kill_cases import VERBS, Found, Verb, broken, leftovers, misnamed
+from benchmarks.commands.kill_stock import make_stock
 from sam_moe.cli import main as sam_moe
 
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.rmtree"}
@@ -262,7 +262,7 @@ def main() -> int:
         total.told += tally.told
     head = f"{'verb':<14}{'kills':>6}" + "".join(f"{fault:>15}" for fault in FAULTS)
     table = "\n".join([head, *(line(name, tally) for name, tally in tallies.items()), line("all", total)])
-    text = f"python benchmarks/kills.py --kills {asked.kills} --seed {asked.seed}\n\n{table}\n"
+    text = f"python -m benchmarks.commands.kills --kills {asked.kills} --seed {asked.seed}\n\n{table}\n"
     text += "".join(f"{told}\n" for told in total.told)
     print(f"\n{table}")
     if asked.out:

@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the mean of all patients, by method and number of patients.
 
-    python benchmarks/coverage.py [--replicates 2000] [--resamples 300]
+    python -m benchmarks.intervals.coverage [--replicates 2000] [--resamples 300]
 
 Patients are drawn from populations made of the committed rows (`populations.py`); of each draw every method
 (`methods.py`) gives its interval, and the mean of all patients is inside or not. Asked as the tables ask: the
@@ -18,10 +18,10 @@ from time import process_time
 
 import numpy as np
 from jaxtyping import Float
-from methods import METHODS, OF_STRUCTURES, Method
-from populations import VERY_MANY, Population, Sample, sample, table
 from scipy.special import expit, logit
 
+from benchmarks.intervals.methods import METHODS, OF_STRUCTURES, Method
+from benchmarks.intervals.populations import VERY_MANY, Population, Sample, sample, table
 from sam_moe.evaluation.scoring.intervals import DIFFERENCE, SHARE, Bounds
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
-from populations import Sample
 from scipy import stats
 
+from benchmarks.intervals.populations import Sample
 from sam_moe.evaluation.scoring.intervals import UNBOUNDED, Bounds, interval
 
 Interval = tuple[float, float] | None

@@ -9,15 +9,15 @@ patient's structures. Variances are those of the set; the mean of all is known b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit, logit
 
+from benchmarks.cases import ROOT
 from sam_moe.evaluation.results import ROWS, Row, read_rows
 
-FOLDER = Path(__file__).resolve().parent / "multiorgan" / "result"
+FOLDER = ROOT / "benchmarks" / "challenges" / "multiorgan" / "result"
 NOISE, SHARED = 0.5, 0.5  # of the standard deviation; of the noise's variance
 VERY_MANY = 100_000
 _EDGE = 0.005  # Dice nearer to 0 or 1 is moved there, where logits end

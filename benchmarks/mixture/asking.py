@@ -6,12 +6,12 @@ from hashlib import sha256
 
 import numpy as np
 import torch
-from blocks import GENERAL as GENERAL_BLOCK
-from blocks import ZERO_SHOT, Target
-from cases import read_case
-from protocol import SHOWN, Score, by_box, click_through, drawn_box
-from systems import GENERAL, IMAGE_GATE, MIXTURE, PROMPT_GATE, Systems
 
+from benchmarks.cases import read_case
+from benchmarks.mixture.systems import GENERAL, IMAGE_GATE, MIXTURE, PROMPT_GATE, Systems
+from benchmarks.quality.blocks import GENERAL as GENERAL_BLOCK
+from benchmarks.quality.blocks import ZERO_SHOT, Target
+from benchmarks.quality.protocol import SHOWN, Score, by_box, click_through, drawn_box
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Point

@@ -1,6 +1,6 @@
 """What choosing and fusing add to a click: mixtures of many experts against the plain model under them.
 
-    python benchmarks/mixture.py [--model ID] [--rounds N] [--threads N]
+    python -m benchmarks.mixture.overhead [--model ID] [--rounds N] [--threads N]
 
 Experts are the model's own decoder with a little noise, written as folders of cards; each mixture is loaded
 by its gate's card as any other. Measured is a further click on a scan that is open: the region is embedded
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from encoder import hardware, timed
 
+from benchmarks.speed.encoder import hardware, timed
 from sam_moe.assemble.load import load
 from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Forced, SelectionRule, TopK

@@ -1,6 +1,6 @@
 """The mixture against its general model, its experts and what could replace it, on kept-aside cases.
 
-    python benchmarks/reproduce.py [--model small-moe] [--part test] [--processes 2] [--out FOLDER] [--again]
+    python -m benchmarks.mixture.reproduce [--model small-moe] [--part test] [--processes 2] [--out FOLDER] [--again]
 
 Needs the data folder (SAM_MOE_DATA). Every system is asked by the same simulated user: a click at the
 deepest voxel, then four more, each at the largest error of its own answer, and one box for all. Mean Dice per
@@ -21,13 +21,14 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from asking import Answer, answers_of
-from blocks import Target, first_patients, targets
-from cases import ROOT
-from kept import keep
-from routes import draw, threshold_of
-from systems import load_systems
-from verdict import figures, read_answers, tables, told
+
+from benchmarks.cases import ROOT
+from benchmarks.mixture.asking import Answer, answers_of
+from benchmarks.mixture.routes import draw, threshold_of
+from benchmarks.mixture.systems import load_systems
+from benchmarks.mixture.verdict import figures, read_answers, tables, told
+from benchmarks.quality.blocks import Target, first_patients, targets
+from benchmarks.quality.kept import keep
 
 _worker: dict[str, Any] = {}
 
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--general", default="small", help="its backbone")
     parser.add_argument("--part", default="test", choices=("test", "validation"))
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mixture")
     parser.add_argument("--patients", type=int, help="only so many of each set, to try it")
     parser.add_argument("--again", action="store_true", help="ask nothing: the tables from kept answers")
     asked = parser.parse_args()

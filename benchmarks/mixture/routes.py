@@ -7,15 +7,15 @@ from statistics import mean
 from textwrap import fill
 
 import numpy as np
-from asking import Answer
-from blocks import GENERAL as GENERAL_BLOCK
-from blocks import OTHER, UNSEEN
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from systems import GENERAL, MIXTURE
-from verdict import BY_PROGRAM, OWNERS, SPECIALISED, block_of
 
+from benchmarks.mixture.asking import Answer
+from benchmarks.mixture.systems import GENERAL, MIXTURE
+from benchmarks.mixture.verdict import BY_PROGRAM, OWNERS, SPECIALISED, block_of
+from benchmarks.quality.blocks import GENERAL as GENERAL_BLOCK
+from benchmarks.quality.blocks import OTHER, UNSEEN
 from sam_moe.registry import GateCard
 from sam_moe.registry.finding import find_card
 

@@ -1,7 +1,7 @@
 """The systems that `reproduce.py` holds against each other: all on one frozen backbone, one cache for all.
 
 The general model alone, each expert alone, the controls made of the same decoders, the mixture. What had to
-be trained for comparison lies in `benchmarks/baselines/`: one decoder finetuned on all tasks, one on one task
+be trained for comparison lies in `benchmarks/mixture/baselines/`: one decoder finetuned on all tasks, one on one task
 after the other, and gates that see the image alone or the prompt alone.
 """
 
@@ -10,10 +10,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
-from cases import ROOT
 from torch import Tensor
 
 import sam_moe
+from benchmarks.cases import ROOT
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
@@ -25,7 +25,7 @@ from sam_moe.registry import ExpertCard, read_entry
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
-BASELINES = ROOT / "benchmarks" / "baselines"
+BASELINES = ROOT / "benchmarks" / "mixture" / "baselines"
 GENERAL, MIXTURE = "general", "mixture"
 JOINT, SEQUENCE, ENSEMBLE, SOUP, ARITHMETIC = "joint", "sequence", "ensemble", "soup", "arithmetic"
 IMAGE_GATE, PROMPT_GATE = "image gate", "prompt gate"

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from asking import GATES, PROMPTS, Answer
-from blocks import GENERAL as GENERAL_BLOCK
-from blocks import OTHER, UNSEEN, ZERO_SHOT, Target
-from kept import kept
-from summary import Means
-from systems import CONTROLS, GENERAL, MIXTURE
+
+from benchmarks.mixture.asking import GATES, PROMPTS, Answer
+from benchmarks.mixture.systems import CONTROLS, GENERAL, MIXTURE
+from benchmarks.quality.blocks import GENERAL as GENERAL_BLOCK
+from benchmarks.quality.blocks import OTHER, UNSEEN, ZERO_SHOT, Target
+from benchmarks.quality.kept import kept
+from benchmarks.quality.summary import Means
 
 HARD, ORACLE = "hard routing", "oracle"
 # Which expert was made for a label; all others are the general model's.

@@ -1,6 +1,6 @@
 """Chooses the settings of the classical tools, on validation cases only: one parameter after the other.
 
-    python benchmarks/tuning.py growing|walker|cut [--clicks 1 3 5] [--patients 2]
+    python -m benchmarks.peers.tuning growing|walker|cut [--clicks 1 3 5] [--patients 2]
 
 Starting from the settings in `classical.py`, each parameter in turn takes the value with the best mean Dice
 over the general structures (clicks: averaged over those asked for), until a round changes nothing. The last
@@ -16,11 +16,11 @@ from statistics import mean
 from typing import Any
 
 import torch
-from blocks import GENERAL, Target, first_patients, targets
-from cases import read_case
-from classical import ConfidenceConnected, CutEllipsoid, RandomWalker
-from protocol import Score, by_box, click_through, drawn_box
 
+from benchmarks.cases import read_case
+from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker
+from benchmarks.quality.blocks import GENERAL, Target, first_patients, targets
+from benchmarks.quality.protocol import Score, by_box, click_through, drawn_box
 from sam_moe.prompts.simulate import Mask
 from sam_moe.space.volume import Volume
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from zlib import crc32
 
-from cases import LEAST_VOXELS, cases_of, label_names, splits
+from benchmarks.cases import LEAST_VOXELS, cases_of, label_names, splits
 
 GENERAL = "general structures"
 OTHER = "other learnt structures"

@@ -1,6 +1,6 @@
 """Which way to lower a box is best with given weights: Dice of each strategy on the validation cases.
 
-    python benchmarks/boxes.py [--model small] [--part validation]
+    python -m benchmarks.quality.boxes [--model small] [--part validation]
 
 The last line is one JSON object with the mean Dice of each strategy. The default in a backbone's card is
 chosen from this, on validation cases; test cases are for `benchmarks/weights.py` alone.
@@ -13,9 +13,9 @@ from dataclasses import replace
 from statistics import mean
 
 import numpy as np
-from cases import general_cases
 
 import sam_moe
+from benchmarks.cases import general_cases
 from sam_moe.prompts.simulate import box_around
 
 

@@ -1,6 +1,6 @@
 """What fewer or coarser encodings cost in Dice on validation cases: shared regions, and bf16.
 
-    python benchmarks/fewer_encodings.py [--model small] [--cases 8]
+    python -m benchmarks.quality.fewer_encodings [--model small] [--cases 8]
 
 Every structure of a case is a target, asked by a click (the deepest voxel) or a box (the label's, faces moved
 by up to 5 %); all of a scan at once, as `predict_targets` does. Each row is held against regions of each
@@ -16,10 +16,10 @@ from itertools import groupby
 
 import numpy as np
 import torch
-from cases import Case, general_cases
-from protocol import JITTER
 
 import sam_moe
+from benchmarks.cases import Case, general_cases
+from benchmarks.quality.protocol import JITTER
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.predict.sharing import Sharing

@@ -1,6 +1,6 @@
 """What is drawn on one slice, and which rule makes most of it: flat boxes, strokes, loops, corrections.
 
-    python benchmarks/flat_prompts.py [--part test] [--targets 3] [--models small small-moe] [--drawn KIND …]
+    python -m benchmarks.quality.flat_prompts [--part test] [--targets 3] [--models small small-moe] [--drawn KIND …]
         [--rows ROWS.json]
 
 A simulated person draws on the slice of a target's middle voxel, on the three planes by turns: a box with
@@ -22,11 +22,11 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from blocks import GENERAL, ZERO_SHOT, Target, targets
-from cases import read_case
-from protocol import JITTER, dice
 
 import sam_moe
+from benchmarks.cases import read_case
+from benchmarks.quality.blocks import GENERAL, ZERO_SHOT, Target, targets
+from benchmarks.quality.protocol import JITTER, dice
 from sam_moe.errors import SamMoeError
 from sam_moe.evaluation.scoring.intervals import SHARE, interval
 from sam_moe.files import replace_text

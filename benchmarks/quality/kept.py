@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from blocks import Target
-from protocol import Score
+from benchmarks.quality.blocks import Target
+from benchmarks.quality.protocol import Score
 
 
 class Kept(Protocol):

@@ -5,11 +5,11 @@ from itertools import groupby
 from statistics import median
 
 import numpy as np
-from blocks import BLOCKS
 from jaxtyping import Int
-from protocol import SHOWN
-from tools import CUT, ELLIPSOID, GROWING, OURS, PEER, TOLD, WALKER, Row
 
+from benchmarks.quality.blocks import BLOCKS
+from benchmarks.quality.protocol import SHOWN
+from benchmarks.quality.tools import CUT, ELLIPSOID, GROWING, OURS, PEER, TOLD, WALKER, Row
 from sam_moe.evaluation.scoring.intervals import SHARE, interval
 
 COLUMNS = (

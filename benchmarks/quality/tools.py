@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from blocks import GENERAL, Target
-from cases import cases_of, read_case
-from classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
-from protocol import Score, by_box, click_through, drawn_box, replay
-from slicewise import SliceWise
 
+from benchmarks.cases import cases_of, read_case
+from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
+from benchmarks.peers.slicewise import SliceWise
+from benchmarks.quality.blocks import GENERAL, Target
+from benchmarks.quality.protocol import Score, by_box, click_through, drawn_box, replay
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Point

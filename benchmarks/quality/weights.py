@@ -1,6 +1,6 @@
 """The table of the shipped weights: clicks and boxes on cases kept aside, against the classical tools.
 
-    python benchmarks/weights.py [--model ID] [--part test] [--processes 2] [--quick]
+    python -m benchmarks.quality.weights [--model ID] [--part test] [--processes 2] [--quick]
                                  [--peer-patients 2] [--rows FILE] [--again]
 
 Needs the data folder and scikit-image (`pip install -e '.[benchmarks]'`). LiteMedSAM stands in the table
@@ -9,7 +9,7 @@ over patients. Clicked tools are asked twice: with corrections of their own erro
 that ours was given; margins are taken from the same prompts, and `margin_own_corrections_min` from the
 other. Seconds are the median processor time of one core, which a busy machine changes least; an answer
 includes embedding what was not embedded yet. --again makes the table from the answers that are kept in
-`results/weights.jsonl`, where --rows put them. The last line is one JSON object.
+`results/quality/weights.jsonl`, where --rows put them. The last line is one JSON object.
 """
 
 import argparse
@@ -22,18 +22,18 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import slicewise
 import torch
-from blocks import BLOCKS, GENERAL, Target, first_patients, targets
-from cases import ROOT
-from kept import keep, kept
-from summary import means, seconds, table
-from tools import CLASSICAL, GROWING, OURS, PEER, TOLD, WALKER, Row, rows_of
 
 import sam_moe
+from benchmarks.cases import ROOT
+from benchmarks.peers import slicewise
+from benchmarks.quality.blocks import BLOCKS, GENERAL, Target, first_patients, targets
+from benchmarks.quality.kept import keep, kept
+from benchmarks.quality.summary import means, seconds, table
+from benchmarks.quality.tools import CLASSICAL, GROWING, OURS, PEER, TOLD, WALKER, Row, rows_of
 from sam_moe.registry.finding import DEFAULT_MODEL
 
-KEPT = ROOT / "benchmarks" / "results" / "weights.jsonl"
+KEPT = ROOT / "benchmarks" / "results" / "quality" / "weights.jsonl"
 _worker: dict[str, Any] = {}
 
 

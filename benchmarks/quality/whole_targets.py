@@ -1,6 +1,6 @@
 """Targets larger than a region: Dice with the region alone and with zooming out and refining.
 
-    python benchmarks/whole_targets.py [--model small]
+    python -m benchmarks.quality.whole_targets [--model small]
 
 Ten phantoms twice as long as the model's region for a click (random bends, noise and bias field), each
 answered from one click in the middle of the target and from a box; then the largest organs of the
@@ -13,9 +13,9 @@ from dataclasses import replace
 from statistics import mean
 
 import torch
-from cases import DATA, general_cases
 
 import sam_moe
+from benchmarks.cases import DATA, general_cases
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.simulate import box_around, centre_point
 from sam_moe.space.phantom import two_regions

@@ -1,6 +1,6 @@
 """What a region and a click cost at full size: plain against collapsed attention, decoder, up-sampling, bf16.
 
-    python benchmarks/encoder.py [--rounds 3] [--threads N]
+    python -m benchmarks.speed.encoder [--rounds 3] [--threads N]
 
 Random weights of the public model's sizes, one region of 128^3. Everything is measured alternately in rounds
 and medians are told, so that a neighbour on the machine disturbs all sides alike. The last line is one JSON
@@ -19,12 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from memory import rise_of_resident_mb
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
+from benchmarks.cases import ROOT
+from benchmarks.speed.memory import rise_of_resident_mb
 from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.network.image_encoder import ImageEncoder
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
@@ -98,8 +99,16 @@ def peak_allocated_mb(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
 def peak_resident_mb(plain: bool) -> float:
     """The cross-check: how far a fresh process's resident size rises over one encoding after a first one."""
     way = "plain" if plain else "collapsed"
-    command = [sys.executable, __file__, "--resident", way, "--threads", str(torch.get_num_threads())]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed.encoder",
+        "--resident",
+        way,
+        "--threads",
+        str(torch.get_num_threads()),
+    ]
+    return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
 def rise_of_one_encoding_mb(plain: bool) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from speed_rows import Row
+from benchmarks.speed.rows import Row
 
 CASES = 1_000_000
 GPUS = 8

@@ -1,6 +1,6 @@
 """What everything costs, from reading a scan to training an expert, and how it grows: one table, one JSON.
 
-    python benchmarks/speed.py [--rounds 3] [--threads N] [--only SECTION ...] [--out benchmarks/results]
+    python -m benchmarks.speed.everything [--rounds 3] [--threads N] [--only SECTION ...] [--out FOLDER]
 
 Random weights of the public model's sizes, `small` where that is what users wait for, synthetic scans.
 Everything is measured in rounds, each row in turn with its plain way, so that a neighbour on the machine
@@ -23,19 +23,20 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import torch
-from cases import ROOT
-from encoder import hardware
-from speed_cases import CASES, cases
-from speed_estimate import estimate
-from speed_experts import SECTION as EXPERTS
-from speed_experts import experts
-from speed_growth import Growth, growth
-from speed_many import many
-from speed_picture import draw, exponent
-from speed_rows import Clock, Rates, Row, Task, as_json, duration, measure, table
-from speed_stages import STAGES, WAITING, stages, waiting
-from speed_training import SECTION as TRAINING
-from speed_training import training
+
+from benchmarks.cases import ROOT
+from benchmarks.speed.encoder import hardware
+from benchmarks.speed.estimate import estimate
+from benchmarks.speed.picture import draw, exponent
+from benchmarks.speed.rows import Clock, Rates, Row, Task, as_json, duration, measure, table
+from benchmarks.speed.sections.cases import CASES, cases
+from benchmarks.speed.sections.experts import SECTION as EXPERTS
+from benchmarks.speed.sections.experts import experts
+from benchmarks.speed.sections.growth import Growth, growth
+from benchmarks.speed.sections.many import many
+from benchmarks.speed.sections.stages import STAGES, WAITING, stages, waiting
+from benchmarks.speed.sections.training import SECTION as TRAINING
+from benchmarks.speed.sections.training import training
 
 CLOCKS = ("seconds by the wall", "seconds of the processor, all threads summed")
 PACKAGES = ("torch", "numpy", "nibabel", "SimpleITK", "torchio", "segment-anything", "accelerate")
@@ -64,7 +65,7 @@ def main() -> None:
     )
     parser.add_argument("--cases", type=int, default=20, help="of the section about many cases")
     parser.add_argument("--only", nargs="+", choices=[*SECTIONS, "many", "growth"], help="leave out the rest")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "speed")
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
@@ -110,7 +111,7 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
         "growth": [vars(one) for one in grown],
     }
     asked = [option for option in sys.argv[1:] if option not in ("--out", str(out))]
-    command = shlex.join(["python", "benchmarks/speed.py", *asked])
+    command = shlex.join(["python", "-m", "benchmarks.speed.everything", *asked])
     out.mkdir(parents=True, exist_ok=True)
     (out / "speed.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     text = "\n".join(

@@ -1,6 +1,6 @@
 """Time and memory of clicks on a scan of 512 x 512 x 300 voxels, every stage by itself.
 
-    python benchmarks/large_scan.py [--model small] [--full-size]
+    python -m benchmarks.speed.large_scan [--model small] [--full-size]
 
 `--full-size` answers with the public model's sizes and random weights. The scan is synthetic (a body,
 organs, noise) and is written to and read from a NIfTI file as a person's would be. The last line is one

@@ -1,6 +1,6 @@
 """Scans a minute of `sam-moe predict` over a folder: one by one, overlapped, in several processes.
 
-    python benchmarks/many_scans.py [--model small] [--scans 24] [--shape 256x256x120] [--processes 2]
+    python -m benchmarks.speed.many_scans [--model small] [--scans 24] [--shape 256x256x120] [--processes 2]
 
 The scans are synthetic .nii.gz files with two prompts each, one a click and one a box. `one by one` reads,
 answers and writes each scan before the next, in one process with all threads; it is the plain way that the

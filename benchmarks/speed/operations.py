@@ -1,10 +1,10 @@
 """How much work each thing is, in counts that no neighbour on the machine can change.
 
-    python benchmarks/operations.py            # print the counts
-    python benchmarks/operations.py --renew    # write them to tests/operations.json
+    python -m benchmarks.speed.operations            # print the counts
+    python -m benchmarks.speed.operations --renew    # write them to tests/benchmarks/speed/operations.json
 
 Floating-point operations, runs of encoder and decoder, bytes read from disk, bytes that torch's operators
-read and write. tests/test_operations.py compares them with what is stored: times on shared machines prove
+read and write. tests/benchmarks/speed/test_operations.py compares them with what is stored: times on shared machines prove
 nothing. Network and scan are small and random; the public model's sizes are counted without computing.
 """
 
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import ROOT
-from encoder import SIZES, encoder_gflop
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from benchmarks.cases import ROOT
+from benchmarks.speed.encoder import SIZES, encoder_gflop
 from sam_moe.hosts.sam3d.model import SamMed3D, upsample
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.sizes import Sizes
@@ -40,7 +40,7 @@ from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
-STORED = ROOT / "tests" / "operations.json"
+STORED = ROOT / "tests" / "benchmarks" / "speed" / "operations.json"
 TINY = Sizes(32, 8, 48, 2, 4, 4, (1,), 48, 128, 8, 2, 32, corner_embeddings=True)
 _SHAPE = (96, 90, 72)
 _TARGETS = 13

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from speed_growth import Growth
+
+from benchmarks.speed.sections.growth import Growth
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

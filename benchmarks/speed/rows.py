@@ -8,7 +8,8 @@ from time import perf_counter
 from typing import Literal
 
 import torch
-from memory import rise_of_resident_mb
+
+from benchmarks.speed.memory import rise_of_resident_mb
 
 Floor = Literal["matmul", "copy"]
 

@@ -1,6 +1,6 @@
 """How quick pretraining is on this machine, stage by stage and whole, and which stage is the bottleneck.
 
-    python benchmarks/training.py [--recipe checkpoints/small/recipe.yaml] [--processes 2] [--steps 60]
+    python -m benchmarks.speed.training [--recipe checkpoints/small/recipe.yaml] [--processes 2] [--steps 60]
 
 The stages are measured in this process with one thread (or on the accelerator, where there is one); the whole
 is a real training of a few steps by the recipe, over so many processes, into a folder that is thrown away. A
@@ -20,9 +20,9 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from cases import DATA, ROOT
 from torch.utils.data import default_collate
 
+from benchmarks.cases import DATA, ROOT
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, Plan
 from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model

@@ -1,4 +1,4 @@
-"""Numbers that no rebuilding may move: `python -m tests.numbers` records them anew in numbers.json.
+"""Numbers that no rebuilding may move: `python -m tests.house.numbers` records them anew in numbers.json.
 
 Demonstration: checksum and voxels of every mask, and the experts and confidences of `small-moe`.
 Benchmarks: rows of `weights` and `reproduce` for one validation scan each. What they were measured on
@@ -7,7 +7,6 @@ stands beside them, as another processor rounds differently.
 
 import json
 import platform
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import sam_moe
 from sam_moe.cli.demo import demo_cases
 from sam_moe.files import replace_text
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # scripts
 RECORDED = Path(__file__).with_name("numbers.json")
 
 
@@ -56,28 +54,28 @@ def of_demo() -> dict[str, dict]:
 
 def of_weights() -> dict[str, dict]:
     """Dice of each tool on two structures of a validation scan; needs the data folder and scikit-image."""
-    import tools
+    from benchmarks.quality.tools import rows_of
 
     torch.set_num_threads(1)
-    rows = tools.rows_of(_scan("chaos_abdomen_mr"), sam_moe.load("small", device="cpu"))
+    rows = rows_of(_scan("chaos_abdomen_mr"), sam_moe.load("small", device="cpu"))
     return {f"{row.target.label}/{row.tool}/{row.score.prompt}": {"dice": row.score.dice} for row in rows}
 
 
 def of_reproduce() -> dict[str, dict]:
     """Dice of each system on a validation scan, and whom the gates chose; needs the data folder."""
-    import asking
-    from systems import load_systems
+    from benchmarks.mixture.asking import answers_of
+    from benchmarks.mixture.systems import load_systems
 
     torch.set_num_threads(1)
     found = {}
-    for answer in asking.answers_of(_scan("msd_hippocampus_mr"), load_systems("small-moe", "small")):
+    for answer in answers_of(_scan("msd_hippocampus_mr"), load_systems("small-moe", "small")):
         row = {"dice": answer.dice, "experts": answer.experts, "confidence": answer.confidence}
         found[f"{answer.target.label}/{answer.system}/{answer.prompt}"] = row
     return found
 
 
 def _scan(name: str) -> list:
-    from blocks import targets
+    from benchmarks.quality.blocks import targets
 
     chosen = [target for target in targets("validation")[0] if target.set == name]
     return [target for target in chosen if target.case == chosen[0].case][:2]

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from speed_plain import PublicScript
-from speed_rows import Task
-from speed_scans import LARGE, ORDINARY, ORGANS, Scene, clicks, public_model, scene
-
+from benchmarks.speed.rows import Task
+from benchmarks.speed.sections.public_script import PublicScript
+from benchmarks.speed.sections.scans import LARGE, ORDINARY, ORGANS, Scene, clicks, public_model, scene
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.prompts import Point, Prompt

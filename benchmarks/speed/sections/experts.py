@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from speed_rows import Task
-from speed_scans import public_model
-from speed_stages import decoder_gflop, without_gradients
 from torch import Tensor, nn
 
+from benchmarks.speed.rows import Task
+from benchmarks.speed.sections.scans import public_model
+from benchmarks.speed.sections.stages import decoder_gflop, without_gradients
 from sam_moe.hosts.sam3d.model import SamMed3D, upsample
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens

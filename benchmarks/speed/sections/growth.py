@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speed_cases import one_target, several
-from speed_experts import Asked
-from speed_rows import seconds_of
-from speed_scans import ORDINARY, clicks, public_model, scene
-from speed_stages import forget, one_click, without_gradients
-
 import sam_moe
+from benchmarks.speed.rows import seconds_of
+from benchmarks.speed.sections.cases import one_target, several
+from benchmarks.speed.sections.experts import Asked
+from benchmarks.speed.sections.scans import ORDINARY, clicks, public_model, scene
+from benchmarks.speed.sections.stages import forget, one_click, without_gradients
 from sam_moe.space.files import read
 
 _ROUNDS = 3

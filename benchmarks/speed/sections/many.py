@@ -9,10 +9,10 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from cases import ROOT
-from speed_rows import Row
-from speed_scans import ORGANS, scan_of
 
+from benchmarks.cases import ROOT
+from benchmarks.speed.rows import Row
+from benchmarks.speed.sections.scans import ORGANS, scan_of
 from sam_moe.config import write_json
 from sam_moe.prompts import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet

@@ -14,10 +14,10 @@ import numpy as np
 import SimpleITK
 import torch
 import torchio
-from encoder import PlainDecoder
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.speed.encoder import PlainDecoder
 from sam_moe.hosts.sam3d.model import SamMed3D
 
 Click = tuple[float, float, float]

@@ -8,13 +8,13 @@ from typing import Any
 import SimpleITK
 import torch
 import torchio
-from encoder import SIZES, encoder_gflop
-from speed_plain import PublicScript, restored_everywhere
-from speed_rows import Task
-from speed_scans import LARGE, ORDINARY, clicks, public_model, scene
 from torch.utils.flop_counter import FlopCounterMode
 
 import sam_moe
+from benchmarks.speed.encoder import SIZES, encoder_gflop
+from benchmarks.speed.rows import Task
+from benchmarks.speed.sections.public_script import PublicScript, restored_everywhere
+from benchmarks.speed.sections.scans import LARGE, ORDINARY, clicks, public_model, scene
 from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.normalise import normalise

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from speed_experts import Asked
-from speed_rows import Task
 from torch import Tensor
 
+from benchmarks.speed.rows import Task
+from benchmarks.speed.sections.experts import Asked
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.gate import GateInput, GatingNetwork

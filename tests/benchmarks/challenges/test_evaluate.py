@@ -1,12 +1,11 @@
 """The baselines are systems under test, asked as far as they understand; challenges can be read."""
 
 import json
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.challenges import evaluate as challenges
 from sam_moe.evaluation.asking.protocols import scripts_for
 from sam_moe.evaluation.asking.runner import heard
 from sam_moe.evaluation.asking.systems import SystemUnderTest
@@ -16,10 +15,7 @@ from sam_moe.prompts import Box, Point
 from sam_moe.space.phantom import ball
 from tests.evaluation.rows import study
 
-challenges = import_module("challenges")
 classical, EXPERTS = challenges.classical, challenges.EXPERTS
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -83,11 +79,11 @@ def test_an_unknown_challenge_is_refused(monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", EXPERTS)
 def test_a_challenge_has_its_test_patients_and_committed_rows_are_of_these(name, data_dir):
-    challenge = load_challenge(ROOT / "benchmarks" / name / "challenge.yaml", data_dir)
+    challenge = load_challenge(challenges.HERE / name / "challenge.yaml", data_dir)
     cases = {case.id: case.patient for case in cases_of(challenge)}
     assert (len(cases), len(set(cases.values()))) == {"sarcoma": (12, 6), "multiorgan": (42, 36)}[name]
     assert name in challenges.PEER_PATIENTS
-    folder = ROOT / "benchmarks" / name / "result"
+    folder = challenges.HERE / name / "result"
     kept = read_result(folder)
     assert {(row.case, row.patient) for row in kept.rows} == set(cases.items())
     systems = {row.system for row in kept.rows}

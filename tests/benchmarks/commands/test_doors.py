@@ -1,16 +1,15 @@
 """Every door leads through at the reduced kin of the public model, on real scans, by the command line."""
 
-from importlib import import_module
-
 import pytest
 
+from benchmarks.commands import doors as measured
+from benchmarks.commands import doors_walk as walk
 from sam_moe.cli import main
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import read_card
 from sam_moe.space.files import read
 from sam_moe.weights.files import read_state
 
-walk, measured = import_module("doors_walk"), import_module("doors")
 ID, KIN, PUBLIC = walk.ID, walk.KIN, walk.PUBLIC
 
 

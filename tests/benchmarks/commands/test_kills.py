@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.commands import kill_cases as cases
+from benchmarks.commands import kill_stock as stock
+from benchmarks.commands import kills
 from sam_moe.registry import MadeBy, Preprocessing
 from sam_moe.systems.sam_med3d_moe.pretrain.general import fresh_model
 from sam_moe.training.engine.loop import Kept
@@ -18,17 +20,15 @@ from sam_moe.training.recipes.card import CardRecipe, ship
 from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import save_weights
 
-cases, kills = import_module("kill_cases"), import_module("kills")
 _record, broken, leftovers, misnamed = cases._record, cases.broken, cases.leftovers, cases.misnamed
 Tally, ended, line, on_change = kills.Tally, kills.ended, kills.line, kills.on_change
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
 def model(tmp_path):
     """A model in its folder."""
-    stock = import_module("kill_stock")
 
     from sam_moe.registry import Architecture
 
@@ -97,7 +97,7 @@ def test_a_row_counts_a_fault_once_a_kill():
 def test_a_dozen_kills_leave_no_fault():
     """Of every verb; another seed each day would find more, and nothing that could be found again."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, ROOT / "benchmarks" / "kills.py", "--kills", "12", "--seed", "7"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+    command = [sys.executable, "-m", "benchmarks.commands.kills", "--kills", "12", "--seed", "7"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.splitlines()[-1].split()[:7] == ["all", "12", "0", "0", "0", "0", "0"]

@@ -1,12 +1,11 @@
 """95 % means about 95 % at four to twelve patients drawn from the project's own rows: a small simulation."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 from scipy import stats
 
-coverage, methods, populations = (import_module(name) for name in ("coverage", "methods", "populations"))
+from benchmarks.intervals import coverage, methods, populations
+
 TRIED = {name: methods.METHODS[name] for name in ("percentile", "ours")}
 
 

@@ -1,15 +1,13 @@
-from importlib import import_module
 from math import pi
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.peers import classical
 from sam_moe.prompts import Box, Point
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
-
-classical = import_module("classical")
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 import os
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from benchmarks import cases
+from benchmarks.quality import blocks
+
 ROOT = Path(__file__).resolve().parents[2]
 if not Path(os.environ.get("SAM_MOE_DATA", ROOT / "../shared/data")).is_dir():
     pytest.skip("the data folder is absent: set SAM_MOE_DATA", allow_module_level=True)
-blocks, cases = import_module("blocks"), import_module("cases")
 
 
 def test_no_target_of_the_test_part_is_of_a_patient_who_was_trained_on():

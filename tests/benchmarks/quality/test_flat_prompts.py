@@ -1,14 +1,11 @@
 """The benchmark of what is drawn on one slice: candidates are what they are called, its means are means."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 
+from benchmarks.quality import flat_prompts
 from sam_moe.prompts import Box, Loop
 from sam_moe.space.grid import Grid
-
-flat_prompts = import_module("flat_prompts")
 
 BOX = Box((10, 20, 4), (20, 40, 5))
 GRID = Grid(np.diag([1.0, 1.0, 5.0, 1.0]), (40, 50, 12))

@@ -1,12 +1,9 @@
 """Answers are read back as they were kept, and a table is made of them again."""
 
-from importlib import import_module
-
 import pytest
 
-asking, blocks, kept, protocol, tools, verdict = (
-    import_module(name) for name in ("asking", "blocks", "kept", "protocol", "tools", "verdict")
-)
+from benchmarks.mixture import asking, verdict
+from benchmarks.quality import blocks, kept, protocol, tools
 
 TARGET = blocks.Target(blocks.GENERAL, "set", "case", "patient", "kidney_left", "kidneys", (2, 3), 100)
 OTHER = blocks.Target(blocks.ZERO_SHOT, "set", "case", "patient", "esophagus", "esophagus CT", (4,), 90)

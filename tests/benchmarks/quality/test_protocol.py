@@ -1,11 +1,8 @@
-from importlib import import_module
-
 import numpy as np
 import pytest
 
+from benchmarks.quality import protocol
 from sam_moe.errors import PromptError
-
-protocol = import_module("protocol")
 
 TRUTH = np.zeros((20, 12, 10), dtype=bool)
 TRUTH[4:15, 3:8, 2:7] = True

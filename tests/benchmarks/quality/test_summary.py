@@ -1,14 +1,12 @@
 import sys
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 from scipy import stats
 from scipy.special import logit
 
-blocks, summary, tools = import_module("blocks"), import_module("summary"), import_module("tools")
-weights = import_module("weights")
-Score = import_module("protocol").Score
+from benchmarks.quality import blocks, summary, tools, weights
+from benchmarks.quality.protocol import Score
 
 LIVER = blocks.Target(blocks.GENERAL, "a", "1", "1", "liver", "liver", (1,), 100)
 

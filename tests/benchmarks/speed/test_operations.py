@@ -1,6 +1,6 @@
 """What things cost in operations, against what is stored: times on shared machines prove nothing.
 
-Where a change is meant, `python benchmarks/operations.py --renew` stores the new counts.
+Where a change is meant, `python -m benchmarks.speed.operations --renew` stores the new counts.
 """
 
 import json
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-STORED = json.loads((ROOT / "tests" / "operations.json").read_text("utf-8"))
+ROOT = Path(__file__).resolve().parents[3]
+STORED = json.loads(Path(__file__).with_name("operations.json").read_text("utf-8"))
 EXACT = ("encoder runs", "decoder runs")
 TOLERANCE = 0.01  # libraries round up buffers, and write headers of their own
 
@@ -21,9 +21,10 @@ TOLERANCE = 0.01  # libraries round up buffers, and write headers of their own
 def counted():
     """Counted in a process of its own: what pytest itself reads must not count."""
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "operations.py"],
+        [sys.executable, "-m", "benchmarks.speed.operations"],
         capture_output=True,
         text=True,
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
@@ -40,7 +41,7 @@ def test_nothing_costs_more_operations_than_it_did_or_fewer_without_being_noted(
         for name, count in counted.items()
         if abs(count - STORED[name]) > TOLERANCE * STORED[name] * (not name.endswith(EXACT))
     }
-    assert changed == {}, "if it is meant: python benchmarks/operations.py --renew"
+    assert changed == {}, "if it is meant: python -m benchmarks.speed.operations --renew"
 
 
 def test_a_click_encodes_once_and_further_ones_never():

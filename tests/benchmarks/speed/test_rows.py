@@ -1,10 +1,8 @@
 import math
-from importlib import import_module
 
 import pytest
 
-rows = import_module("speed_rows")
-estimate = import_module("speed_estimate")
+from benchmarks.speed import estimate, rows
 
 
 class Clockwork:

@@ -14,7 +14,7 @@ from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, measurements, save_named, ship
 from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_state
-from tests.dying import deaths
+from tests.files.dying import deaths
 
 WORDS = CardRecipe.model_validate(
     {
