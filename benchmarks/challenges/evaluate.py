@@ -7,8 +7,8 @@ The runner of `sam-moe evaluate` with more systems, each asked as far as it unde
 know clicks only, or a box only. Needs the data folder, scikit-image (`pip install -e '.[benchmarks]'`) and,
 for LiteMedSAM, what `slicewise.py` says. Models of one encoder share what it embeds: seconds of all but the
 first lack it. Killed and started again it goes on; --fresh begins anew, as after a training; --again asks
-nothing and makes record and report from the committed rows. Works in `NAME/run` beside this file; rows, record and
-report go to `NAME/result`.
+nothing and makes record and report from the committed rows. Works in `NAME/run` beside this file; rows,
+record and report go to `NAME/result`.
 """
 
 import argparse

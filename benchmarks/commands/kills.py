@@ -1,6 +1,6 @@
 """Kill every verb that writes, at random moments, start again, and compare with a run that was not killed.
 
-    python -m benchmarks.commands.kills [--kills 300] [--seed 0] [--verb "predict one" ...] [--out results/kills.txt]
+    python -m benchmarks.commands.kills [--kills 300] [--seed 0] [--verb "predict one" ...] [--out FILE]
 
 Kills are spread evenly over all verbs; --verb has some of them killed alone, as often as with all.
 

@@ -1,6 +1,7 @@
 """The mixture against its general model, its experts and what could replace it, on kept-aside cases.
 
-    python -m benchmarks.mixture.reproduce [--model small-moe] [--part test] [--processes 2] [--out FOLDER] [--again]
+    python -m benchmarks.mixture.reproduce [--model small-moe] [--part test] [--processes 2]
+                                           [--out FOLDER] [--again]
 
 Needs the data folder (SAM_MOE_DATA). Every system is asked by the same simulated user: a click at the
 deepest voxel, then four more, each at the largest error of its own answer, and one box for all. Mean Dice per

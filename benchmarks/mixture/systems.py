@@ -1,8 +1,8 @@
 """The systems that `reproduce.py` holds against each other: all on one frozen backbone, one cache for all.
 
 The general model alone, each expert alone, the controls made of the same decoders, the mixture. What had to
-be trained for comparison lies in `benchmarks/mixture/baselines/`: one decoder finetuned on all tasks, one on one task
-after the other, and gates that see the image alone or the prompt alone.
+be trained for comparison lies in `benchmarks/mixture/baselines/`: one decoder finetuned on all tasks, one on
+one task after the other, and gates that see the image alone or the prompt alone.
 """
 
 from collections.abc import Sequence

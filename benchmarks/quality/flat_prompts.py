@@ -1,7 +1,7 @@
 """What is drawn on one slice, and which rule makes most of it: flat boxes, strokes, loops, corrections.
 
-    python -m benchmarks.quality.flat_prompts [--part test] [--targets 3] [--models small small-moe] [--drawn KIND …]
-        [--rows ROWS.json]
+    python -m benchmarks.quality.flat_prompts [--part test] [--targets 3] [--models small small-moe]
+        [--drawn KIND …] [--rows ROWS.json]
 
 A simulated person draws on the slice of a target's middle voxel, on the three planes by turns: a box with
 sides moved by up to 5 %, a stroke along the middle, a loop around. Each is lowered by each rule and asked of

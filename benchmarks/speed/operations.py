@@ -4,8 +4,9 @@
     python -m benchmarks.speed.operations --renew    # write them to tests/benchmarks/speed/operations.json
 
 Floating-point operations, runs of encoder and decoder, bytes read from disk, bytes that torch's operators
-read and write. tests/benchmarks/speed/test_operations.py compares them with what is stored: times on shared machines prove
-nothing. Network and scan are small and random; the public model's sizes are counted without computing.
+read and write. tests/benchmarks/speed/test_operations.py compares them with what is stored: times on shared
+machines prove nothing. Network and scan are small and random; the public model's sizes are counted without
+computing.
 """
 
 import argparse
