@@ -1,4 +1,6 @@
-"""What a gate's settings are worth, on validation prompts: python -m benchmarks.gate_ablation RECIPE.yaml
+"""What a gate's settings are worth, on validation prompts.
+
+    python -m benchmarks.mixture.gate_ablation RECIPE.yaml [--set A.B=C ...]
 
 The first call asks all experts and keeps tables and answers in the recipe's run folder (with --set run=FOLDER
 in one of its own); later ones take minutes.

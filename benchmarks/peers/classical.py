@@ -1,10 +1,10 @@
 """What segments from a click or a box without having learnt anything: the tools that ours must beat.
 
 From clicks: SimpleITK's ConfidenceConnected and scikit-image's random walker. From a box: the ellipsoid
-inscribed in it, whole and cut by intensity. The default settings were chosen with `benchmarks/tuning.py`, on
-validation cases only and one for all targets: of each parameter in turn the value with the best mean Dice
-over the general structures. Growing: mean of 1, 3 and 5 clicks on all 38 targets, 0.556. Cut: 0.640. The
-walker, which is slow: mean of 1 and 3 clicks on the first two patients of each set, 0.627; 44³ voxels: 0.627.
+inscribed in it, whole and cut by intensity. The default settings were chosen with `tuning.py`, on validation
+cases only and one for all targets: of each parameter in turn the value with the best mean Dice over the
+general structures. Growing: mean of 1, 3 and 5 clicks on all 38 targets, 0.556. Cut: 0.640. The walker, which
+is slow: mean of 1 and 3 clicks on the first two patients of each set, 0.627; 44³ voxels: 0.627.
 """
 
 from collections.abc import Sequence

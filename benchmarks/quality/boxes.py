@@ -3,7 +3,7 @@
     python -m benchmarks.quality.boxes [--model small] [--part validation]
 
 The last line is one JSON object with the mean Dice of each strategy. The default in a backbone's card is
-chosen from this, on validation cases; test cases are for `benchmarks/weights.py` alone.
+chosen from this, on validation cases; test cases are for `benchmarks/quality/weights.py` alone.
 """
 
 import argparse
