@@ -1,13 +1,9 @@
-import os
-from pathlib import Path
-
 import pytest
 
 from benchmarks import cases
 from benchmarks.quality import blocks
 
-ROOT = Path(__file__).resolve().parents[2]
-if not Path(os.environ.get("SAM_MOE_DATA", ROOT / "../shared/data")).is_dir():
+if not cases.DATA.is_dir():
     pytest.skip("the data folder is absent: set SAM_MOE_DATA", allow_module_level=True)
 
 
