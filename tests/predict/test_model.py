@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import sam_moe
-from sam_moe.moe.selection import TopK
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.answered import Answered
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
