@@ -32,7 +32,8 @@ from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import TopK
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
-from sam_moe.predict.regions import cut, region_for
+from sam_moe.predict.regions.cut import cut
+from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Point, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.space.files import read, write_volume

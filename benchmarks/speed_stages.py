@@ -21,7 +21,8 @@ from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
-from sam_moe.predict.regions import cut, region_for
+from sam_moe.predict.regions.cut import cut
+from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Point, Prompt
 from sam_moe.space.files import read, write_mask
 
