@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
@@ -38,6 +38,7 @@ from sam_moe.prompts import Point, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.space.files import read, write_volume
 from sam_moe.space.grid import Grid
+from sam_moe.space.upsampling import upsample
 from sam_moe.space.volume import Volume
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 

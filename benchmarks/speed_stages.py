@@ -15,7 +15,6 @@ from speed_scans import LARGE, ORDINARY, clicks, public_model, scene
 from torch.utils.flop_counter import FlopCounterMode
 
 import sam_moe
-from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.predict.cache import EmbeddingCache
@@ -25,6 +24,7 @@ from sam_moe.predict.regions.cut import cut
 from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Point, Prompt
 from sam_moe.space.files import read, write_mask
+from sam_moe.space.upsampling import upsample
 
 tio: Any = torchio
 sitk: Any = SimpleITK
