@@ -26,9 +26,10 @@ import torch
 import sam_moe
 from benchmarks.cases import read_case
 from benchmarks.quality.blocks import GENERAL, ZERO_SHOT, Target, targets
-from benchmarks.quality.protocol import JITTER, dice
+from benchmarks.quality.protocol import JITTER
 from sam_moe.errors import SamMoeError
 from sam_moe.evaluation.scoring.intervals import SHARE, interval
+from sam_moe.evaluation.scoring.metrics import dice
 from sam_moe.files import replace_text
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model

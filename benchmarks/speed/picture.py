@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, NullLocator
 
-# Okabe and Ito's, told apart also by the colour-blind; each curve has its own marker as well.
+# Okabe and Ito's, distinct also for the colour-blind; each curve has its own marker as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _MARKERS = ("o", "s", "^", "D")
 

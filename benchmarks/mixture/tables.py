@@ -1,4 +1,4 @@
-"""The answers of `reproduce.py` as tables and as the figures of its JSON line."""
+"""Tables of the answers of `reproduce.py`, and the figures of its JSON line."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.mixture.asking import GATES, PROMPTS, Answer
+from benchmarks.mixture.answers import GATES, PROMPTS, Answer
 from benchmarks.mixture.systems import CONTROLS, GENERAL, MIXTURE
+from benchmarks.quality.answer_files import read_answers as read_file
 from benchmarks.quality.blocks import GENERAL as GENERAL_BLOCK
 from benchmarks.quality.blocks import OTHER, UNSEEN, ZERO_SHOT, Target
-from benchmarks.quality.kept import kept
-from benchmarks.quality.summary import Means
+from benchmarks.quality.tables import Means
 
 HARD, ORACLE = "hard routing", "oracle"
 # Which expert was made for a label; all others are the general model's.
@@ -140,7 +140,7 @@ def _difference(every: Sequence[Answer], system: str, prompt: str, own: bool) ->
 
 
 def routing(answers: Sequence[Answer]) -> Iterator[str]:
-    """How often each gate chose the owner, where it is hard to, and what it did with what nobody knows."""
+    """How often each gate chose the owner: over all, where it is hard, and for structures of no expert."""
     yield "ROUTING: share of answers by the structure's own expert (by the general model, where it has none)"
     groups = {
         "all, general and specialised": lambda t: t.block in (GENERAL_BLOCK, ZERO_SHOT),
@@ -207,8 +207,8 @@ def figures(answers: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def told(answer: Answer) -> tuple[str, dict[str, Any]]:
-    """Who answered, and what is kept of a gate's answer beside its score."""
+def record_of(answer: Answer) -> tuple[str, dict[str, Any]]:
+    """The system that answered, and what is kept of the routing beside its score."""
     shares = {"experts": answer.experts, "confidence": answer.confidence}
     known = {
         key: {name: round(share, 4) for name, share in own.items()} for key, own in shares.items() if own
@@ -219,4 +219,4 @@ def told(answer: Answer) -> tuple[str, dict[str, Any]]:
 
 def read_answers(path: Path) -> list[Answer]:
     """The answers that `reproduce.py` kept."""
-    return kept(path, lambda target, system, score, more: Answer(target, system, score, **more))
+    return read_file(path, lambda target, system, score, more: Answer(target, system, score, **more))

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.mixture.asking import Answer
+from benchmarks.mixture.answers import Answer
 from benchmarks.mixture.systems import GENERAL, MIXTURE
-from benchmarks.mixture.verdict import BY_PROGRAM, OWNERS, SPECIALISED, block_of
+from benchmarks.mixture.tables import BY_PROGRAM, OWNERS, SPECIALISED, block_of
 from benchmarks.quality.blocks import GENERAL as GENERAL_BLOCK
 from benchmarks.quality.blocks import OTHER, UNSEEN
 from sam_moe.registry import GateCard

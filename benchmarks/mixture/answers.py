@@ -1,4 +1,4 @@
-"""What each system of `reproduce.py` answers about one scan's targets, and who of a mixture it was."""
+"""Answers of each system of `reproduce.py` about the targets of one scan, with the routing of mixtures."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +26,9 @@ GATES = (MIXTURE, IMAGE_GATE, PROMPT_GATE)
 class Answer:
     """One answer of one system to one target.
 
-    For a system with a gate, `experts` says who answered with which weight and `confidence` how sure the
-    gate was of each, for the region whose answer stands. `general_alone`: whatever was decoded for this
-    target so far, the general expert did it; `same_bits`: the answers so far equal the general model's in
+    For a system with a gate, `experts` has the weight of each expert that answered and `confidence` the
+    gate's of each expert, for the region whose answer stands. `general_alone`: all regions of this target so
+    far were decoded by the general expert; `same_bits`: the answers so far equal the general model's in
     every bit.
     """
 
@@ -42,7 +42,7 @@ class Answer:
 
     @property
     def prompt(self) -> str:
-        """What was said: click1, click5, box."""
+        """The name of the prompt: click1, click5, box."""
         return self.score.prompt
 
     @property
@@ -51,8 +51,8 @@ class Answer:
         return self.score.dice
 
 
-class Asked:
-    """A predictor that is asked click by click, and keeps a record of what it answered."""
+class RecordedSession:
+    """A predictor's session on a scan that keeps each prediction, its checksum and whether experts ran."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -60,13 +60,13 @@ class Asked:
         self.digests: list[str] = []
         self.alone: list[bool | None] = []
 
-    def clicks(self, said: Sequence[Point]) -> Mask:
-        """Answer the clicks so far; only the last one is new."""
-        ask = self.predictor.predict if len(said) == 1 else self.predictor.refine
-        return self._note(lambda: ask(said[-1]))
+    def clicks(self, points: Sequence[Point]) -> Mask:
+        """The mask from the points so far, of which only the last one is new."""
+        ask = self.predictor.predict if len(points) == 1 else self.predictor.refine
+        return self._note(lambda: ask(points[-1]))
 
     def box(self, box: Box) -> Mask:
-        """Answer a box."""
+        """The mask from a box."""
         return self._note(lambda: self.predictor.predict(box))
 
     def _note(self, ask: Callable[[], Prediction]) -> Mask:
@@ -83,16 +83,16 @@ class Asked:
 
 
 def answers_of(targets: Sequence[Target], systems: Systems) -> Iterator[Answer]:
-    """Ask every system about targets of one scan; about what none learnt the general model and the gates."""
+    """Answers of every system about targets of one scan; structures of no expert: general model and gates."""
     scan, labels = read_case(targets[0].set, targets[0].case)
     sessions = {name: model.open(scan) for name, model in systems.models.items()}
     for target in targets:
         truth = torch.isin(labels.array.long(), torch.tensor(target.values)).numpy()
         box = drawn_box(truth, target.seed)
-        plain: dict[str, Asked] = {}
-        for name in _asked_about(target, systems):
+        plain: dict[str, RecordedSession] = {}
+        for name in _systems_for(target, systems):
             predictor = sessions[name]
-            clicked, boxed = Asked(predictor), Asked(predictor)
+            clicked, boxed = RecordedSession(predictor), RecordedSession(predictor)
             scores, _ = click_through(clicked.clicks, truth, scan.grid.spacing_mm)
             scores.append(by_box(boxed.box, box, truth))
             if name == GENERAL:
@@ -105,12 +105,14 @@ def answers_of(targets: Sequence[Target], systems: Systems) -> Iterator[Answer]:
                     yield _answer(target, name, score, asked, plain[way], count)
 
 
-def _asked_about(target: Target, systems: Systems) -> list[str]:
+def _systems_for(target: Target, systems: Systems) -> list[str]:
     known = target.block in (GENERAL_BLOCK, ZERO_SHOT)
     return [name for name in systems.models if known or name in (GENERAL, *GATES)]
 
 
-def _answer(target: Target, name: str, score: Score, asked: Asked, plain: Asked, count: int) -> Answer:
+def _answer(
+    target: Target, name: str, score: Score, asked: RecordedSession, plain: RecordedSession, count: int
+) -> Answer:
     if name not in GATES or not asked.predictions:
         return Answer(target, name, score)
     last = asked.predictions[min(count, len(asked.predictions)) - 1]

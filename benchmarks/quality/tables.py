@@ -9,20 +9,20 @@ from jaxtyping import Int
 
 from benchmarks.quality.blocks import BLOCKS
 from benchmarks.quality.protocol import SHOWN
-from benchmarks.quality.tools import CUT, ELLIPSOID, GROWING, OURS, PEER, TOLD, WALKER, Row
+from benchmarks.quality.tools import CUT, ELLIPSOID, GROWING, OUR_POINTS, OURS, PEER, WALKER, Row
 from sam_moe.evaluation.scoring.intervals import SHARE, interval
 
 COLUMNS = (
     *((OURS, f"click{n}") for n in SHOWN),
-    *((name, f"click{n}") for tool in TOLD for name in (tool, TOLD[tool]) for n in SHOWN),
+    *((name, f"click{n}") for tool in OUR_POINTS for name in (tool, OUR_POINTS[tool]) for n in SHOWN),
     *((tool, "box") for tool in (OURS, ELLIPSOID, CUT, PEER)),
 )
 Column = tuple[str, str]
 
 _TITLES = {
     GROWING: "conf. connected",
-    TOLD[GROWING]: "its, our clicks",
-    TOLD[WALKER]: "its, our clicks",
+    OUR_POINTS[GROWING]: "its, our clicks",
+    OUR_POINTS[WALKER]: "its, our clicks",
     ELLIPSOID: "ellips.",
     CUT: "cut ell.",
     PEER: "LiteMed",
