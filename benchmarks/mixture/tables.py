@@ -136,7 +136,8 @@ def _difference(every: Sequence[Answer], system: str, prompt: str, own: bool) ->
             continue
         if (owner(answer.target) == system) == own and answer.system in (system, GENERAL):
             dice[answer.target.structure][answer.system].append(answer.dice)
-    return float(np.mean([np.mean(d[system]) - np.mean(d[GENERAL]) for d in dice.values()]))
+    changes = [np.mean(d[system]) - np.mean(d[GENERAL]) for d in dice.values()]
+    return float(np.mean(changes)) if changes else float("nan")
 
 
 def routing(answers: Sequence[Answer]) -> Iterator[str]:

@@ -37,6 +37,7 @@ from benchmarks.speed.sections.many import many
 from benchmarks.speed.sections.stages import STAGES, WAITING, stages, waiting
 from benchmarks.speed.sections.training import SECTION as TRAINING
 from benchmarks.speed.sections.training import training
+from sam_moe.processes import processors
 
 CLOCKS = ("seconds by the wall", "seconds of the processor, all threads summed")
 PACKAGES = ("torch", "numpy", "nibabel", "SimpleITK", "torchio", "segment-anything", "accelerate")
@@ -96,7 +97,7 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
     """The table, the JSON and the picture."""
     measured = {
         "hardware": hardware(),
-        "cores": os.cpu_count(),
+        "cores": processors(),
         "system": platform.platform(),
         "versions": {name: version(name) for name in PACKAGES},
         "threads": torch.get_num_threads(),
