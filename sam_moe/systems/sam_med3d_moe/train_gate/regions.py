@@ -63,7 +63,7 @@ class Stream:
 
 
 def asked_ranges(preprocessing: Preprocessing, way: Way, varied: bool) -> CropRanges:
-    """Regions as prediction first looks at a click or a box (`predict/regions.py`)."""
+    """Regions as prediction first looks at a click or a box (`predict/regions/where.py`)."""
     least, most = (0.85, 1.15) if varied else (1.0, 1.0)
     spacing, fill = preprocessing.click_zoom * preprocessing.spacing_mm, preprocessing.box_fill
     plain = CropRanges(
