@@ -14,7 +14,6 @@ record and report go to `NAME/result`.
 import argparse
 import json
 import logging
-import os
 import re
 import shutil
 import sys
@@ -38,6 +37,7 @@ from sam_moe.evaluation.results import REPORT, RESULT, ROWS, ResultFolder, read_
 from sam_moe.evaluation.scoring.interactive import interactive
 from sam_moe.evaluation.scoring.summary import summarise
 from sam_moe.files import replace_text
+from sam_moe.processes import processors
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
@@ -198,7 +198,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERTS)}")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--processes", type=int, default=processors())
     parser.add_argument("--peer-patients", type=int, help="so many of each set for LiteMedSAM; 0 for none")
     parser.add_argument("--fresh", action="store_true", help="begin anew")
     parser.add_argument("--again", action="store_true", help="ask nothing: figures from the committed rows")
