@@ -6,7 +6,7 @@ Experts are the model's own decoder with a little noise, written as folders of c
 by its gate's card as any other. Measured is a further click on a scan that is open: the region is embedded
 already, so that nothing hides the cost. `decode` is the model's own part (gate, experts, fusion), `click` all
 that the user waits for; it is taken back, untimed, before the next. Every round asks each model once, one
-after the other, in an order that changes; ratios are of two times of one round, and their median is told.
+after the other, in an order that changes; ratios are of two times of one round; the median is reported.
 The last line is one JSON object.
 """
 

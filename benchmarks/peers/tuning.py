@@ -3,8 +3,8 @@
     python -m benchmarks.peers.tuning growing|walker|cut [--clicks 1 3 5] [--patients 2]
 
 Starting from the settings in `classical.py`, each parameter in turn takes the value with the best mean Dice
-over the general structures (clicks: averaged over those asked for), until a round changes nothing. The last
-line is one JSON object with what was chosen.
+over the general structures (with points: averaged over the numbers of --clicks), until a round changes
+nothing. The last line is one JSON object with the settings chosen.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def _scores(
 ) -> list[Score]:
     if isinstance(tool, CutEllipsoid):
         return [by_box(lambda box: tool(scan, box), drawn_box(truth, target.seed), truth)]
-    scores = click_through(lambda said: tool(scan, said), truth, scan.grid.spacing_mm, max(clicks))
+    scores = click_through(lambda points: tool(scan, points), truth, scan.grid.spacing_mm, max(clicks))
     return [scores[number - 1] for number in clicks]
 
 

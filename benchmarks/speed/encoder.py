@@ -3,8 +3,8 @@
     python -m benchmarks.speed.encoder [--rounds 3] [--threads N]
 
 Random weights of the public model's sizes, one region of 128^3. Everything is measured alternately in rounds
-and medians are told, so that a neighbour on the machine disturbs all sides alike. The last line is one JSON
-object.
+and medians are reported, so that a neighbour on the machine disturbs all sides alike. The last line is one
+JSON object.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 Random weights of the public model's sizes, `small` where that is what users wait for, synthetic scans.
 Everything is measured in rounds, each row in turn with its plain way, so that a neighbour on the machine
-disturbs both alike; told are medians and quartiles, the ratio within a round, the share of what this machine
-multiplies or copies at best in the same run, and how far the resident memory rises. Writes speed.txt,
+disturbs both alike; reported are medians and quartiles, the ratio within a round, the share of what this
+machine multiplies or copies at best in the same run, and how far the resident memory rises. Writes speed.txt,
 speed.json and speed.png.
 """
 
@@ -76,16 +76,16 @@ def main() -> None:
     for name, (title, tasks) in SECTIONS.items():
         if name in wanted:
             with tempfile.TemporaryDirectory() as folder:
-                rows += tell(measure(title, tasks(Path(folder)), asked.rounds, rates))
+                rows += shown(measure(title, tasks(Path(folder)), asked.rounds, rates))
     if "many" in wanted:
-        rows += tell(many(asked.cases))
+        rows += shown(many(asked.cases))
     if "growth" in wanted:
         with tempfile.TemporaryDirectory() as folder:
             grown = growth(Path(folder))
     write(asked.out, rows, grown, rates, perf_counter() - start, asked.rounds)
 
 
-def tell(rows: list[Row]) -> list[Row]:
+def shown(rows: list[Row]) -> list[Row]:
     """Show a section as soon as it is measured."""
     print(table(rows), flush=True)
     return rows

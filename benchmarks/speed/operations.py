@@ -78,7 +78,7 @@ class Work:
     def __init__(self) -> None:
         self.encoder = self.decoder = self.flop = 0
 
-    def told(self, name: str) -> Counts:
+    def named(self, name: str) -> Counts:
         """As rows of the file."""
         return {
             f"{name}: encoder runs": self.encoder,
@@ -164,17 +164,17 @@ def of_clicks() -> Counts:
     found: Counts = {}
     with counted(*parts) as work:
         predictor.predict(Point((0, 0, 0), space="mm"))
-    found |= work.told("first click")
+    found |= work.named("first click")
     with counted(*parts) as work:
         predictor.refine(Point((3, 0, 0), space="mm"))
-    found |= work.told("further click")
+    found |= work.named("further click")
     with counted(*parts) as work:
         predictor.undo()
-    found |= work.told("a click taken back")
+    found |= work.named("a click taken back")
     predictor = opened(model, scan_of())
     with counted(*parts) as work:
         predictor.predict_targets(near(_TARGETS))
-    return found | work.told(f"{_TARGETS} targets close together")
+    return found | work.named(f"{_TARGETS} targets close together")
 
 
 def of_experts() -> Counts:
@@ -191,7 +191,7 @@ def of_experts() -> Counts:
             predictor.predict(Point((0, 0, 0), space="mm"))
             with counted(backbone.image_encoder, [backbone.mask_decoder, *made.values()]) as work:
                 predictor.refine(Point((3, 0, 0), space="mm"))
-            found |= work.told(f"further click by {k} of {count} experts")
+            found |= work.named(f"further click by {k} of {count} experts")
     return found
 
 

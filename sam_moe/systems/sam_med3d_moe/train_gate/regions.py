@@ -11,11 +11,11 @@ from torch import Tensor
 from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.registry import Preprocessing
 from sam_moe.shapes import Bool, Float
-from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions
 from sam_moe.training.scans.cache import Scan
 from sam_moe.training.scans.crops import CropRanges, draw_crop
+from sam_moe.training.scans.merging import united
 from sam_moe.training.scans.phantoms import spoil
-from sam_moe.training.scans.unions import united
 
 # The name under which a place that nobody labelled stands among the structures.
 UNLABELLED = "unlabelled place"
