@@ -19,11 +19,11 @@ from sam_moe.config import load_settings
 from sam_moe.moe.fusion import fuse
 from sam_moe.moe.gate import parameter_share
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK, confidence_of
-from sam_moe.systems.sam_med3d_moe.train_gate.gate import fit_gate, fresh_gate, logits_of
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, logits_of
+from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
 from sam_moe.systems.sam_med3d_moe.train_gate.scans import make_table, read_table
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
 from sam_moe.systems.sam_med3d_moe.train_gate.table import low_dice
-from sam_moe.systems.sam_med3d_moe.train_gate.team import assemble_team
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve
 from sam_moe.training.engine.loop import Schedule
 

@@ -24,9 +24,9 @@ from torch.utils.data import default_collate
 
 from benchmarks.cases import DATA, ROOT
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, Plan
-from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, Plan
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
+from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
 from sam_moe.training.engine.loop import Average
 from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.scans.cache import cache_path, read_cache

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sam_moe.errors import PromptError
 from sam_moe.hosts.sam3d.lowering import BoxStrategy, draw_box, lower_box
-from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.routing import Routing
@@ -18,6 +17,7 @@ from sam_moe.predict.answered import Answered, answered_by
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.shapes import Float, Int
 from sam_moe.space.grid import Grid
+from sam_moe.space.upsampling import upsample
 from sam_moe.space.volume import Volume, resample
 
 

@@ -11,7 +11,7 @@ from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.predict.answering import Promptable
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.opening import opened
-from sam_moe.predict.sharing import Sharing
+from sam_moe.predict.regions.sharing import Sharing
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Card, Preprocessing
 from sam_moe.space.files import fingerprint

@@ -18,8 +18,9 @@ from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.history import History, Turn
 from sam_moe.predict.model import Model, Progress
 from sam_moe.predict.prediction import LabelMap, Prediction
-from sam_moe.predict.refine import plan, refine
-from sam_moe.predict.regions import bounds_of, covers, cut, home_of, touches_border, warn_of_boxes, wider
+from sam_moe.predict.regions.cut import cut
+from sam_moe.predict.regions.refine import plan, refine
+from sam_moe.predict.regions.where import bounds_of, covers, home_of, touches_border, warn_of_boxes, wider
 from sam_moe.predict.timing import Cost, timed
 from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt

@@ -16,7 +16,7 @@ from sam_moe.predict.answered import answered_by
 from sam_moe.predict.answering import choose
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
-from sam_moe.predict.regions import region_for
+from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.space.grid import Grid

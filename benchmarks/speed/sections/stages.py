@@ -15,15 +15,16 @@ from benchmarks.speed.encoder import SIZES, encoder_gflop
 from benchmarks.speed.rows import Task
 from benchmarks.speed.sections.public_script import PublicScript, restored_everywhere
 from benchmarks.speed.sections.scans import LARGE, ORDINARY, clicks, public_model, scene
-from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
-from sam_moe.predict.regions import cut, region_for
+from sam_moe.predict.regions.cut import cut
+from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Point, Prompt
 from sam_moe.space.files import read, write_mask
+from sam_moe.space.upsampling import upsample
 
 tio: Any = torchio
 sitk: Any = SimpleITK

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam_moe.cases.layouts import Source
+from sam_moe.cases.source import Source
 from sam_moe.config import dump_settings
 from sam_moe.evaluation.challenge.challenge import Challenge
 from sam_moe.shapes import Float, Shaped

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sam_moe.cases.layouts.source import volumes_in
+from sam_moe.cases.source import volumes_in
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.challenge.challenge import Case, open_case
 from sam_moe.evaluation.grand_challenge.container import (

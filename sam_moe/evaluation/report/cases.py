@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 import torch
 
-from sam_moe.cases.layouts.source import label_values
+from sam_moe.cases.source import label_values
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asking.casefile import case_path, file_name, read_casefile

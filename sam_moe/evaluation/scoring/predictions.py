@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sam_moe.cases.layouts.reading import read_labels
-from sam_moe.cases.layouts.source import entries, label_values, printable, stem_of, volumes_in
+from sam_moe.cases.reading import read_labels
+from sam_moe.cases.source import entries, label_values, printable, stem_of, volumes_in
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError, SamMoeError, ValuesError, WeightsError
 from sam_moe.evaluation.challenge.challenge import Case, Opened

@@ -1,6 +1,4 @@
-"""SAM-Med3D whole: encode a region once, answer prompts on it; and logits brought up to the region's size."""
-
-from functools import lru_cache
+"""SAM-Med3D whole: encode a region once, answer prompts on it."""
 
 import torch
 from torch import Tensor, nn
@@ -59,29 +57,3 @@ class SamMed3D(nn.Module):
     ) -> Float[Tensor, "b 1 l l l"]:
         """Region and prompts in, low-resolution logits out; the way that training wraps."""
         return self.decode(self.encode(image), self.encode_prompt(points, labels, boxes, mask))
-
-
-def upsample(logits: Float[Tensor, "*b l l l"], size: int) -> Float[Tensor, "*b s s s"]:
-    """Bring low-resolution logits to the region: trilinear, `align_corners=False`, as three matrix products.
-
-    Equal to `torch.nn.functional.interpolate(..., mode="trilinear")` to rounding, and several times quicker
-    (ours).
-    """
-    weights = _linear_matrix(logits.shape[-1], size).to(logits)
-    x = logits @ weights.T
-    x = weights @ x
-    up: Tensor = (weights @ x.flatten(-2)).unflatten(-1, (size, size))
-    return up
-
-
-@lru_cache(maxsize=16)
-def _linear_matrix(length: int, size: int) -> Float[Tensor, "s l"]:
-    """Row s holds the weights of linear interpolation at output voxel s, border clamped."""
-    at = ((torch.arange(size, dtype=torch.float64) + 0.5) * length / size - 0.5).clamp(0, length - 1)
-    low = at.floor().long().clamp(max=length - 2) if length > 1 else torch.zeros(size, dtype=torch.long)
-    matrix = torch.zeros(size, length, dtype=torch.float64)
-    rows = torch.arange(size)
-    matrix[rows, low] = 1 - (at - low)
-    if length > 1:
-        matrix[rows, low + 1] = at - low
-    return matrix

@@ -15,8 +15,8 @@ from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
 from sam_moe.registry import Architecture, BackboneCard, Preprocessing
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
-from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, START, Plan, follow
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import DEPTHS
+from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, START, Plan, follow
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import DEPTHS
 from sam_moe.training.engine.loop import BEST
 from sam_moe.training.engine.precision import Precision
 from sam_moe.training.engine.runlog import Row

@@ -3,15 +3,14 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from sam_moe.cases.layouts.finders import FINDERS
-from sam_moe.cases.layouts.source import DATA, Found, Source
-from sam_moe.config import nearest_first, read_object
+from sam_moe.cases.source import LAYOUTS, FoundCase, Source
+from sam_moe.cases.splits import DATA, read_splits
+from sam_moe.config import nearest_first
 from sam_moe.errors import ConfigError
 
 
-def choose(source: Source, root: Path, folder: Path) -> list[Found]:
+def choose(source: Source, root: Path, folder: Path) -> list[FoundCase]:
     """What the layout finds under `root` in the part that the source names; splits lie relative to `folder`.
 
     Raises:
@@ -22,7 +21,7 @@ def choose(source: Source, root: Path, folder: Path) -> list[Found]:
             f"no folder {root}. Expected the set {source.root!r} in the data folder; give that with --data "
             f"or ${DATA}."
         )
-    everything = FINDERS[source.layout](source, root)
+    everything = LAYOUTS.load(source.layout)(source, root)
     if source.splits:
         everything = _split(folder / source.splits, source, everything)
     everything = [replace(found, patient=_patient(source, found)) for found in everything]
@@ -43,12 +42,11 @@ def choose(source: Source, root: Path, folder: Path) -> list[Found]:
     return [found for found in chosen if not source.cases or found.case in source.cases]
 
 
-def _split(path: Path, source: Source, everything: list[Found]) -> list[Found]:
+def _split(path: Path, source: Source, everything: list[FoundCase]) -> list[FoundCase]:
     """The cases that a splits file names, each in its part."""
     name = Path(source.root).name
-    sets: Any = read_object(path, ConfigError).get("sets")
-    parts = sets.get(name) if isinstance(sets, dict) else None
-    if not isinstance(parts, dict) or not all(_names(cases) for cases in parts.values()):
+    parts = read_splits(path).get(name)
+    if parts is None:
         raise ConfigError(
             f"{path}: expected 'sets' with an entry {name!r} of lists of cases. Add it, or name another "
             "splits file."
@@ -68,12 +66,8 @@ def _split(path: Path, source: Source, everything: list[Found]) -> list[Found]:
     ]
 
 
-def _names(cases: Any) -> bool:
-    return isinstance(cases, list) and all(isinstance(case, str) for case in cases)
-
-
-def _one_part_a_patient(source: Source, everything: list[Found]) -> None:
-    where: dict[str, Found] = {}
+def _one_part_a_patient(source: Source, everything: list[FoundCase]) -> None:
+    where: dict[str, FoundCase] = {}
     for found in everything:
         other = where.setdefault(found.patient, found)
         if other.part != found.part:
@@ -84,7 +78,7 @@ def _one_part_a_patient(source: Source, everything: list[Found]) -> None:
             )
 
 
-def _patient(source: Source, found: Found) -> str:
+def _patient(source: Source, found: FoundCase) -> str:
     if not source.patient:
         return found.patient or found.case
     match = re.search(source.patient, found.case)

@@ -13,7 +13,7 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.normalise import Normalisation, normalise
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import DEPTHS, talk_through
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import DEPTHS, talk_through
 from sam_moe.training.engine.seeds import seeded
 from sam_moe.training.scans.cache import Scan
 from sam_moe.training.scans.crops import Crop, CropRanges, draw_crop

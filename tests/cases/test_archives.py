@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from sam_moe.cases.layouts.archives import read_array
-from sam_moe.cases.layouts.reading import read_image, read_labels
+from sam_moe.cases.archives import read_array
+from sam_moe.cases.reading import read_image, read_labels
 from sam_moe.errors import FileError, SamMoeError
 from tests.evaluation.drawn import image, label_map
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from sam_moe.errors import ConfigError
 from sam_moe.registry import read_card
-from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, follow
+from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, follow
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
 from sam_moe.training.engine.machines import MACHINES, hardware
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.training.scans.unions import united
+from sam_moe.training.scans.merging import united
 
 LABELS = torch.tensor([0, 1, 2, 3, 4], dtype=torch.int16)
 NAMES = {1: "left", 2: "right", 3: "stem", 4: "ball"}

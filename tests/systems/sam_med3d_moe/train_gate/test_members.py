@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sam_moe.errors import CardError
-from sam_moe.systems.sam_med3d_moe.train_gate.team import assemble_team
+from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
 
 
 def test_experts_stand_in_the_order_asked_for_behind_the_general_one(team):

@@ -6,8 +6,8 @@ import torch
 from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import GateInput
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK, confidence_of
-from sam_moe.systems.sam_med3d_moe.train_gate.column import fit_column, shares
-from sam_moe.systems.sam_med3d_moe.train_gate.gate import fresh_gate, logits_of
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fresh_gate, logits_of
+from sam_moe.systems.sam_med3d_moe.train_gate.new_column import fit_column, shares
 from tests.systems.sam_med3d_moe.train_gate.tables import FEATURES, crossed, learn
 
 

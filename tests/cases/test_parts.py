@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from sam_moe.cases.layouts import Source, choose
+from sam_moe.cases.parts import choose
+from sam_moe.cases.source import Source
 from sam_moe.errors import ConfigError
 from tests.evaluation.drawn import pairs
 
@@ -64,7 +65,7 @@ def test_single_cases_can_be_chosen(tmp_path):
 def test_a_splits_file_without_the_set_is_refused(tmp_path, table):
     chosen(tmp_path)
     (tmp_path / "splits.json").write_text(json.dumps(table))
-    with pytest.raises(ConfigError, match=r"expected 'sets' with an entry 'set'"):
+    with pytest.raises(ConfigError, match=r"expected 'sets' with an entry (for each|'set')"):
         choose(Source(layout="folders", root="set", splits="splits.json"), tmp_path / "set", tmp_path)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.normalise import normalise
-from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
 from sam_moe.training.scans.cache import Scan
 from sam_moe.training.scans.crops import CropRanges
 from sam_moe.training.scans.phantoms import draw_phantom
@@ -58,7 +58,7 @@ def test_sample_n_is_the_same_in_any_order_and_differs_from_the_others(scans):
 def test_sample_n_is_the_same_in_every_process(scans, tmp_path):
     program = (
         "import sys, torch; from pathlib import Path\n"
-        "from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions\n"
+        "from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions\n"
         "from sam_moe.training.scans.cache import read_cache\n"
         "torch.set_num_threads(1)\n"
         "stream = Regions(read_cache(Path('train.safetensors')), 16, 3, 10**6, {}, 0.1)\n"

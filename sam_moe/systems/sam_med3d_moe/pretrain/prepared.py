@@ -18,8 +18,8 @@ from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.normalise import Normalisation
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model, learning
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import Validation
+from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model, learning
 from sam_moe.training.engine.loop import Kept, Schedule, train
 from sam_moe.training.engine.machines import note_machine
 from sam_moe.training.engine.precision import Precision

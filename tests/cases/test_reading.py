@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam_moe.cases.layouts.reading import read_image, read_labels
+from sam_moe.cases.reading import read_image, read_labels
 from sam_moe.errors import FileError, ValuesError
 from sam_moe.space.files import write_volume
 from sam_moe.space.volume import Volume

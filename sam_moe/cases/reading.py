@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import torch
 
-from sam_moe.cases.layouts.archives import MOST_INFLATED, read_array
+from sam_moe.cases.archives import MOST_INFLATED, read_array
 from sam_moe.errors import FileError, ValuesError
 from sam_moe.files import open_file
 from sam_moe.shapes import Shaped

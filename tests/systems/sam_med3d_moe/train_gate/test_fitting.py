@@ -10,7 +10,7 @@ from torch import nn
 
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.moe.losses import balance_loss, owner_loss
-from sam_moe.systems.sam_med3d_moe.train_gate.gate import (
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import (
     GateLoss,
     GateRows,
     GateValidation,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from sam_moe.predict.answering import Answer
-from sam_moe.predict.refine import plan, refine, tiles
+from sam_moe.predict.regions.refine import deepest, plan, refine, tiles
 from sam_moe.prompts import Point, Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
@@ -93,3 +93,11 @@ def test_regions_without_any_of_the_mask_keep_the_coarse_answer():
     joined = refine(rough(), Prompt((Point((0, 0, 0), space="mm"),)), [far], never, lambda share: None)
     expected = resample(rough().probability(), onto=joined.grid).array
     assert torch.equal(joined.array, expected)
+
+
+def test_the_deepest_voxel_of_a_ball_is_its_middle():
+    i = torch.arange(21)
+    ball = ((i[:, None, None] - 8) ** 2 + (i[:, None] - 10) ** 2 + (i - 12) ** 2) <= 36
+    found = deepest(ball)
+    assert found is not None and (found - torch.tensor([8, 10, 12])).abs().max() <= 1
+    assert deepest(torch.zeros(4, 4, 4, dtype=torch.bool)) is None

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sam_moe.cases.layouts import Source
-from sam_moe.cases.layouts.finders import FINDERS
-from sam_moe.cases.layouts.reading import read_image, read_labels
+from sam_moe.cases.reading import read_image, read_labels
+from sam_moe.cases.source import LAYOUTS, Source
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
 from tests.evaluation.drawn import GRID, dataset_json, image, pairs, yaml_at
@@ -57,7 +56,7 @@ def test_a_table_of_anything_is_cases_or_one_line(tmp_path, layout, data):
     named = st.dictionaries(st.sampled_from(["0", "one", "ignore"]), ANYTHING, max_size=2)
     dataset_json(tmp_path, {**TABLES[layout], key: data.draw(ANYTHING | named)})
     try:
-        found = FINDERS[layout](Source(layout=layout, root="."), tmp_path)
+        found = LAYOUTS.load(layout)(Source(layout=layout, root="."), tmp_path)
     except SamMoeError as error:
         assert "\n" not in str(error) and str(tmp_path) in str(error)
     else:
@@ -88,7 +87,7 @@ def test_a_file_where_a_folder_should_be_is_one_line(tmp_path, layout):
 def test_macos_companions_are_no_cases(tmp_path):
     np.savez(tmp_path / "a.npz", imgs=image().numpy(), gts=image().numpy(), spacing=(1, 1, 1))
     (tmp_path / "._a.npz").write_bytes(b"\0\5\x16\7")
-    assert [case.case for case in FINDERS["npz"](Source(layout="npz", root="."), tmp_path)] == ["a"]
+    assert [case.case for case in LAYOUTS.load("npz")(Source(layout="npz", root="."), tmp_path)] == ["a"]
 
 
 @pytest.mark.slow

@@ -1,22 +1,22 @@
-"""A source of cases: which folder, laid out how, which part of it; and what a layout finds there."""
+"""A source of cases: a folder, its layout and the part to take; a case as a layout finds it."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from sam_moe.config import Settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import in_words
+from sam_moe.variants import Variants
 
-Layout = Literal["folders", "nnunet", "msd", "sppin", "npz"]
+# `find(source, root)` of each gives a list of `FoundCase`.
+LAYOUTS = Variants("layout", "sam_moe.cases.layouts", "sam_moe.layouts", "find")
 Labels = dict[str, tuple[int | str, ...]]
 
-# The environment variable that names the data folder.
-DATA = "SAM_MOE_DATA"
 _LARGEST_LABEL = 2**31 - 1
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -24,7 +24,9 @@ SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 class Source(Settings):
     """One folder of cases."""
 
-    layout: Layout = Field(description="How the folder is laid out: folders, nnunet, msd, sppin or npz.")
+    layout: str = Field(
+        description=f"How the folder is laid out: {', '.join(LAYOUTS.own)}, or another package's layout."
+    )
     root: str = Field(
         min_length=1,
         description="The folder, relative to the data folder; to the challenge where it begins with a dot.",
@@ -51,6 +53,14 @@ class Source(Settings):
         None, description="The challenge's labels as they are here, where they differ."
     )
 
+    @field_validator("layout")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            return LAYOUTS.check(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
     @field_validator("patient")
     @classmethod
     def _has_a_group(cls, value: str) -> str:
@@ -63,7 +73,7 @@ class Source(Settings):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCase:
     """One case as a layout finds it: series by name, the label map, and what the layout knows of it."""
 
     case: str

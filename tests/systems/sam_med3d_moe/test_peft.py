@@ -7,7 +7,7 @@ import torch
 
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert, check_expert, load_decoder
-from sam_moe.systems.sam_med3d_moe.cards.peft import adapter_folder, read_adapter
+from sam_moe.systems.sam_med3d_moe.peft import adapter_folder, read_adapter
 from sam_moe.weights.files import save_weights
 
 pytestmark = pytest.mark.usefixtures("cache")

@@ -6,9 +6,9 @@ from itertools import product
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sam_moe.predict.answering import Answer
-from sam_moe.predict.regions import deepest
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.shapes import Float, Int
 from sam_moe.space.grid import Grid
@@ -113,3 +113,22 @@ def _hat(voxels: int) -> Float[Tensor, "s s s"]:
     line = 1 - (2 * (torch.arange(voxels) + 0.5) / voxels - 1).abs()
     line = (2 * line).clamp(0.02, 1)
     return line[:, None, None] * line[None, :, None] * line[None, None, :]
+
+
+def deepest(inside: Tensor) -> Tensor | None:
+    """A voxel deep inside a mask, where most of its neighbours belong to it; None for an empty mask."""
+    if not bool(inside.any()):
+        return None
+    x = inside.float()[None, None]
+    score = x + _neighbours(x, 3) / 3**3 + _neighbours(x, 9) / 9**3
+    index = torch.argmax((score[0, 0] * inside).flatten())
+    return torch.stack(torch.unravel_index(index, inside.shape))
+
+
+def _neighbours(x: Tensor, width: int) -> Tensor:
+    """How many voxels of a mask lie in the cube around each voxel: whole numbers, one axis after another."""
+    for axis in range(3):
+        kernel, margin = [1, 1, 1], [0, 0, 0]
+        kernel[axis], margin[axis] = width, width // 2
+        x = F.avg_pool3d(x, kernel, 1, margin, divisor_override=1)
+    return x
