@@ -24,11 +24,12 @@ from sam_moe.moe.rules.forced import Forced
 from sam_moe.moe.rules.threshold import Threshold
 from sam_moe.moe.rules.top_k import TopK
 from sam_moe.moe.selection import confidence_of
-from sam_moe.systems.sam_med3d_moe.train_gate.gate import fit_gate, fresh_gate, logits_of
+from sam_moe.processes import use_threads
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, logits_of
+from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
 from sam_moe.systems.sam_med3d_moe.train_gate.scans import make_table, read_table
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
 from sam_moe.systems.sam_med3d_moe.train_gate.table import low_dice
-from sam_moe.systems.sam_med3d_moe.train_gate.team import assemble_team
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve
 from sam_moe.training.engine.loop import Schedule
 
@@ -108,7 +109,7 @@ def main():
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     recipe = load_settings(GateRecipe, asked.recipe, asked.set)
     recipe.run.mkdir(parents=True, exist_ok=True)
     team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])

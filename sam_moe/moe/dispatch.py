@@ -1,4 +1,4 @@
-"""Running the chosen experts: each once on the rows that chose it, or, as the plain oracle, all on every row."""
+"""Running the chosen experts: each once on the rows that chose it; or, as an oracle, all on every row."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ def grouped(experts: Int[Tensor, "*rows k"], run: Run) -> Float[Tensor, "..."]:
 
 
 def dense(experts: Int[Tensor, "*rows k"], count: int, run: Run) -> Float[Tensor, "..."]:
-    """What `grouped` gives, by running all of `count` experts on every row: the oracle it is tested against."""
+    """What `grouped` gives, by running all of `count` experts on every row: the oracle of its tests."""
     flat = experts.flatten(0, -2)
     every = torch.arange(len(flat), device=experts.device)
     answers = torch.stack([run(index, every) for index in range(count)], dim=1)
@@ -54,7 +54,5 @@ def dense(experts: Int[Tensor, "*rows k"], count: int, run: Run) -> Float[Tensor
 def used(experts: Int[Tensor, "b *places k"], count: int) -> Int[Tensor, "b e"]:
     """For each row the experts that any of its places chose, by index, and `NONE` in place of the others."""
     chosen = experts.flatten(1)
-    anywhere = torch.zeros(len(chosen), count, dtype=torch.bool, device=chosen.device).scatter(
-        1, chosen, True
-    )
-    return torch.arange(count, device=chosen.device).where(anywhere, NONE)
+    nowhere = torch.zeros(len(chosen), count, dtype=torch.bool, device=chosen.device)
+    return torch.arange(count, device=chosen.device).where(nowhere.scatter(1, chosen, True), NONE)

@@ -39,7 +39,7 @@ class Gate(nn.Module):
     """Scores experts: one column an expert, column 0 the general expert's where there is one.
 
     A kind of gate is a module of `gates/`: a class made of a `GateShape` and the number of experts, with its
-    own `columns`, and `hidden`, which is what they see. Each column is multiplied and summed by itself, so that its logits
+            raise ConfigError(f"a gate over {experts} experts scores none. Expected 1 or more.")
     keep every bit when others come or go, where one matrix product for all would not promise that (ours).
     """
 
@@ -49,7 +49,7 @@ class Gate(nn.Module):
     def __init__(self, shape: GateShape, experts: int) -> None:
         super().__init__()
         if experts < 1:
-            raise ConfigError(f"a gate over {experts} experts cannot be: the general expert is always one.")
+            raise ConfigError(f"a gate over {experts} experts scores none. Expected 1 or more.")
         self.shape = shape
 
     def hidden(self, seen: Tensor | tuple[Tensor, ...]) -> Float[Tensor, "*rows h"]:

@@ -48,7 +48,7 @@ class Routing:
 
     @property
     def answered(self) -> tuple[dict[str, float], ...]:
-        """For each row, in the order of `flatten`, the experts that answered and their weights, heaviest first."""
+        """For each row, in the order of `flatten`, who answered and with which weight, heaviest first."""
         chosen = (part.flatten(0, -2).tolist() for part in self.selection[:2])
         named = ({self.ids[i]: w for i, w in zip(*row, strict=True)} for row in zip(*chosen, strict=True))
         return tuple(dict(sorted(row.items(), key=lambda item: -item[1])) for row in named)

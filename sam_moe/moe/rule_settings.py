@@ -21,7 +21,7 @@ def make_rule(
     `experts` are the ids in the gate's order, for settings that name an expert.
 
     Raises:
-        ConfigError: for an unknown rule or setting, the nearest known named, and for a value that does not fit.
+        ConfigError: for an unknown rule or setting, the nearest known first, and a value that does not fit.
     """
     kind, given = RULES.load(name), dict(settings or {})
     if dataclasses.is_dataclass(kind):

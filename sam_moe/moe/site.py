@@ -195,7 +195,7 @@ def routings(rule: SelectionRule | None = None) -> Iterator[dict[str, Routing]]:
 
 
 class Plugged(nn.Module):
-    """A site in a host that expects a plain module there: gives `y` alone, and the routing to `routings()`."""
+    """A site in a host that expects a plain module: gives `y` alone, and the routing to `routings()`."""
 
     def __init__(self, site: MoESite, name: str) -> None:
         super().__init__()

@@ -127,5 +127,5 @@ def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
 
 
 def test_a_gate_over_no_expert_is_refused():
-    with pytest.raises(ConfigError, match="general expert is always one"):
+    with pytest.raises(ConfigError, match="scores none. Expected 1 or more"):
         gating_network(6, 0, 8)

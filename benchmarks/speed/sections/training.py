@@ -12,7 +12,7 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, whole_learner
 from sam_moe.systems.sam_med3d_moe.gate import GateInput, gating_network
-from sam_moe.systems.sam_med3d_moe.train_gate.gate import GateLoss
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import GateLoss
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable, Panel
 
 SECTION = "a step of training at public size"

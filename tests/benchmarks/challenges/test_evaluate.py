@@ -31,14 +31,14 @@ def test_a_tool_answers_what_it_understands(system, phantom):
     assert isinstance(system, SystemUnderTest)
     scan, truth = phantom
     inside = np.argwhere(truth.array.numpy() > 0)
-    said = {
+    prompts = {
         "point": Point(tuple(map(int, inside.mean(axis=0).round()))),
         "box": Box(tuple(map(int, inside.min(axis=0))), tuple(map(int, inside.max(axis=0) + 1))),
     }
     system.open(scan)
     (kind,) = system.hears
-    mask = system.answer((said[kind],)).mask
-    assert mask.shape == scan.grid.shape and mask[tuple(map(int, said["point"].at))]
+    mask = system.answer((prompts[kind],)).mask
+    assert mask.shape == scan.grid.shape and mask[tuple(map(int, prompts["point"].at))]
     if kind == "box":
         both = np.count_nonzero(mask & (truth.array.numpy() > 0))
         assert 2 * both / (np.count_nonzero(mask) + len(inside)) > 0.5

@@ -14,7 +14,7 @@ from benchmarks.commands import kill_cases as cases
 from benchmarks.commands import kill_stock as stock
 from benchmarks.commands import kills
 from sam_moe.registry import MadeBy, Preprocessing
-from sam_moe.systems.sam_med3d_moe.pretrain.general import fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
 from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, ship
 from sam_moe.weights.checksums import sha256_of
@@ -89,7 +89,7 @@ def test_a_row_counts_a_fault_once_a_kill():
     tally = Tally(kills=2)
     tally.add("leftovers", ["a", "b"], "here")
     tally.add("leftovers", [], "there")
-    assert tally.told == ["here: leftovers: a; b"]
+    assert tally.reports == ["here: leftovers: a; b"]
     assert line("convert", tally).split()[:7] == ["convert", "2", "0", "0", "0", "1", "0"]
 
 

@@ -14,6 +14,7 @@ from sam_moe.moe.rules.forced import Forced
 from sam_moe.moe.rules.top_k import TopK
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
+from tests.predict.ruled import choosing
 
 
 def no_tell(stage, share):
@@ -22,7 +23,7 @@ def no_tell(stage, share):
 
 def narrow(mixture, rule):
     """The same mixture under another rule, which keeps to one region."""
-    return replace(mixture, network=mixture.network.choosing(rule), whole_targets=False)
+    return replace(choosing(mixture, rule), whole_targets=False)
 
 
 @pytest.fixture
