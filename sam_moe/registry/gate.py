@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from sam_moe.config import Record
 from sam_moe.registry.expert import Base
 from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights, same_file
+from sam_moe.registry.system import System
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -44,6 +45,7 @@ class GateCard(Record):
 
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     id: CardId = Field(description="Name of the card and of its folder.")
+    system: System = None
     kind: Literal["gate"] = Field("gate", description="What the card describes.")
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it chooses between.")
