@@ -28,6 +28,7 @@ from sam_moe.moe.gate import GatingNetwork
 from sam_moe.moe.selection import Forced, SelectionRule, TopK
 from sam_moe.predict.parts import ModelParts
 from sam_moe.predict.predictor import Predictor
+from sam_moe.processes import use_threads
 from sam_moe.prompts.prompt import Point
 from sam_moe.registry import BackboneCard, Entry, ExpertCard, GateCard, shipped, write_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry
@@ -219,7 +220,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
     asked = parser.parse_args()
     if asked.threads:
-        torch.set_num_threads(asked.threads)
+        use_threads(asked.threads)
     print(hardware(), flush=True)
     with tempfile.TemporaryDirectory() as aside:
         found = mixtures(Path(aside), find_entry(asked.model))

@@ -22,6 +22,7 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.predict.model import Model
+from sam_moe.processes import threads
 from sam_moe.prompts import Point
 from sam_moe.registry import Preprocessing
 from sam_moe.space.files import read, write_volume
@@ -79,7 +80,7 @@ def main() -> None:
     opening = perf_counter() - start
     first = predictor.predict(Point((333, 256, 165)))
     second = predictor.refine(Point((320, 250, 160)))
-    print(f"{'x'.join(map(str, SHAPE))} voxels, {torch.get_num_threads()} threads, {predictor.model_id}")
+    print(f"{'x'.join(map(str, SHAPE))} voxels, {threads()} threads, {predictor.model_id}")
     print(
         f"reading {reading:.2f} s, opening {opening:.2f} s, peak {peak_mb():.0f} MB ({before:.0f} MB before)"
     )
