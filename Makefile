@@ -32,14 +32,14 @@ DATA := $(or $(SAM_MOE_DATA),../shared/data)
 EXPERTS := esophagus spinal-cord hippocampus soft-tissue-tumour
 
 reproduce: $(VENV)/.benchmarks  ## The mixture's table and picture, from the shipped weights and the data folder
-	$(BIN)/python benchmarks/reproduce.py
+	$(BIN)/python -m benchmarks.mixture.reproduce
 
 reproduce-train: $(VENV)/.benchmarks  ## The same from nothing: some hours of training on two cores first
 	BIN=$(BIN) DATA=$(DATA) EXPERTS="$(EXPERTS)" sh benchmarks/train_all.sh
-	$(BIN)/python benchmarks/reproduce.py
+	$(BIN)/python -m benchmarks.mixture.reproduce
 
 challenges: $(VENV)/.benchmarks  ## The challenges' results and reports anew, from the shipped weights and the data folder
-	$(BIN)/python benchmarks/challenges.py --fresh
+	$(BIN)/python -m benchmarks.challenges.evaluate --fresh
 
 schema: install  ## Write prompts/promptset.schema.json from the records
 	$(BIN)/python -c "import json; from sam_moe.files import replace_text; from sam_moe.prompts import promptset; \

@@ -154,7 +154,7 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.add(node.module.split(".")[0])
-    local = {file.stem for file in path.parent.glob("*.py")} | {"sam_moe", "tests"}
+    local = {file.stem for file in path.parent.glob("*.py")} | {"sam_moe", "tests", "benchmarks"}
     return names - local - set(sys.stdlib_module_names)
 
 

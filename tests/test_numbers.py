@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests import numbers
+from tests.house import numbers
 
 WRITTEN = json.loads(numbers.RECORDED.read_text(encoding="utf-8"))
 # On another kind of processor: a voxel of a border, a confidence near another.

@@ -1,7 +1,7 @@
 """Flat boxes, strokes and loops lowered to points and boxes, by rules with names.
 
 No weights of ours learnt a flat box, a stroke or a loop; a click and a box they did. Which rule is best is
-measured (benchmarks/flat_prompts.py), not believed. All of this is ours.
+measured (benchmarks/quality/flat_prompts.py), not believed. All of this is ours.
 """
 
 from collections.abc import Sequence

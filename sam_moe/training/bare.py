@@ -3,4 +3,4 @@
 import runpy
 
 if __name__ == "__main__":
-    runpy.run_module("sam_moe.systems.sam_med3d_moe.pretrain.bare", run_name="__main__", alter_sys=True)
+    runpy.run_module("sam_moe.systems.sam_med3d_moe.pretrain.prepared", run_name="__main__", alter_sys=True)

@@ -1,8 +1,16 @@
-"""The benchmarks are scripts beside the package: found as they find each other, by their folder."""
+"""Data sets that the benchmarks read, drawn instead of real."""
 
-import sys
-from pathlib import Path
+import pytest
 
-FOLDER = str(Path(__file__).resolve().parents[2] / "benchmarks")
-if FOLDER not in sys.path:
-    sys.path.append(FOLDER)
+from benchmarks import cases
+from tests.benchmarks.drawn import SPLITS, write_set
+
+
+@pytest.fixture
+def drawn_set(tmp_path, monkeypatch):
+    """The benchmarks' data folder holds the drawn set alone, and the splits name its cases."""
+    monkeypatch.setattr(cases, "DATA", write_set(tmp_path))
+    monkeypatch.setattr(cases, "splits", lambda: SPLITS)
+    cases.cases_of.cache_clear()
+    yield tmp_path
+    cases.cases_of.cache_clear()

@@ -25,7 +25,7 @@ from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
-from sam_moe.systems.sam_med3d_moe.pretrain.general import fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
 from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate
 from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, ship

@@ -88,7 +88,7 @@ def evaluate(
 ) -> None:
     """Ask systems about every case of a challenge, with a simulated user's prompts, and score the answers.
 
-    For example: sam-moe evaluate benchmarks/sarcoma/challenge.yaml --system small-moe --out sarcoma
+    For example: sam-moe evaluate benchmarks/challenges/sarcoma/challenge.yaml --system small --out sarcoma
 
     DIR gets rows.csv, result.json and report.html. Stopped, even by force, and started again, it loses the
     case in hand and no more. --processes N, torchrun or `accelerate launch -m sam_moe evaluate …` share the
@@ -174,7 +174,7 @@ def simulate(
 ) -> None:
     """Write what a simulated user says about every target of a challenge, so that all can be told the same.
 
-    For example: sam-moe simulate benchmarks/sarcoma/challenge.yaml --protocol clicks --out prompts.json
+    For example: sam-moe simulate demo/challenge.yaml --protocol clicks --out prompts.json
 
     Replay it: sam-moe evaluate CHALLENGE.yaml --prompts prompts.json --out DIR
     """

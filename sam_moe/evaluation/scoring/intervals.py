@@ -1,7 +1,7 @@
 """Intervals of means over few patients: where the mean over all patients of the same kind may lie.
 
-The one method for every table. `benchmarks/coverage.py` chose it among others: at 4 to 12 patients simulated
-from the project's own rows, 95 % means about 95 % with it, and 75 to 90 % with a percentile bootstrap.
+The one method for every table. `benchmarks/intervals/coverage.py` chose it among others: at 4 to 12 patients
+simulated from the rows of the project, 95 % means about 95 % with it, 75 to 90 % with a percentile bootstrap.
 """
 
 from collections.abc import Hashable, Sequence

@@ -3,7 +3,7 @@
 `corners`: two corner embeddings, for weights that have them. `center`: a positive click in the middle.
 `mask`: the box drawn as logits into the low-resolution mask prompt, with the click in its middle. The
 public weights know no box, so for them the last two are all there is. Which one is best is measured
-(benchmarks/boxes.py), not believed.
+(benchmarks/quality/boxes.py), not believed.
 """
 
 from typing import Literal, NamedTuple

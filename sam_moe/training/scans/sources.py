@@ -21,7 +21,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
-from sam_moe.training.scans.unions import united
+from sam_moe.training.scans.merging import united
 
 Spacing = tuple[float, float, float]
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
 from sam_moe.training.engine.loop import Average, Schedule, train
 from sam_moe.training.engine.seeds import prompt_rng
 

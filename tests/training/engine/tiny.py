@@ -20,7 +20,7 @@ from accelerate import PartialState
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
 from sam_moe.training.engine.loop import Schedule, train
 
 SIZES = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)

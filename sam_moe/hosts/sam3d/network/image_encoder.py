@@ -97,7 +97,7 @@ class ImageEncoder(nn.Module):
         """Embed a normalised region; float32 comes out whatever `dtype` the products were computed in.
 
         `torch.bfloat16` is a choice for processors with matrix units for it (AMX, GPUs); elsewhere it is
-        slower. Its error is measured in benchmarks/results/encoder.txt.
+        slower. Its error is measured in benchmarks/results/speed/encoder.txt.
         """
         # Without a dtype the caller's own autocast, if any, stays in force.
         with nullcontext() if dtype is None else torch.autocast(image.device.type, dtype=dtype):

@@ -18,7 +18,7 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import ExpertKind, Lora
-from sam_moe.systems.sam_med3d_moe.cards.peft import is_adapters, own_names
+from sam_moe.systems.sam_med3d_moe.peft import is_adapters, own_names
 from sam_moe.weights.report import compare
 
 DECODER = "mask_decoder."

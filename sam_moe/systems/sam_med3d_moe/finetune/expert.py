@@ -15,9 +15,9 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import Lora
 from sam_moe.shapes import Bool, Float
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import DEPTHS, talk_through
-from sam_moe.systems.sam_med3d_moe.pretrain.general import freeze_unasked
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import BATCH, measure
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import DEPTHS, talk_through
+from sam_moe.systems.sam_med3d_moe.prompted.regions import freeze_unasked
 from sam_moe.training.engine.seeds import seeded
 from sam_moe.weights.checksums import fingerprint
 

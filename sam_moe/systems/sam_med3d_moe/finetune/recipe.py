@@ -32,8 +32,8 @@ from sam_moe.systems.sam_med3d_moe.finetune.expert import (
     stored,
     whole_learner,
 )
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import DEPTHS
-from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import DEPTHS
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions
 from sam_moe.training.engine.loop import BEST, Kept, Schedule, train
 from sam_moe.training.engine.machines import note_machine, processes
 from sam_moe.training.recipes.card import ITSELF, WEIGHTS, Store, Words, measurements, store_weights

@@ -15,8 +15,8 @@ from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
 from sam_moe.registry import Architecture, BackboneCard, Preprocessing
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
-from sam_moe.systems.sam_med3d_moe.pretrain.bare import PLAN, START, Plan, follow
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import DEPTHS
+from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, START, Plan, follow
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import DEPTHS
 from sam_moe.training.engine.loop import BEST
 from sam_moe.training.engine.precision import Precision
 from sam_moe.training.engine.runlog import Row
@@ -80,10 +80,11 @@ class PretrainRecipe(Settings):
                 missing = "architecture" if self.architecture is None else "preprocessing"
                 raise ValueError(f"{missing} is missing; add it, or name a model to go on from by `start`")
             return self
-        size, region = self.architecture.image_size, self.preprocessing.region_voxels
-        if region != size:
+        size = self.architecture.image_size
+        if set(self.preprocessing.region_shape) != {size}:
             raise ValueError(
-                f"preprocessing.region_voxels {region} must equal architecture.image_size {size}"
+                f"preprocessing.region_voxels {self.preprocessing.region_voxels} must equal "
+                f"architecture.image_size {size}"
             )
         if self.card.default_box_strategy == "corners" and not self.architecture.corner_embeddings:
             raise ValueError(

@@ -11,8 +11,8 @@ from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.normalise import Normalisation
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import Conversation, dice_of, taught_strategies
-from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import Conversation, dice_of, taught_strategies
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions
 from sam_moe.training.scans.cache import Scan
 from sam_moe.training.scans.crops import CropRanges
 

@@ -25,7 +25,7 @@ from sam_moe.registry import (
 )
 from sam_moe.systems.sam_med3d_moe.cards.mixture import selection_of
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import figures
-from sam_moe.systems.sam_med3d_moe.train_gate.gate import logits_of
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve, write_curve
 from sam_moe.training.recipes.card import WEIGHTS, Naming, save_named

@@ -29,8 +29,8 @@ from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file,
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate, selection_of
 from sam_moe.systems.sam_med3d_moe.train_gate.card import BANK, bank_of, load_banks, save_banks, weights_of
-from sam_moe.systems.sam_med3d_moe.train_gate.column import Grown, fit_column, joined
 from sam_moe.systems.sam_med3d_moe.train_gate.examples import read_examples
+from sam_moe.systems.sam_med3d_moe.train_gate.new_column import Grown, fit_column, joined
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import Stream, draw_regions
 from sam_moe.systems.sam_med3d_moe.train_gate.table import build_table
 from sam_moe.training.recipes.card import WEIGHTS

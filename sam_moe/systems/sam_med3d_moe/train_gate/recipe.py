@@ -10,7 +10,8 @@ from sam_moe.config import dump_settings, load_settings
 from sam_moe.files import replace_text
 from sam_moe.moe.gate import check_lightweight
 from sam_moe.systems.sam_med3d_moe.train_gate.card import ship_gate
-from sam_moe.systems.sam_med3d_moe.train_gate.gate import fit_gate, fresh_gate, unchanged
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, unchanged
+from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
 from sam_moe.systems.sam_med3d_moe.train_gate.scans import (
     PARTS,
     make_table,
@@ -19,7 +20,6 @@ from sam_moe.systems.sam_med3d_moe.train_gate.scans import (
     table_hours,
 )
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
-from sam_moe.systems.sam_med3d_moe.train_gate.team import assemble_team
 from sam_moe.training.engine.loop import BEST, Schedule
 from sam_moe.training.engine.machines import note_machine, processes
 from sam_moe.training.engine.runlog import LOG

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
+from sam_moe.systems.sam_med3d_moe.train_gate.members import Team
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import Stream, draw_regions
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
 from sam_moe.systems.sam_med3d_moe.train_gate.table import (
@@ -17,7 +18,6 @@ from sam_moe.systems.sam_med3d_moe.train_gate.table import (
     load_table,
     save_table,
 )
-from sam_moe.systems.sam_med3d_moe.train_gate.team import Team
 from sam_moe.training.recipes.parts import keep_scans
 from sam_moe.training.scans.cache import cache_path, cached_labels, read_cache
 from sam_moe.training.scans.sources import listed_cases

@@ -21,8 +21,8 @@ from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptToke
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.gate import GateInput, gate_input
 from sam_moe.shapes import Bool, Float, Int
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import Clicked, Conversation
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import ROUNDS
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import Clicked, Conversation
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import UNLABELLED, WAYS, Drawn, Way
 
 # Counts up when the same regions would give another table.

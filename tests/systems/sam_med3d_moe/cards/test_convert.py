@@ -17,7 +17,7 @@ from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.weights.checksums import fingerprint, sha256_of
 from sam_moe.weights.files import read_metadata, read_state
-from tests.dying import deaths
+from tests.files.dying import deaths
 
 pytestmark = pytest.mark.usefixtures("shipped", "cache")
 

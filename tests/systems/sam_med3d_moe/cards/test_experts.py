@@ -21,7 +21,7 @@ from sam_moe.systems.sam_med3d_moe.cards.experts import (
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of
 from sam_moe.weights.checksums import fingerprint, sha256_of
 from sam_moe.weights.files import save_weights
-from tests.dying import deaths
+from tests.files.dying import deaths
 
 pytestmark = pytest.mark.usefixtures("cache")
 

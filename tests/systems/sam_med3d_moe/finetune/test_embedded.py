@@ -17,7 +17,7 @@ from sam_moe.systems.sam_med3d_moe.finetune.embedded import (
     pack,
     unpack,
 )
-from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions, fresh_model
 
 
 @pytest.fixture

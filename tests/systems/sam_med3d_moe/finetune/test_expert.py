@@ -18,9 +18,9 @@ from sam_moe.systems.sam_med3d_moe.finetune.expert import (
     stored,
     whole_learner,
 )
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import talk_through
-from sam_moe.systems.sam_med3d_moe.pretrain.general import PromptedLoss, Regions, fresh_model
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import Validation
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import talk_through
+from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
 from sam_moe.weights.checksums import fingerprint
 
 LORA = Lora(rank=2, alpha=4.0, per_layer={"output_upscaling.0": 3})

@@ -14,7 +14,7 @@ from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.prompts.prompt import Box
 from sam_moe.registry import read_card
 from sam_moe.space.files import read
-from sam_moe.systems.sam_med3d_moe.pretrain.bare import START, follow
+from sam_moe.systems.sam_med3d_moe.pretrain.prepared import START, follow
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import PretrainRecipe, pretrain
 from sam_moe.weights.files import read_metadata, read_state, save_weights
 

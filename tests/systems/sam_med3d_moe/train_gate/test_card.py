@@ -12,7 +12,7 @@ from sam_moe.systems.sam_med3d_moe.train_gate.card import (
     ship_gate,
 )
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import GAINED, LEFT, LOST
-from sam_moe.systems.sam_med3d_moe.train_gate.gate import fresh_gate
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fresh_gate
 from tests.systems.sam_med3d_moe.train_gate.tables import FEATURES, by_hand
 
 OWNERS = [0] * 40 + [1] * 200

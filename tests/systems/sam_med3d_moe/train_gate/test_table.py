@@ -7,8 +7,8 @@ import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import gate_input
-from sam_moe.systems.sam_med3d_moe.pretrain.conversation import Clicked, Conversation
-from sam_moe.systems.sam_med3d_moe.pretrain.general import Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import Clicked, Conversation
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions, fresh_model
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import UNLABELLED, Drawn
 from sam_moe.systems.sam_med3d_moe.train_gate.table import build_table, load_table, low_dice, save_table
 

@@ -1,0 +1,1 @@
+"""How often intervals over few patients hold the mean of all patients, by simulation."""

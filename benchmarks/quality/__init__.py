@@ -1,0 +1,1 @@
+"""Dice of the shipped weights from points, boxes and what is drawn, beside other tools."""

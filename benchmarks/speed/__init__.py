@@ -1,0 +1,1 @@
+"""Seconds, memory and counted operations, from one region to many scans."""

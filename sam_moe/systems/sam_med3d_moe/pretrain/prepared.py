@@ -1,0 +1,156 @@
+"""`python -m sam_moe.training.bare RUN`: train where only torch, accelerate and safetensors are installed.
+
+`sam-moe pretrain RECIPE --prepare` fills the folder RUN with plan and caches; carry it there and back, and
+`sam-moe pretrain RECIPE` ships what was learnt. It trains through `follow` itself.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sam_moe.errors import ConfigError, SamMoeError
+from sam_moe.hosts.sam3d.loading import load_model
+from sam_moe.hosts.sam3d.lowering import BoxStrategy
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.normalise import Normalisation
+from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.systems.sam_med3d_moe.pretrain.validation import Validation
+from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model, learning
+from sam_moe.training.engine.loop import Kept, Schedule, train
+from sam_moe.training.engine.machines import note_machine
+from sam_moe.training.engine.precision import Precision
+from sam_moe.training.engine.runlog import Row
+from sam_moe.training.scans.cache import cache_path, read_cache
+from sam_moe.training.scans.crops import CropRanges
+from sam_moe.weights.checksums import fingerprint
+
+log = logging.getLogger(__name__)
+
+PLAN = "plan.json"
+# The model that a run goes on from, if any.
+START = "start.safetensors"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training takes beside its caches: a recipe (`training.recipes`) that has been checked."""
+
+    architecture: dict[str, Any]
+    schedule: dict[str, Any]
+    normalisation: Normalisation
+    seed: int
+    weights: dict[str, float]
+    phantom_share: float
+    spoil_share: float
+    curriculum: int
+    targets: int
+    corrections: Sequence[float]
+    validation_crops: int
+    validate_every: int
+    workers: int
+    tracker: str | None
+    precision: Precision
+    box_strategy: BoxStrategy = "mask"  # of the card; plans of earlier versions know no other
+    ranges: dict[str, Any] | None = None  # of the regions; the defaults for plans of earlier versions
+    start: str | None = None  # fingerprint of the model in START; None for one that has learnt nothing
+
+
+def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
+    """Train by the plan and from the caches in a run's folder; started again, go on where it stopped.
+
+    Raises:
+        ConfigError: for a folder without plan or caches, or with nothing to learn from.
+        WeightsError: where the model that the plan starts from is missing or does not fit.
+    """
+    plan = _read_plan(run / PLAN)
+    scans = read_cache(cache_path(run, "train"))
+    if not scans and plan.phantom_share < 1:
+        raise ConfigError(
+            f"{cache_path(run, 'train')}: the train part holds no structure to learn. Name cases in the "
+            "splits file, or set data.phantom_share to 1 to learn from phantoms alone."
+        )
+    if unknown := sorted(set(plan.weights) - {scan.group for scan in scans}):
+        log.warning("data.weights names sets without a case to learn from: %s", ", ".join(unknown))
+    sizes, ranges = Sizes(**_tuples(plan.architecture)), CropRanges(**_tuples(plan.ranges or {}))
+    model = fresh_model(sizes, plan.seed) if plan.start is None else _started(run, sizes, plan.start)
+    stream = Regions(
+        scans,
+        sizes.image_size,
+        plan.seed + 1,
+        10**9,
+        plan.weights,
+        plan.phantom_share,
+        plan.curriculum,
+        ranges,
+        spoil_share=plan.spoil_share,
+        normalisation=plan.normalisation,
+        targets=plan.targets,
+    )
+    note_machine(run, plan.schedule["steps"])
+    validation = Validation(
+        lambda: read_cache(cache_path(run, "validation")),
+        sizes,
+        plan.validation_crops,
+        plan.normalisation,
+        plan.box_strategy,
+        ranges,
+    )
+    return train(
+        PromptedLoss(model, plan.corrections, box_strategy=plan.box_strategy),
+        model,
+        stream,
+        Schedule(**plan.schedule),
+        run,
+        plan.seed + 1,
+        plan.workers,
+        validation if plan.validation_crops else None,
+        plan.validate_every,
+        plan.tracker,
+        report,
+        precision=plan.precision,
+    )
+
+
+def _started(run: Path, sizes: Sizes, sha256: str) -> SamMed3D:
+    """The model that `sam-moe pretrain` left for a run to go on from."""
+    model = load_model(run / START, sizes)
+    if (found := fingerprint(model)) != sha256:
+        raise ConfigError(
+            f"{run / START}: holds a model with the fingerprint {found}, and the plan names {sha256}. "
+            "`sam-moe pretrain RECIPE --prepare` writes both."
+        )
+    return learning(model)
+
+
+def _tuples(read: dict[str, Any]) -> dict[str, Any]:
+    """Lists as tuples, which JSON does not know."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in read.items()}
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        return Plan(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: not readable as the plan of a training: {error}. `sam-moe pretrain RECIPE --prepare` "
+            "of the same version writes one."
+        ) from error
+
+
+def main() -> None:
+    """Follow the plan in the folder that the command line names."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m sam_moe.training.bare RUN")
+    try:
+        follow(Path(sys.argv[1]))
+    except SamMoeError as error:
+        sys.exit(f"sam-moe: {error}")
+
+
+if __name__ == "__main__":
+    main()
