@@ -136,7 +136,7 @@ def predict(
     finished before is not done again, what fails is listed at the end. Several processes share the work when
     torchrun or accelerate launch starts them: torchrun --nproc_per_node 2 -m sam_moe predict ...
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
     from sam_moe.errors import PromptError
     from sam_moe.ownership import is_folder
 
@@ -170,13 +170,13 @@ def predict(
             as_json=as_json,
         )
     prompt = prompt_of(typed, mm) if typed else None
-    with Progress(quiet=as_json) as tell:
+    with ProgressLine(quiet=as_json) as progress:
         from sam_moe.cli.predict.loading import loaded
         from sam_moe.predict.files.command import Request, run
 
         request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()), force=force)
         try:
-            done = run(request, lambda: loaded(model, device, box_strategy, dtype, lower or ()), tell)
+            done = run(request, lambda: loaded(model, device, box_strategy, dtype, lower or ()), progress)
         except PromptError as error:
             raise PromptError(in_options(str(error))) from error
     typer.echo(json.dumps(done.as_json()) if as_json else str(done))
@@ -201,10 +201,10 @@ def convert(
 
     A checkpoint that does not fit gets a report of what is missing, unexpected or of another shape.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress() as tell:
-        tell("reading and checking the checkpoint")
+    with ProgressLine() as progress:
+        progress("reading and checking the checkpoint")
         from sam_moe.errors import WeightsError
         from sam_moe.systems.sam_med3d_moe.cards.convert import convert as run
 
@@ -242,9 +242,9 @@ def show_checkpoint(
 @app.command(epilog=EVERYWHERE)
 def doctor(as_json: AsJson = False) -> None:
     """Tell what is here and what would be used."""
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress(quiet=as_json):
+    with ProgressLine(quiet=as_json):
         from sam_moe.cli.doctor import examine
 
         found = examine()
@@ -265,11 +265,11 @@ def demo(
 
     From a point and from a box each, held against their labels; writes the masks and pictures.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress() as tell:
+    with ProgressLine() as progress:
         from sam_moe.cli.demo import run
         from sam_moe.cli.predict.loading import loaded
 
-        report = run(out, lambda: loaded(model, "auto", None).model, tell, force=force)
+        report = run(out, lambda: loaded(model, "auto", None).model, progress, force=force)
     typer.echo(report)

@@ -15,7 +15,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asking.casefile import Asked, begin, case_path
 from sam_moe.evaluation.asking.freshness import changed
 from sam_moe.evaluation.asking.locks import check_several, claimed
-from sam_moe.evaluation.asking.runner import Folder, Tell, Work, heard, work_through
+from sam_moe.evaluation.asking.runner import Folder, Work, heard, work_through
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import Case, cases_of
 from sam_moe.evaluation.derived import forget, tidy, withdraw_result
@@ -28,6 +28,7 @@ from sam_moe.evaluation.results import (
 from sam_moe.evaluation.scoring.predictions import checksum, match
 from sam_moe.files import check_writable
 from sam_moe.processes import join, share_threads, threads, use_threads
+from sam_moe.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ RESULT_LOCK = "result"  # no case file is called so: those end in .json
 MakeSystems = Callable[[], Sequence[SystemUnderTest]]
 
 
-def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultFolder | None:
+def evaluate(request: Request, make_systems: MakeSystems, progress: Progress) -> ResultFolder | None:
     """Ask every system about every case that its folder lacks, then write rows, record and report.
 
     `make_systems` is called in every process, and must be a function that another process can import. Under
@@ -52,7 +53,7 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
         check_writable(request.out)
     share_threads(None if launched > 1 else processes)
     cases = cases_of(request.challenge)
-    tell("loading the systems", 0.0)
+    progress("loading the systems", 0.0)
     systems = tuple(make_systems())
     notes = _not_asked(request, cases, systems)
     given = _given(request, cases, systems)
@@ -72,10 +73,10 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
         log.info("%s is finished; remove its %s to have it written again", request.out, REPORT)
         return found
     with _others(work, make_systems, 0 if launched > 1 else request.processes - 1):
-        work_through(work, systems, tell)
+        work_through(work, systems, progress)
     if rank > 0:
         return None
-    tell("writing the result", 0.99)
+    progress("writing the result", 0.99)
     with claimed(request.out / CASES / RESULT_LOCK, wait=True):
         found = run.finish(before, notes, perf_counter() - start)
     tidy(request.out, finished=True)
@@ -195,4 +196,4 @@ def _others(work: Work, make_systems: MakeSystems, count: int) -> Iterator[None]
 
 def _work(work: Work, make_systems: MakeSystems, count: int) -> None:
     use_threads(count)
-    work_through(work, tuple(make_systems()), lambda stage, share: None)
+    work_through(work, tuple(make_systems()), silent)

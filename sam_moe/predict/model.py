@@ -1,7 +1,6 @@
 """A loaded model: weights, card and settings that nothing changes, shared by every session and thread."""
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,13 @@ from sam_moe.predict.answering import Promptable
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.opening import opened
 from sam_moe.predict.sharing import Sharing
+from sam_moe.progress import Progress
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Card, Preprocessing
 from sam_moe.space.files import fingerprint
 
 if TYPE_CHECKING:
     import sam_moe.predict.predictor
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, eq=False)

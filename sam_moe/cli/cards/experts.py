@@ -52,10 +52,10 @@ def check(
 
     Stops at the first that fails.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress() as tell:
-        tell("checking experts")
+    with ProgressLine() as progress:
+        progress("checking experts")
         from sam_moe.registry.finding import find_expert, list_experts
         from sam_moe.systems.sam_med3d_moe.cards.experts import check_expert
 
@@ -115,7 +115,7 @@ def add(
     every bit. That gate stays, and the new one is written to your own folder. An expert that is here already
     with the same weights is taken as it is; SOURCE may then be its id.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
     from sam_moe.errors import WeightsError
 
     if (gate is None) != (examples is None):
@@ -132,8 +132,8 @@ def add(
         typer.echo(f"{back.name}: a gate, back in {back}")
         typer.echo(f"Undo it: sam-moe experts remove {back.name}{where}", err=True)
         return
-    with Progress() as tell:
-        tell("reading and checking the expert")
+    with ProgressLine() as progress:
+        progress("reading and checking the expert")
         from sam_moe.systems.sam_med3d_moe.cards.experts import keep_expert, remove_expert
 
         try:
@@ -147,7 +147,7 @@ def add(
         if not kept.new:
             told = [f"{id}: here already with the same weights, in {entry.folder}"]
         if gate is not None and examples is not None:
-            tell("fitting the gate")
+            progress("fitting the gate")
 
             def take_back() -> None:
                 if kept.new:

@@ -94,7 +94,7 @@ def evaluate(
     case in hand and no more. --processes N, torchrun or `accelerate launch -m sam_moe evaluate …` share the
     cases.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
     if example:
         from sam_moe.evaluation.challenge.example import EXAMPLE
@@ -117,8 +117,8 @@ def evaluate(
         check_folder(out, METRICS, force=force)
         _judge(challenge, predictions, out)
         return
-    with Progress(quiet=as_json) as tell:
-        tell("reading the challenge")
+    with ProgressLine(quiet=as_json) as progress:
+        progress("reading the challenge")
         from functools import partial
 
         from sam_moe.evaluation.asking.systems import ask_models
@@ -145,10 +145,10 @@ def evaluate(
 
             if len(asked) != 1:
                 raise AskedWrongly("--grand-challenge hands in one system's masks. Name it with --system ID")
-            tell("answering as the container would")
+            progress("answering as the container would")
             _show(submit(read, ask_models(asked, device)[0], scripts, out, request.command), as_json)
             return
-        done = run(request, partial(ask_models, asked, device), tell)
+        done = run(request, partial(ask_models, asked, device), progress)
     if done is None:  # one of several processes, and not the first
         return
     _show(done, as_json)
@@ -178,10 +178,10 @@ def simulate(
 
     Replay it: sam-moe evaluate CHALLENGE.yaml --prompts prompts.json --out DIR
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress() as tell:
-        tell("reading the challenge")
+    with ProgressLine() as progress:
+        progress("reading the challenge")
         from sam_moe.cli.outputs import check_file
         from sam_moe.config import write_json
         from sam_moe.evaluation.asking.protocols import scripts_for
@@ -196,7 +196,7 @@ def simulate(
         read = _challenge(challenge, data, change)
         scripts = scripts_for(protocol or read.protocol)
         answering = ask_models((system,), device)[0] if needs_somebody(scripts) else None
-        recorded = run(read, scripts, out, answering, tell)
+        recorded = run(read, scripts, out, answering, progress)
         write_json(recorded, out)
     targets = sum(len(case.targets) for case in recorded.cases)
     typer.echo(f"{targets} targets of {len(recorded.cases)} cases: {out}")

@@ -7,7 +7,7 @@ process dies another takes its case over.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -27,13 +27,12 @@ from sam_moe.evaluation.results import GIVEN, PREDICTIONS, Row
 from sam_moe.evaluation.scoring.predictions import Given, score_given
 from sam_moe.evaluation.scoring.unread import reason_of, unread_rows
 from sam_moe.files import make_folder
+from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint, write_mask
 
 log = logging.getLogger(__name__)
-
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Work:
         return made_of(case) if given is None else made_of(case, given.masks, given.resample)
 
 
-def work_through(work: Work, systems: Sequence[SystemUnderTest], tell: Tell) -> None:
+def work_through(work: Work, systems: Sequence[SystemUnderTest], progress: Progress) -> None:
     """Ask about every case that nobody has asked about; return when all are finished, by whomever."""
     start, before = perf_counter(), _finished(work)
     for wait in (False, True):  # at last those that others had: they are done by then, or dead
@@ -82,7 +81,7 @@ def work_through(work: Work, systems: Sequence[SystemUnderTest], tell: Tell) -> 
                     continue
                 finished, all_ = _finished(work), len(work.cases)
                 left = _left(perf_counter() - start, finished - before, all_ - finished)
-                tell(f"case {finished + 1} of {all_}: {case.id}{left}", finished / all_)
+                progress(f"case {finished + 1} of {all_}: {case.id}{left}", finished / all_)
                 made = work.made_of(case)  # before they are read
                 write_whole(ask_case(work, case, systems).model_copy(update={"made_of": made}), path)
 

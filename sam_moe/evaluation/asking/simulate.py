@@ -11,12 +11,12 @@ from sam_moe.errors import ConfigError, FileError, SamMoeError
 from sam_moe.evaluation.asking.casefile import relative
 from sam_moe.evaluation.asking.conversation import converse
 from sam_moe.evaluation.asking.protocols import BETWEEN, Simulated, Target
-from sam_moe.evaluation.asking.runner import Tell
 from sam_moe.evaluation.asking.steps import ALL, Kind
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import Challenge, cases_of, open_case
 from sam_moe.evaluation.scoring.unread import reason_of
 from sam_moe.files import check_writable
+from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space.files import fingerprint
@@ -54,7 +54,7 @@ def simulate(
     scripts: Sequence[Simulated],
     out: Path,
     system: SystemUnderTest | None,
-    tell: Tell,
+    progress: Progress,
 ) -> PromptSet:
     """What a simulated user says about every target, to the errors of `system` where there are several steps.
 
@@ -75,7 +75,7 @@ def simulate(
     recorded: list[PromptCase] = []
     unread: list[SamMoeError] = []
     for number, case in enumerate(cases):
-        tell(f"case {number + 1} of {len(cases)}: {case.id}", number / len(cases))
+        progress(f"case {number + 1} of {len(cases)}: {case.id}", number / len(cases))
         try:
             opened = open_case(case)
         except Exception as error:  # a damaged file can raise whatever its bytes spell

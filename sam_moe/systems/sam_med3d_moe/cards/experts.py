@@ -33,8 +33,8 @@ from sam_moe.systems.sam_med3d_moe.cards.keeping import (
     same_weights,
     write_expert,
 )
-from sam_moe.systems.sam_med3d_moe.peft import Adapter, adapter_folder, drafted
 from sam_moe.systems.sam_med3d_moe.cards.removal import take_out, was_removed
+from sam_moe.systems.sam_med3d_moe.peft import Adapter, adapter_folder, drafted
 from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_metadata, read_state
 
