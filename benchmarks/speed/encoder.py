@@ -26,12 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from benchmarks.cases import ROOT
 from benchmarks.speed.memory import rise_of_resident_mb
-from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.network.image_encoder import ImageEncoder
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.segment_anything import prepare
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.processes import threads, use_threads
+from sam_moe.space.upsampling import upsample
 
 SIZES = Sizes()
 SQUARE = 4096

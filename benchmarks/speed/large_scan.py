@@ -19,6 +19,7 @@ import torch
 
 import sam_moe
 from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.predict.model import Model
 from sam_moe.processes import threads
@@ -63,7 +64,8 @@ def main() -> None:
     torch.manual_seed(0)
     if asked.full_size:
         public = Preprocessing(region_voxels=128, spacing_mm=1.5, normalisation="positive")
-        model = Model(SamMed3D(Sizes()).eval().requires_grad_(False), public, "mask", "random")
+        network = SamMed3D(Sizes()).eval().requires_grad_(False)
+        model = Model(PromptableSam3D(network, "positive", "mask"), public, "random")
     else:
         model = sam_moe.load(asked.model)
     model = replace(model, whole_targets=False)

@@ -15,6 +15,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asking.casefile import Asked, begin, case_path
 from sam_moe.evaluation.asking.freshness import changed
 from sam_moe.evaluation.asking.locks import check_several, claimed
+from sam_moe.evaluation.asking.predictions import checksum, match
 from sam_moe.evaluation.asking.runner import Folder, Work, heard, work_through
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import Case, cases_of
@@ -25,7 +26,6 @@ from sam_moe.evaluation.results import (
     REPORT,
     ResultFolder,
 )
-from sam_moe.evaluation.scoring.predictions import checksum, match
 from sam_moe.files import check_writable
 from sam_moe.processes import join, share_threads, threads, use_threads
 from sam_moe.progress import Progress, silent

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from benchmarks.speed.rows import Task
 from benchmarks.speed.sections.scans import public_model
 from benchmarks.speed.sections.stages import decoder_gflop, without_gradients
-from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
@@ -17,6 +17,7 @@ from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.fusion import fuse
 from sam_moe.moe.gate import GatingNetwork, gate_input
 from sam_moe.moe.selection import Dense, TopK
+from sam_moe.space.upsampling import upsample
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 EXPERTS = (4, 16, 64)
@@ -31,7 +32,7 @@ class Asked:
     """One region and one click, embedded, and mixtures of any size to answer it."""
 
     def __init__(self) -> None:
-        backbone = public_model().network
+        backbone = public_model().network.module
         assert isinstance(backbone, SamMed3D)
         self.backbone = backbone
         torch.manual_seed(1)

@@ -36,7 +36,7 @@ from sam_moe.predict.model import Model
 from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
-from sam_moe.predict.regions import check_positive
+from sam_moe.predict.regions.where import check_positive
 from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_moe.predict.cache import EmbeddingCache
-from sam_moe.predict.sharing import Sharing
+from sam_moe.predict.regions.sharing import Sharing
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
