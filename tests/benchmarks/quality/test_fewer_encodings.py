@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sam_moe.predict.sharing import Sharing
+from sam_moe.predict.regions.sharing import Sharing
 
 import sam_moe
 from benchmarks import cases
