@@ -7,20 +7,10 @@ from typing import Annotated
 import typer
 
 from sam_moe import __version__
-from sam_moe.cli.cards.experts import experts
-from sam_moe.cli.evaluate.comparing import comparing
-from sam_moe.cli.evaluate.evaluation import evaluation
-from sam_moe.cli.options import (
-    COMMAND_LINE,
-    EVERYWHERE,
-    AsJson,
-    AskedWrongly,
-    Force,
-    ListedByDefault,
-    PromptCommand,
-    in_order,
-)
-from sam_moe.cli.predict.prompting import (
+from sam_moe.cli.evaluate.compare import comparing
+from sam_moe.cli.evaluate.evaluate import evaluation
+from sam_moe.cli.models.experts import experts
+from sam_moe.cli.predict.prompt_options import (
     Boxes,
     FlatBoxes,
     Loops,
@@ -33,7 +23,17 @@ from sam_moe.cli.predict.prompting import (
     in_options,
     prompt_of,
 )
-from sam_moe.cli.training import training
+from sam_moe.cli.predict.typed_prompts import (
+    COMMAND_LINE,
+    EVERYWHERE,
+    AsJson,
+    AskedWrongly,
+    Force,
+    ListedByDefault,
+    PromptCommand,
+    in_order,
+)
+from sam_moe.cli.train import training
 
 # Plain help: drawing it with rich would cost more than everything else that --help does.
 app = typer.Typer(
@@ -155,7 +155,7 @@ def predict(
     if prompts is not None and is_folder(scan) and (is_folder(out) or not out.suffix):
         if overlay is not None:
             raise AskedWrongly("--overlay draws one scan. Leave it out, or give one scan and one mask")
-        from sam_moe.cli.predict.many import segment_many
+        from sam_moe.cli.predict.many_scans import segment_many
 
         return segment_many(
             scan,
@@ -222,7 +222,7 @@ def convert(
 @checkpoints.command("list")
 def list_checkpoints(as_json: AsJson = False) -> None:
     """List the models, and whether their weights are here."""
-    from sam_moe.cli.cards.checkpoints import listed, table
+    from sam_moe.cli.models.checkpoint_pages import listed, table
 
     found = listed()
     typer.echo(json.dumps([item.as_json() for item in found]) if as_json else table(found))
@@ -233,7 +233,7 @@ def show_checkpoint(
     id: Annotated[str, typer.Argument(metavar="ID", help="As in the list.")], as_json: AsJson = False
 ) -> None:
     """Show all that a model's card says."""
-    from sam_moe.cli.cards.checkpoints import find, page
+    from sam_moe.cli.models.checkpoint_pages import find, page
 
     item = find(id)
     typer.echo(item.entry.card.model_dump_json(indent=2) if as_json else page(item))
@@ -245,7 +245,7 @@ def doctor(as_json: AsJson = False) -> None:
     from sam_moe.cli.progress import ProgressLine
 
     with ProgressLine(quiet=as_json):
-        from sam_moe.cli.doctor import examine
+        from sam_moe.cli.examination import examine
 
         found = examine()
     typer.echo(json.dumps(found.as_json()) if as_json else str(found))
@@ -268,7 +268,7 @@ def demo(
     from sam_moe.cli.progress import ProgressLine
 
     with ProgressLine() as progress:
-        from sam_moe.cli.demo import run
+        from sam_moe.cli.demonstration import run
         from sam_moe.cli.predict.loading import loaded
 
         report = run(out, lambda: loaded(model, "auto", None).model, progress, force=force)

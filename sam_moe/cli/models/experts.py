@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.cards.gates import grow, is_gate, leave_out, left_behind, put_back
-from sam_moe.cli.evaluate.routes import route
-from sam_moe.cli.options import AsJson, AskedWrongly, ListedByDefault
+from sam_moe.cli.evaluate.route import route
+from sam_moe.cli.models.gate_changes import grow, is_gate, leave_out, left_behind, put_back
+from sam_moe.cli.predict.typed_prompts import AsJson, AskedWrongly, ListedByDefault
 
 experts = typer.Typer(cls=ListedByDefault, help="List, show, check, add or remove experts.")
 experts.command("route")(route)
@@ -22,7 +22,7 @@ Folder = Annotated[
 @experts.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List the experts and the licence of all of them in one mixture."""
-    from sam_moe.cli.cards import expert_pages
+    from sam_moe.cli.models import expert_pages
     from sam_moe.registry import plugins
     from sam_moe.registry.finding import list_experts
 
@@ -34,7 +34,7 @@ def list_all(as_json: AsJson = False) -> None:
 @experts.command("show")
 def show(id: Expert, as_json: AsJson = False) -> None:
     """Show all that an expert's card says."""
-    from sam_moe.cli.cards.expert_pages import page
+    from sam_moe.cli.models.expert_pages import page
     from sam_moe.registry.finding import find_expert
 
     entry = find_expert(id)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from sam_moe.cli.options import COMMAND_LINE
+from sam_moe.cli.predict.typed_prompts import COMMAND_LINE
 from sam_moe.cli.progress import ProgressLine
 from sam_moe.processes import rank
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.options import COMMAND_LINE, EVERYWHERE, AsJson, Force
+from sam_moe.cli.predict.typed_prompts import COMMAND_LINE, EVERYWHERE, AsJson, Force
 
 comparing = typer.Typer()
 
@@ -60,7 +60,7 @@ def compare(
         from sam_moe.evaluation.results import read_result
 
         if out is not None:
-            from sam_moe.cli.outputs import COMPARISON
+            from sam_moe.cli.own_files import COMPARISON
             from sam_moe.files import check_writable
             from sam_moe.ownership import check_folder
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.options import EVERYWHERE
+from sam_moe.cli.predict.typed_prompts import EVERYWHERE
 
 training = typer.Typer()
 

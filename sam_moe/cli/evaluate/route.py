@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.options import AsJson, Force
+from sam_moe.cli.predict.typed_prompts import AsJson, Force
 
 
 def route(
@@ -35,7 +35,7 @@ def route(
     from sam_moe.cli.progress import ProgressLine
 
     with ProgressLine(quiet=as_json) as progress:
-        from sam_moe.cli.outputs import ROUTES
+        from sam_moe.cli.own_files import ROUTES
         from sam_moe.cli.predict.loading import loaded
         from sam_moe.errors import CardError
         from sam_moe.evaluation.routing.labelled import cases_of
