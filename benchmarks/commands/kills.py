@@ -26,11 +26,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-import torch
-
 from benchmarks.commands.kill_cases import VERBS, Found, Verb, broken, leftovers, misnamed
 from benchmarks.commands.kill_stock import make_stock
 from sam_moe.cli import main as sam_moe
+from sam_moe.processes import use_threads
 
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.rmtree"}
 FAULTS = ("wrong results", "stale figures", "broken cards", "leftovers", "failed starts")
@@ -253,7 +252,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="then no more kills")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         tallies = run(Path(folder).resolve(), asked.kills, asked.seed, asked.verb, 60 * asked.minutes)
     total = Tally(sum(t.kills for t in tallies.values()), sum(t.late for t in tallies.values()))

@@ -12,6 +12,7 @@ from benchmarks.mixture.systems import GENERAL, IMAGE_GATE, MIXTURE, PROMPT_GATE
 from benchmarks.quality.blocks import GENERAL as GENERAL_BLOCK
 from benchmarks.quality.blocks import ZERO_SHOT, Target
 from benchmarks.quality.protocol import SHOWN, Score, by_box, click_through, drawn_box
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Box, Point
@@ -70,7 +71,8 @@ class RecordedSession:
         return self._note(lambda: self.predictor.predict(box))
 
     def _note(self, ask: Callable[[], Prediction]) -> Mask:
-        model = self.predictor.model.network
+        network = self.predictor.model.network
+        model = network.module if isinstance(network, PromptableSam3D) else None
         before = model.bank.calls.copy() if isinstance(model, SamMed3DMoE) else None
         prediction = ask()
         if isinstance(model, SamMed3DMoE) and before is not None:

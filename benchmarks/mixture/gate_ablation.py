@@ -19,6 +19,7 @@ from sam_moe.config import load_settings
 from sam_moe.moe.fusion import fuse
 from sam_moe.moe.gate import parameter_share
 from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK, confidence_of
+from sam_moe.processes import use_threads
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
 from sam_moe.systems.sam_med3d_moe.train_gate.scans import make_table, read_table
@@ -103,7 +104,7 @@ def main():
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     recipe = load_settings(GateRecipe, asked.recipe, asked.set)
     recipe.run.mkdir(parents=True, exist_ok=True)
     team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])

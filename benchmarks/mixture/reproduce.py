@@ -21,8 +21,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from benchmarks.cases import ROOT
 from benchmarks.mixture.answers import Answer, answers_of
 from benchmarks.mixture.picture import draw, threshold_of
@@ -30,6 +28,7 @@ from benchmarks.mixture.systems import load_systems
 from benchmarks.mixture.tables import figures, read_answers, record_of, tables
 from benchmarks.quality.answer_files import write_answers
 from benchmarks.quality.blocks import Target, first_patients, targets
+from sam_moe.processes import use_threads
 
 _worker: dict[str, Any] = {}
 
@@ -90,7 +89,7 @@ def _by_scan(chosen: Sequence[Target]) -> Iterator[list[Target]]:
 
 
 def _start(gate: str, general: str) -> None:
-    torch.set_num_threads(1)
+    use_threads(1)
     _worker["systems"] = load_systems(gate, general)
 
 

@@ -21,6 +21,7 @@ from benchmarks.cases import read_case
 from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker
 from benchmarks.quality.blocks import GENERAL, Target, first_patients, targets
 from benchmarks.quality.protocol import Score, by_box, click_through, drawn_box
+from sam_moe.processes import use_threads
 from sam_moe.prompts.simulate import Mask
 from sam_moe.space.volume import Volume
 
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--patients", type=int, default=100, help="so many of each set, to be quicker")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     best, grid = GRIDS[asked.tool]
     cases = _cases(asked.patients)
     tried: dict[Any, float] = {}

@@ -37,6 +37,7 @@ from sam_moe.files import replace_text
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
+from sam_moe.processes import use_threads
 from sam_moe.prompts import Box, Item, Loop, Point, Prompt, Stroke
 from sam_moe.prompts.lowering import FlatBoxRule, LoopRule, Lowering, StrokeRule, lower
 from sam_moe.prompts.simulate import Mask, box_around, centre_point, largest_error
@@ -246,7 +247,7 @@ def main() -> None:
     parser.add_argument("--drawn", nargs="+", default=DRAWN, choices=DRAWN)
     parser.add_argument("--rows", type=Path, help="keep every answer's Dice here, and go on from them")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     rows: list[Row] = []
     if asked.rows and asked.rows.exists():
         rows = json.loads(asked.rows.read_text(encoding="utf-8"))

@@ -22,8 +22,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-
 import sam_moe
 from benchmarks.cases import ROOT
 from benchmarks.peers import slicewise
@@ -31,6 +29,7 @@ from benchmarks.quality.answer_files import read_answers, write_answers
 from benchmarks.quality.blocks import BLOCKS, GENERAL, Target, first_patients, targets
 from benchmarks.quality.tables import means, seconds, table
 from benchmarks.quality.tools import CLASSICAL, GROWING, OUR_POINTS, OURS, PEER, WALKER, Row, rows_of
+from sam_moe.processes import use_threads
 from sam_moe.registry.finding import DEFAULT_MODEL
 
 KEPT = ROOT / "benchmarks" / "results" / "quality" / "weights.jsonl"
@@ -163,7 +162,7 @@ def _by_scan(chosen: Sequence[Target]) -> list[list[Target]]:
 
 
 def _start(model: str) -> None:
-    torch.set_num_threads(1)
+    use_threads(1)
     _worker["model"] = sam_moe.load(model)
     _worker["peer"] = slicewise.load_network() if slicewise.installed() else None
 

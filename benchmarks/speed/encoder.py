@@ -30,6 +30,7 @@ from sam_moe.hosts.sam3d.network.image_encoder import ImageEncoder
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.segment_anything import prepare
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.processes import threads, use_threads
 from sam_moe.space.upsampling import upsample
 
 SIZES = Sizes()
@@ -106,7 +107,7 @@ def peak_resident_mb(plain: bool) -> float:
         "--resident",
         way,
         "--threads",
-        str(torch.get_num_threads()),
+        str(threads()),
     ]
     return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
@@ -248,7 +249,7 @@ def hardware() -> str:
         cpu, flags = fields.get("model name", cpu), fields.get("flags", "")
     units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {unit}" in flags]
     return (
-        f"{cpu} ({', '.join(units)}), {torch.get_num_threads()} threads, "
+        f"{cpu} ({', '.join(units)}), {threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 
@@ -279,7 +280,7 @@ def main() -> None:
     parser.add_argument("--resident", choices=["plain", "collapsed"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.threads:
-        torch.set_num_threads(asked.threads)
+        use_threads(asked.threads)
     if asked.resident:
         with torch.inference_mode():
             print(rise_of_one_encoding_mb(asked.resident == "plain"))

@@ -22,8 +22,6 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter, process_time
 
-import torch
-
 from benchmarks.cases import ROOT
 from benchmarks.speed.encoder import hardware
 from benchmarks.speed.estimate import estimate
@@ -37,7 +35,7 @@ from benchmarks.speed.sections.many import many
 from benchmarks.speed.sections.stages import STAGES, WAITING, stages, waiting
 from benchmarks.speed.sections.training import SECTION as TRAINING
 from benchmarks.speed.sections.training import training
-from sam_moe.processes import processors
+from sam_moe.processes import processors, threads, use_threads
 
 CLOCKS = ("seconds by the wall", "seconds of the processor, all threads summed")
 PACKAGES = ("torch", "numpy", "nibabel", "SimpleITK", "torchio", "segment-anything", "accelerate")
@@ -69,7 +67,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "speed")
     asked = parser.parse_args()
     if asked.threads:
-        torch.set_num_threads(asked.threads)
+        use_threads(asked.threads)
     if asked.processor_time:
         Clock.now = process_time
     start, rates, rows, grown = perf_counter(), Rates(), list[Row](), list[Growth]()
@@ -100,7 +98,7 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
         "cores": processors(),
         "system": platform.platform(),
         "versions": {name: version(name) for name in PACKAGES},
-        "threads": torch.get_num_threads(),
+        "threads": threads(),
         "clock": CLOCKS[Clock.now is process_time],
         "dtype": "float32 where a row does not say otherwise",
         "load_1_5_15_min": os.getloadavg(),
@@ -126,7 +124,7 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
             "",
             *grown_lines(grown),
             "",
-            *estimate(rows, torch.get_num_threads()),
+            *estimate(rows, threads()),
         ]
     )
     (out / "speed.txt").write_text(text + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ import torch
 from sam_moe.cli.predict.loading import loaded
 from sam_moe.predict.files.command import run
 from sam_moe.predict.files.many import requests
-from sam_moe.processes import processors, set_threads
+from sam_moe.processes import processors, share_threads
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import write_volume
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
     i, j, k = map(int, asked.shape.split("x"))
-    set_threads()
+    share_threads()
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as place:
         scans = Path(place)

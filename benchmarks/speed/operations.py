@@ -27,6 +27,7 @@ from benchmarks.cases import ROOT
 from benchmarks.speed.encoder import SIZES, encoder_gflop
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import GatingNetwork
@@ -141,7 +142,9 @@ def tiny() -> SamMed3D:
 def opened(network: SamMed3D | SamMed3DMoE, scan: Volume) -> Predictor:
     """A predictor that keeps to one region a prompt: which masks reach further is the weights' doing."""
     preprocessing = Preprocessing(region_voxels=32, spacing_mm=1.5, normalisation="positive", zoom_max=8)
-    return Model(network, preprocessing, "mask", "random", whole_targets=False).open(scan)
+    return Model(
+        PromptableSam3D(network, "positive", "mask"), preprocessing, "random", whole_targets=False
+    ).open(scan)
 
 
 def scan_of(shape: tuple[int, int, int] = _SHAPE) -> Volume:

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from sam_moe.cli.cards.checkpoints import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.segment_anything import prepare
 from sam_moe.predict.files.manifest import versions
-from sam_moe.processes import choose_device
+from sam_moe.processes import choose_device, processors, share_threads, threads
 from sam_moe.registry import Card, Entry, Weights, default_folder
 from sam_moe.registry.finding import list_experts, list_gates, user_folder
 from sam_moe.space.files.header import available_memory_bytes
@@ -57,11 +56,12 @@ def examine() -> Health:
             f"torch {torch.__version__} can be made to run code by a .pth file, which is therefore refused; "
             "install torch 2.10 or newer"
         )
+    share_threads()
     models, usable = _models(warnings)
     facts = {
         "versions": {**versions(_PACKAGES), "torchvision": _torchvision(), "segment_anything": _sam()},
         "machine": _machine(),
-        "would be used": {"device": str(choose_device()), "threads": str(torch.get_num_threads())},
+        "would be used": {"device": str(choose_device()), "threads": str(threads())},
         "folders": _folders(warnings),
         "models": models,
         "experts": _experts(warnings),
@@ -74,7 +74,7 @@ def _machine() -> dict[str, str]:
     free = available_memory_bytes()
     facts = {
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "cpu cores": f"{_cores()}",
+        "cpu cores": str(processors()),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "free memory": "unknown" if free is None else f"{free / 2**30:.1f} GiB",
         "apple gpu": "yes" if torch.backends.mps.is_available() else "no",
@@ -84,13 +84,6 @@ def _machine() -> dict[str, str]:
         card = torch.cuda.get_device_properties(number)
         facts[f"gpu {number}"] = f"{card.name}, {card.total_memory / 2**30:.1f} GiB"
     return facts
-
-
-def _cores() -> int:
-    """The cores this process may use; a container often has fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _torchvision() -> str:

@@ -15,7 +15,7 @@ from sam_moe.cli.streams import sturdy_streams
 from sam_moe.cli.surroundings import set_right
 from sam_moe.errors import SamMoeError
 from sam_moe.files import in_words, shown
-from sam_moe.launch import world_size
+from sam_moe.processes import world_size
 
 DONE, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
 

@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-import torch
-from accelerate import PartialState
 from pydantic import JsonValue
 
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asking.casefile import Asked, begin, case_path
 from sam_moe.evaluation.asking.freshness import changed
 from sam_moe.evaluation.asking.locks import check_several, claimed
+from sam_moe.evaluation.asking.predictions import checksum, match
 from sam_moe.evaluation.asking.runner import Folder, Tell, Work, heard, work_through
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import Case, cases_of
@@ -27,8 +26,8 @@ from sam_moe.evaluation.results import (
     REPORT,
     ResultFolder,
 )
-from sam_moe.evaluation.scoring.predictions import checksum, match
 from sam_moe.files import check_writable
+from sam_moe.processes import join, share_threads, threads, use_threads
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +50,7 @@ def evaluate(request: Request, make_systems: MakeSystems, tell: Tell) -> ResultF
     processes = launched if launched > 1 else request.processes
     if not (request.out / REPORT).is_file():  # before the work, not after it
         check_writable(request.out)
-    if processes > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    share_threads(None if launched > 1 else processes)
     cases = cases_of(request.challenge)
     tell("loading the systems", 0.0)
     systems = tuple(make_systems())
@@ -174,7 +172,7 @@ def _not_asked(request: Request, cases: Sequence[Case], systems: Sequence[System
 
 def _launched() -> tuple[int, int]:
     """Which of a launcher's processes this is, and of how many."""
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = join()
     return state.process_index, state.num_processes
 
 
@@ -182,7 +180,7 @@ def _launched() -> tuple[int, int]:
 def _others(work: Work, make_systems: MakeSystems, count: int) -> Iterator[None]:
     """So many processes more on the same work; when the block ends, it is all done."""
     context = multiprocessing.get_context("spawn")
-    given = (replace(work, parent=os.getpid()), make_systems, torch.get_num_threads())
+    given = (replace(work, parent=os.getpid()), make_systems, threads())
     others = [context.Process(target=_work, args=given, daemon=True) for _ in range(count)]
     for other in others:
         other.start()
@@ -195,6 +193,6 @@ def _others(work: Work, make_systems: MakeSystems, count: int) -> Iterator[None]
             other.terminate()
 
 
-def _work(work: Work, make_systems: MakeSystems, threads: int) -> None:
-    torch.set_num_threads(threads)
+def _work(work: Work, make_systems: MakeSystems, count: int) -> None:
+    use_threads(count)
     work_through(work, tuple(make_systems()), lambda stage, share: None)

@@ -43,7 +43,7 @@ class BackboneCard(Record):
     def _agrees(self) -> "BackboneCard":
         if self.weights is None and self.hub is None:
             raise ValueError("a backbone needs 'weights' (a file beside the card) or 'hub' (a public file)")
-        if self.preprocessing.region_voxels != self.architecture.image_size:
+        if set(self.preprocessing.region_shape) != {self.architecture.image_size}:
             raise ValueError(
                 f"preprocessing.region_voxels {self.preprocessing.region_voxels} must equal "
                 f"architecture.image_size {self.architecture.image_size}"

@@ -68,7 +68,9 @@ class Architecture(Record):
 class Preprocessing(Record):
     """How a region is cut from a scan: saved with the weights because they work with no other."""
 
-    region_voxels: Positive = Field(description="Edge of the cubic region in voxels.")
+    region_voxels: Positive | tuple[Positive, Positive, Positive] = Field(
+        description="Edges of the region in voxels; one number for a cube, 1 across a slice."
+    )
     spacing_mm: float = Field(gt=0, description="Voxel edge of the region unless zoomed.")
     normalisation: Literal["positive", "mean"] = Field(
         description="z-score with mean and deviation of the voxels > 0, or of the voxels above the mean."
@@ -80,6 +82,11 @@ class Preprocessing(Record):
     refine_beyond: float = Field(
         1.0, gt=0, description="Factor on spacing_mm beyond which an answer is refined with finer regions."
     )
+
+    @property
+    def region_shape(self) -> tuple[int, int, int]:
+        """Voxels of the region along x, y and z of the world."""
+        return (self.region_voxels,) * 3 if isinstance(self.region_voxels, int) else self.region_voxels
 
     @model_validator(mode="after")
     def _ordered(self) -> "Preprocessing":

@@ -32,7 +32,7 @@ class Asked:
     """One region and one click, embedded, and mixtures of any size to answer it."""
 
     def __init__(self) -> None:
-        backbone = public_model().network
+        backbone = public_model().network.module
         assert isinstance(backbone, SamMed3D)
         self.backbone = backbone
         torch.manual_seed(1)

@@ -54,7 +54,7 @@ def stages(folder: Path) -> Iterator[Task]:
     large, ordinary = scene(folder, *LARGE, "large.nii"), scene(folder, *ORDINARY, "ordinary.nii.gz")
     model, image = public_model(), tio.ScalarImage(large.path)
     image.load()
-    network = model.network
+    network = model.network.module
     script = PublicScript(network)
     first = clicks(1)[0]
     region = region_for(Prompt((first,)), model.preprocessing)
@@ -130,7 +130,7 @@ def waiting(folder: Path) -> Iterator[Task]:
     image.load()
     public, small = public_model(), sam_moe.load("small", device="cpu")
     small = replace(small, whole_targets=False)
-    script = PublicScript(public.network)
+    script = PublicScript(public.network.module)
     at = [click.at for click in clicks(2)]
 
     def whole(count: int) -> None:
@@ -140,7 +140,7 @@ def waiting(folder: Path) -> Iterator[Task]:
 
     ready = script.prepare(image, at[0])
     with torch.inference_mode():
-        embedding = public.network.encode(ready.image.data[None].float())
+        embedding = public.network.module.encode(ready.image.data[None].float())
     for name, model in (("public size", public), ("small", small)):
         predictor = model.open(large.volume)
         is_public = model is public

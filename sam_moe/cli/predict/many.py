@@ -8,7 +8,7 @@ import typer
 
 from sam_moe.cli.options import COMMAND_LINE
 from sam_moe.cli.progress import Progress
-from sam_moe.launch import rank
+from sam_moe.processes import rank
 
 
 def segment_many(

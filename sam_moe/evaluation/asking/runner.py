@@ -18,14 +18,14 @@ import torch
 from sam_moe.evaluation.asking.casefile import CaseFile, case_path, file_name, relative, write_whole
 from sam_moe.evaluation.asking.conversation import Scorer, Turn, converse
 from sam_moe.evaluation.asking.freshness import made_of
+from sam_moe.evaluation.asking.hardware import device_of
 from sam_moe.evaluation.asking.locks import claimed
+from sam_moe.evaluation.asking.predictions import Given, score_given
 from sam_moe.evaluation.asking.protocols import BETWEEN, Script, Target, understood
 from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.asking.unread import reason_of, unread_rows
 from sam_moe.evaluation.challenge.challenge import Case, Challenge, Opened, open_case
-from sam_moe.evaluation.hardware import device_of
 from sam_moe.evaluation.results import GIVEN, PREDICTIONS, Row
-from sam_moe.evaluation.scoring.predictions import Given, score_given
-from sam_moe.evaluation.scoring.unread import reason_of, unread_rows
 from sam_moe.files import make_folder
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase

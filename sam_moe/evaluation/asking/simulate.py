@@ -14,8 +14,8 @@ from sam_moe.evaluation.asking.protocols import BETWEEN, Simulated, Target
 from sam_moe.evaluation.asking.runner import Tell
 from sam_moe.evaluation.asking.steps import ALL, Kind
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
+from sam_moe.evaluation.asking.unread import reason_of
 from sam_moe.evaluation.challenge.challenge import Challenge, cases_of, open_case
-from sam_moe.evaluation.scoring.unread import reason_of
 from sam_moe.files import check_writable
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet

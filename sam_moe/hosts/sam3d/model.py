@@ -8,6 +8,7 @@ from sam_moe.hosts.sam3d.network.image_encoder import ImageEncoder
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.moe.routing import Routing
 from sam_moe.shapes import Float, Int
 
 
@@ -46,6 +47,16 @@ class SamMed3D(nn.Module):
         dense_map = self.prompt_encoder.dense_map()
         logits: Tensor = self.mask_decoder(embedding, dense_map, tokens.sparse, tokens.dense).logits
         return logits
+
+    def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> None:
+        """None: the model has one decoder, and no experts to choose among."""
+
+    def decode_routed(
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens, routing: Routing | None = None
+    ) -> tuple[Float[Tensor, "b 1 l l l"], None]:
+        """Low-resolution logits as `decode` gives them, and no routing; mixtures have the same method."""
+        assert routing is None, "a routing is given back to the mixture that it came from"
+        return self.decode(embedding, tokens), None
 
     def forward(
         self,

@@ -19,23 +19,26 @@ _OVERLAP = 0.375
 
 
 def tiles(
-    inside_mm: Float[np.ndarray, "2 3"], anchor_mm: Float[np.ndarray, "3"], voxels: int, spacing_mm: float
+    inside_mm: Float[np.ndarray, "2 3"],
+    anchor_mm: Float[np.ndarray, "3"],
+    shape: tuple[int, int, int],
+    spacing_mm: float,
 ) -> list[Grid]:
-    """Overlapping regions of `voxels` at `spacing_mm` that cover a box in millimetres.
+    """Overlapping regions of `shape` voxels at `spacing_mm` that cover a box in millimetres.
 
     They lie on a lattice through `anchor_mm`, so that a mask that grew a little finds its neighbours
     encoded already.
     """
-    stride = round(voxels * (1 - _OVERLAP)) * spacing_mm  # whole voxels, so that tiles share theirs
     axes = []
-    for (low, high), anchor in zip(inside_mm.T, anchor_mm, strict=True):
+    for (low, high), anchor, voxels in zip(inside_mm.T, anchor_mm, shape, strict=True):
+        stride = round(voxels * (1 - _OVERLAP)) * spacing_mm  # whole voxels, so that tiles share theirs
         # The tile at anchor + n * stride is responsible for half a stride to both sides.
         first, last = np.round((low - anchor) / stride), np.round((high - anchor) / stride)
         axes.append(anchor + stride * np.arange(first, last + 1))
-    return [Grid.around(at, (voxels,) * 3, (spacing_mm,) * 3) for at in product(*axes)]
+    return [Grid.around(at, shape, (spacing_mm,) * 3) for at in product(*axes)]
 
 
-def plan(coarse: Volume, voxels: int, spacing_mm: float, most: int) -> list[Grid]:
+def plan(coarse: Volume, shape: tuple[int, int, int], spacing_mm: float, most: int) -> list[Grid]:
     """Tiles over a coarse mask, as fine as at most `most` of them allow, `spacing_mm` at the finest."""
     index = (coarse.array > 0.5).nonzero()
     if not len(index):
@@ -43,7 +46,7 @@ def plan(coarse: Volume, voxels: int, spacing_mm: float, most: int) -> list[Grid
     corners = coarse.grid.world_of(torch.stack([index.amin(0), index.amax(0)]).numpy())
     inside = np.stack([corners.min(axis=0), corners.max(axis=0)])
     anchor = coarse.grid.world_of([n // 2 for n in coarse.grid.shape])
-    while len(found := tiles(inside, anchor, voxels, spacing_mm)) > most:
+    while len(found := tiles(inside, anchor, shape, spacing_mm)) > most:
         spacing_mm *= 1.15
     return found if spacing_mm < coarse.grid.spacing_mm[0] else []
 
@@ -71,7 +74,7 @@ def refine(
     affine[:3, 3] = low + spacing / 2
     canvas = Grid(affine, (shape[0], shape[1], shape[2]))
     total, weight = torch.zeros(canvas.shape), torch.zeros(canvas.shape)
-    hat = _hat(regions[0].shape[0])
+    hat = _hat(regions[0].shape)
     for number, region in enumerate(regions, start=1):
         local = _prompt_in(region, seen, prompt)
         if local is not None:
@@ -108,11 +111,11 @@ def _triple(index: Int[Tensor, "3"]) -> tuple[float, float, float]:
     return float(i), float(j), float(k)
 
 
-def _hat(voxels: int) -> Float[Tensor, "s s s"]:
+def _hat(shape: tuple[int, int, int]) -> Float[Tensor, "x y z"]:
     """1 in the middle, falling linearly to almost nothing at the border."""
-    line = 1 - (2 * (torch.arange(voxels) + 0.5) / voxels - 1).abs()
-    line = (2 * line).clamp(0.02, 1)
-    return line[:, None, None] * line[None, :, None] * line[None, None, :]
+    falling = (1 - (2 * (torch.arange(n) + 0.5) / n - 1).abs() for n in shape)
+    x, y, z = ((2 * line).clamp(0.02, 1) for line in falling)
+    return x[:, None, None] * y[None, :, None] * z[None, None, :]
 
 
 def deepest(inside: Tensor) -> Tensor | None:

@@ -38,8 +38,10 @@ def region_for(prompt: Prompt, preprocessing: Preprocessing) -> Grid:
             return clicked
     corners = np.concatenate([*spans, *([p] for p in positive)])
     low, high = corners.min(axis=0), corners.max(axis=0)
-    edge_mm = preprocessing.region_voxels * preprocessing.spacing_mm
-    zoom = float((high - low).max()) / (preprocessing.box_fill * edge_mm)
+    shape = np.array(preprocessing.region_shape)
+    seen = shape > 1  # across a slice no zoom reaches farther
+    edges_mm = shape[seen] * preprocessing.spacing_mm
+    zoom = float(((high - low)[seen] / (preprocessing.box_fill * edges_mm)).max(initial=0))
     if not spans:
         zoom = max(zoom, preprocessing.click_zoom)
     return region_at((low + high) / 2, preprocessing, zoom)
@@ -65,7 +67,7 @@ def region_at(centre_mm: Float[np.ndarray, "3"], preprocessing: Preprocessing, z
     """The region around a centre; a zoom beyond the card's limits is brought back to them."""
     zoom = min(max(zoom, preprocessing.zoom_min), preprocessing.zoom_max)
     spacing = preprocessing.spacing_mm * zoom
-    return Grid.around(centre_mm, (preprocessing.region_voxels,) * 3, (spacing,) * 3)
+    return Grid.around(centre_mm, preprocessing.region_shape, (spacing,) * 3)
 
 
 def wider(region: Grid, preprocessing: Preprocessing) -> Grid | None:
@@ -113,8 +115,8 @@ def warn_of_boxes(prompt: Prompt, region: Grid, model_id: str) -> None:
     if not prompt.boxes:
         return
     edges = np.array([end for box in prompt.boxes for end in (box.start, box.stop)])
-    index = region.index_of(edges)
-    if not ((index > -1.5) & (index < np.array(region.shape) + 0.5)).all():
+    index, shape = region.index_of(edges), np.array(region.shape)
+    if not ((index > -1.5) & (index < shape + 0.5))[:, shape > 1].all():
         log.warning(
             "the box is larger than the largest region of %s, %.0f mm; what lies outside is left out",
             model_id,
@@ -134,10 +136,11 @@ def warn_of_boxes(prompt: Prompt, region: Grid, model_id: str) -> None:
 def touches_border(inside: Bool[Tensor, "l l l"], region: Grid, scan: Grid, share: float = 0.004) -> bool:
     """Whether a mask (of any resolution) runs into a face of its region although the scan goes on behind it.
 
-    A face counts when more than `share` of it is covered, so that a stray voxel does not.
+    A face counts when more than `share` of it is covered, so that a stray voxel does not; those of a slice,
+    a single voxel apart, do not count.
     """
     size = np.array(region.shape)
-    for axis in range(3):
+    for axis in np.flatnonzero(size > 1).tolist():
         for end, outside in ((0, -1), (-1, size[axis])):
             beyond = (size - 1) / 2
             beyond[axis] = outside

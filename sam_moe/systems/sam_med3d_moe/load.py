@@ -1,7 +1,6 @@
 """From a card to a model: its backbone, its experts and its gate, as one network with its settings."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +9,8 @@ import torch
 from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.normalise import Normalisation
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.predict.model import Model
 from sam_moe.processes import choose_device
 from sam_moe.prompts.lowering import Lowering
@@ -43,21 +44,27 @@ def load(
     base, architecture, make = _planned(entry, folder)
     strategy = _box_strategy(base, architecture, box_strategy)
     chosen = choose_device(device)
-    network = make()
-    model = Model(
-        network.to(chosen),
+    network = _promptable(make().to(chosen), base.preprocessing.normalisation, strategy)
+    return Model(
+        network,
         base.preprocessing,
-        strategy,
         entry.card.id,
         card=entry.card,
         lowering=lowering or Lowering(),
         device=chosen,
         dtype=_DTYPES[dtype],
     )
-    if isinstance(network, SamMed3DMoE) and network.keep_images:
-        return model  # its embeddings are of no use to others, nor are theirs to it: they lack the images
-    encoder = network.backbone.image_encoder if isinstance(network, SamMed3DMoE) else network.image_encoder
-    return replace(model, encoder_fingerprint=fingerprint(encoder))
+
+
+def _promptable(
+    module: SamMed3D | SamMed3DMoE, normalisation: Normalisation, strategy: BoxStrategy
+) -> PromptableSam3D:
+    """The network with its settings; those with equal encoders share embeddings."""
+    if isinstance(module, SamMed3DMoE) and module.keep_images:
+        # Its embeddings are of no use to others, nor are theirs to it: they lack the images
+        return PromptableSam3D(module, normalisation, strategy)
+    backbone = module.backbone if isinstance(module, SamMed3DMoE) else module
+    return PromptableSam3D(module, normalisation, strategy, fingerprint(backbone.image_encoder))
 
 
 def _planned(

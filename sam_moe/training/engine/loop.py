@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.files import make_folder, replacing
+from sam_moe.processes import cpu_alone
 from sam_moe.training.engine import checkpoint
 from sam_moe.training.engine.machines import PATIENCE
 from sam_moe.training.engine.precision import Precision, mixed_precision
@@ -119,8 +120,7 @@ def train(
     _check_tracker(tracker)
     make_folder(folder)
     accelerator = Accelerator(
-        # Unasked, Accelerate takes torchrun's processes on a CPU for one each: all would train the same.
-        cpu=not torch.accelerator.is_available(),
+        cpu=cpu_alone(),
         mixed_precision=mixed_precision(precision),
         log_with=tracker,
         project_dir=str(folder),

@@ -57,4 +57,4 @@ def test_the_systems_of_the_table_share_one_encoder_and_one_cache():
     caches = {id(model.cache) for model in found.models.values()}
     assert len(caches) == 1
     assert {model.id for model in found.models.values()} == found.models.keys()
-    assert found.mixture is found.models[systems.MIXTURE].network
+    assert found.mixture is found.models[systems.MIXTURE].network.module

@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 
-from sam_moe.evaluation.challenge.fake_sppin import make_fake_sppin
 from sam_moe.evaluation.results import read_result
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
+from tests.evaluation.fake_sppin import make_fake_sppin
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from sam_moe.evaluation.asking.casefile import case_path, read_casefile
 from sam_moe.evaluation.asking.locks import claimed
 from sam_moe.evaluation.asking.protocols import scripts_for
 from sam_moe.evaluation.asking.runner import Work, ask_case, work_through
+from sam_moe.evaluation.asking.unread import UNKNOWN_DIAGONAL_MM
 from sam_moe.evaluation.challenge.challenge import cases_of
-from sam_moe.evaluation.scoring.unread import UNKNOWN_DIAGONAL_MM
 from sam_moe.space.files import read
 from tests.evaluation.answerers import Growing, phantoms
 

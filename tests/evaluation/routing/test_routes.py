@@ -13,6 +13,7 @@ from sam_moe.evaluation.routing.routes import Route, Routes, route, withdraw_old
 from sam_moe.moe.selection import Forced, TopK
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
+from tests.predict.ruled import choosing
 
 
 def no_tell(stage, share):
@@ -21,7 +22,7 @@ def no_tell(stage, share):
 
 def narrow(mixture, rule):
     """The same mixture under another rule, which keeps to one region."""
-    return replace(mixture, network=mixture.network.choosing(rule), whole_targets=False)
+    return replace(choosing(mixture, rule), whole_targets=False)
 
 
 @pytest.fixture

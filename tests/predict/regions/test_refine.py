@@ -22,7 +22,7 @@ numbers = st.floats(-200, 200)
 )
 def test_tiles_cover_the_box_well_inside_and_lie_on_one_lattice(low, size, anchor):
     box = np.array([low, np.add(low, size)])
-    found = tiles(box, np.array(anchor), 32, 1.5)
+    found = tiles(box, np.array(anchor), (32, 32, 32), 1.5)
     centres = np.array([t.world_of([16, 16, 16]) for t in found])
     stride = 20 * 1.5
     steps = (centres - anchor) / stride
@@ -40,14 +40,14 @@ def rough(shape=(16, 16, 16)):
 
 def test_a_plan_is_as_fine_as_the_number_of_regions_allows():
     coarse = rough().probability()
-    assert all(t.spacing_mm == (1.5, 1.5, 1.5) for t in plan(coarse, 32, 1.5, most=200))
-    few = plan(coarse, 32, 1.5, most=8)
+    assert all(t.spacing_mm == (1.5, 1.5, 1.5) for t in plan(coarse, (32, 32, 32), 1.5, most=200))
+    few = plan(coarse, (32, 32, 32), 1.5, most=8)
     assert 0 < len(few) <= 8 and few[0].spacing_mm[0] > 1.5
 
 
 def test_an_empty_coarse_mask_needs_no_refinement():
     nothing = Volume(torch.zeros(32, 32, 32), Grid.around((0, 0, 0), (32, 32, 32), (6, 6, 6)))
-    assert plan(nothing, 32, 1.5, most=8) == []
+    assert plan(nothing, (32, 32, 32), 1.5, most=8) == []
 
 
 def test_joined_regions_restore_what_every_region_agrees_on():
@@ -62,7 +62,7 @@ def test_joined_regions_restore_what_every_region_agrees_on():
         low = torch.nn.functional.avg_pool3d(seen[None], 2)[0]
         return Answer(12 * (low - 0.5), region)
 
-    regions = plan(rough().probability(), 32, 1.5, most=200)
+    regions = plan(rough().probability(), (32, 32, 32), 1.5, most=200)
     click = Prompt((Point((-30.0, 0, 0), space="mm"),))
     told = []
     joined = refine(rough(), click, regions, answer, told.append)

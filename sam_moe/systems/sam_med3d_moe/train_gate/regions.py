@@ -89,7 +89,7 @@ def draw_regions(
     own: a name, and the labels (by name or 'set/name') whose union it is. The general expert owns all other
     structures that `leave_out` does not name.
     """
-    size = preprocessing.region_voxels
+    size, _, _ = preprocessing.region_shape  # a cube, as the backbone's card was checked to have
     ranges = {way: asked_ranges(preprocessing, way, stream.varied) for way in WAYS}
     taken = {label for own in specialities for labels in own.values() for label in labels}
     plain = [kept for scan in scans if (kept := without(scan, taken | leave_out)).structures]

@@ -13,19 +13,6 @@ from sam_moe.space.grid import Grid
 # What stands for the diagonal of a scan whose header cannot be read, nor its label map's.
 UNKNOWN_DIAGONAL_MM = 1000.0
 
-DEFINITIONS: Mapping[str, str] = {
-    "missed": (
-        "An empty, missing or failed answer counts with the worst values: shares 0, HD95 the image's "
-        "diagonal, volume error the whole target. So does a case whose scan cannot be read; where its label "
-        "map cannot be read either, the target's volume and the volume error are unknown, and means of the "
-        "latter are over the other targets, whose number is its `n`."
-    ),
-    "ignored": (
-        "Voxels that a set's own table calls `ignore` (nnU-Net: not annotated) are taken out of truth and "
-        "answer before anything is measured, and no simulated user clicks there."
-    ),
-}
-
 
 def reason_of(error: Exception) -> str:
     """Why a file cannot be read, in one line; the kind of an error that is not ours goes before its words."""

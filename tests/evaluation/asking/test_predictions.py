@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError
+from sam_moe.evaluation.asking.predictions import checksum, extra_rows, match, score_given
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge, open_case
 from sam_moe.evaluation.results import read_rows, write_rows
-from sam_moe.evaluation.scoring.predictions import checksum, extra_rows, match, score_given
 from sam_moe.space.files import write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume

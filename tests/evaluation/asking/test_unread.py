@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sam_moe.evaluation.asking.unread import UNKNOWN_DIAGONAL_MM, reason_of, unread_rows
 from sam_moe.evaluation.results import read_rows, write_rows
 from sam_moe.evaluation.scoring.summary import summarise
-from sam_moe.evaluation.scoring.unread import UNKNOWN_DIAGONAL_MM, reason_of, unread_rows
 from tests.evaluation.rows import row
 
 ASKED = {"mine": ("click1", "click2"), "theirs": ("given",)}

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge, read_case, read_series
-from sam_moe.evaluation.challenge.fake_sppin import make_fake_sppin
 from sam_moe.space.files import read
 from sam_moe.space.volume import resample
+from tests.evaluation.fake_sppin import make_fake_sppin
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from sam_moe.evaluation.asking.hardware import UNKNOWN, device_of, hardware
 from sam_moe.evaluation.asking.systems import ask_models
-from sam_moe.evaluation.hardware import UNKNOWN, device_of, hardware
 from tests.evaluation.answerers import Growing, growing, phantoms, run
 
 

@@ -1,6 +1,5 @@
 """What an evaluation ran on: the devices that its systems computed on, not those that the machine has."""
 
-import os
 from collections.abc import Iterable
 
 import torch
@@ -8,6 +7,7 @@ from pydantic import JsonValue
 
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.predict.files.manifest import machine
+from sam_moe.processes import processors, threads
 
 UNKNOWN = "unknown"
 
@@ -26,7 +26,7 @@ def hardware(processes: int, devices: Iterable[str]) -> dict[str, JsonValue]:
     return {
         "system": machine("cpu").system,
         "device": ", ".join(sorted(set(devices))) or "cpu",
-        "cores": os.cpu_count(),
+        "cores": processors(),
         "processes": processes,
-        "threads": torch.get_num_threads(),
+        "threads": threads(),
     }
