@@ -117,18 +117,18 @@ def evaluate(
         check_folder(out, METRICS, force=force)
         _judge(challenge, predictions, out)
         return
-    with Progress(quiet=as_json) as tell:
-        tell("reading the challenge")
+    with Progress(quiet=as_json) as progress:
+        progress("reading the challenge")
         from functools import partial
 
         from sam_moe.evaluation.asking.systems import ask_models
         from sam_moe.evaluation.evaluate import evaluate as run
-        from sam_moe.evaluation.finishing import Request
+        from sam_moe.evaluation.finishing import EvaluationRequest
 
         read = _challenge(challenge, data, change)
         check_evaluation(out, [file for file in (challenge, prompts) if file], predictions, force=force)
         scripts, checksum = _scripts(protocol or read.protocol, prompts)
-        request = Request(
+        request = EvaluationRequest(
             read,
             scripts,
             out,
@@ -145,10 +145,10 @@ def evaluate(
 
             if len(asked) != 1:
                 raise AskedWrongly("--grand-challenge hands in one system's masks. Name it with --system ID")
-            tell("answering as the container would")
+            progress("answering as the container would")
             _show(submit(read, ask_models(asked, device)[0], scripts, out, request.command), as_json)
             return
-        done = run(request, partial(ask_models, asked, device), tell)
+        done = run(request, partial(ask_models, asked, device), progress)
     if done is None:  # one of several processes, and not the first
         return
     _show(done, as_json)
@@ -180,12 +180,12 @@ def simulate(
     """
     from sam_moe.cli.progress import Progress
 
-    with Progress() as tell:
-        tell("reading the challenge")
+    with Progress() as progress:
+        progress("reading the challenge")
         from sam_moe.cli.outputs import check_file
         from sam_moe.config import write_json
         from sam_moe.evaluation.asking.protocols import scripts_for
-        from sam_moe.evaluation.asking.simulate import needs_somebody
+        from sam_moe.evaluation.asking.simulate import needs_answers
         from sam_moe.evaluation.asking.simulate import simulate as run
         from sam_moe.evaluation.asking.systems import ask_models
         from sam_moe.files import check_writable
@@ -195,8 +195,8 @@ def simulate(
         check_writable(out.parent)
         read = _challenge(challenge, data, change)
         scripts = scripts_for(protocol or read.protocol)
-        answering = ask_models((system,), device)[0] if needs_somebody(scripts) else None
-        recorded = run(read, scripts, out, answering, tell)
+        answering = ask_models((system,), device)[0] if needs_answers(scripts) else None
+        recorded = run(read, scripts, out, answering, progress)
         write_json(recorded, out)
     targets = sum(len(case.targets) for case in recorded.cases)
     typer.echo(f"{targets} targets of {len(recorded.cases)} cases: {out}")

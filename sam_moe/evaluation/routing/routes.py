@@ -18,7 +18,7 @@ from sam_moe.predict.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[[str, float], None]
+Progress = Callable[[str, float], None]
 
 TABLE, RECORD, PICTURE = "routing.csv", "routing.json", "routing.png"
 
@@ -77,7 +77,7 @@ class Routes:
         return "\n".join(lines)
 
 
-def route(model: Model, cases: Sequence[Case], tell: Tell) -> Routes:
+def route(model: Model, cases: Sequence[Case], progress: Progress) -> Routes:
     """Ask a mixture everything about these cases.
 
     Raises:
@@ -87,7 +87,7 @@ def route(model: Model, cases: Sequence[Case], tell: Tell) -> Routes:
     found: list[Route] = []
     first: SamMoeError | None = None
     for number, case in enumerate(cases):
-        tell(f"asking about case {number + 1} of {len(cases)}", number / len(cases))
+        progress(f"asking about case {number + 1} of {len(cases)}", number / len(cases))
         try:
             predictor = model.open(case.scan)
             for question in case.questions(predictor.scan):
