@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import Gate
@@ -17,9 +16,10 @@ from sam_moe.registry import (
     ExpertCard,
     GateCard,
 )
-from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbone, sizes_of
-from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbone
+from sam_moe.systems.sam_med3d_moe.cards.experts import load_expert
 from sam_moe.systems.sam_med3d_moe.cards.parts import Parts, find_parts
+from sam_moe.systems.sam_med3d_moe.experts import kind_of
 from sam_moe.systems.sam_med3d_moe.gate import gate_of
 from sam_moe.systems.sam_med3d_moe.model import Expert, SamMed3DMoE, WholeExpert
 from sam_moe.weights.checksums import fingerprint
@@ -57,14 +57,14 @@ def load_mixture(
     by_id = {expert.card.id: expert for expert in parts.experts}
 
     def make(id: str) -> Expert:
-        if by_id[id].card.expert_kind == "full":
-            return WholeExpert(load_whole(by_id[id], backbone))
-        return load_decoder(by_id[id], backbone)
+        made = load_expert(by_id[id], backbone)
+        return WholeExpert(made) if isinstance(made, SamMed3D) else made
 
     ids = [ref.id for ref in card.experts]
     bank: ExpertBank[Expert] = ExpertBank(ids, make, backbone.mask_decoder, most)
     gate = load_gate(entry, backbone)
-    return SamMed3DMoE(backbone, bank, gate, selection_of(card), card.fusion, keep_images=parts.has_whole)
+    whole = any(kind_of(expert.card).own_encoder for expert in parts.experts)
+    return SamMed3DMoE(backbone, bank, gate, selection_of(card), card.fusion, keep_images=whole)
 
 
 def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> Gate:
@@ -91,24 +91,6 @@ def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> Gate:
     return gate.eval().requires_grad_(False)
 
 
-def load_whole(entry: Entry[ExpertCard], base: SamMed3D) -> SamMed3D:
-    """The frozen model of an expert with its own encoder.
-
-    Raises:
-        WeightsError: for a file that is not the card's, or a model that a base with corners cannot prompt.
-    """
-    assert entry.card.architecture is not None  # the card's own check
-    path = entry.folder / entry.card.weights.file
-    check_file(path, entry.card.weights, entry.path)
-    model = load_model(path, sizes_of(entry.card.architecture))
-    if base.prompt_encoder.knows_boxes and not model.prompt_encoder.knows_boxes:
-        raise WeightsError(
-            f"{path}: has no corner embeddings, and its base {entry.card.base.id} hears boxes by their "
-            "corners. Finetune it from that base."
-        )
-    return model
-
-
 def load_alone(entry: Entry[ExpertCard], base: Entry[BackboneCard]) -> SamMed3D:
     """One expert as a plain model: its decoder on its backbone, or all of it where it has its own encoder.
 
@@ -123,9 +105,10 @@ def load_alone(entry: Entry[ExpertCard], base: Entry[BackboneCard]) -> SamMed3D:
             f"{entry.path}: base.sha256: is {entry.card.base.sha256}, and {base.path} has {found}: the "
             "expert grew on other weights and would answer nonsense on these."
         )
-    if entry.card.expert_kind == "full":
-        return load_whole(entry, backbone)
-    backbone.mask_decoder = load_decoder(entry, backbone)
+    expert = load_expert(entry, backbone)
+    if isinstance(expert, SamMed3D):
+        return expert
+    backbone.mask_decoder = expert
     return backbone
 
 

@@ -252,7 +252,7 @@ def test_a_whole_expert_without_corners_is_refused_by_a_base_with_them(shipped, 
     sizes = entry.card.architecture.model_copy(update={"corner_embeddings": False})
     changes = {"weights": _weights(entry), "architecture": sizes}
     write_card(entry.card.model_copy(update=changes), entry.path)
-    with pytest.raises(WeightsError, match="has no corner embeddings, and its base corners hears boxes"):
+    with pytest.raises(WeightsError, match="has no corner embeddings, and its base corners takes boxes"):
         sam_moe.load("first", box_strategy="mask")
 
 
