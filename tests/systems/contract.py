@@ -192,7 +192,9 @@ class Contract:
                 step.step()
             after = digests(tensors_of(system))
             changed = {name for name in before if after[name] != before[name]}
-            assert changed == reached and changed <= set(phase.names(tensors_of(system))), phase.name
+            assert changed <= reached <= set(phase.names(tensors_of(system))), phase.name
+            small = [float(learnt[name].grad.abs().max()) for name in reached - changed]
+            assert max(small, default=0) < 1e-5, phase.name  # less than a step of float32
             for pattern in phase.learns:
                 assert set(replace(phase, learns=(pattern,)).names(tensors_of(system))) & changed, pattern
             left |= set(before) - set(phase.names(tensors_of(system)))
