@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import Gate
+from sam_moe.moe.names import Fusion
 from sam_moe.moe.selection import confidence_of
 from sam_moe.registry import (
     CARD,
