@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import yaml
 
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -29,7 +30,7 @@ from sam_moe.space.volume import Volume
 from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
 from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, ship
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 
 # So wide that a gate is light beside it.

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import (
     Architecture,
@@ -31,7 +32,7 @@ from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, ship
 from sam_moe.training.scans.cache import read_cache, write_cache
 from sam_moe.training.scans.sources import read_folder
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 
 GRID = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sam_moe.config import Record
 from sam_moe.errors import ConfigError
-from sam_moe.files import replacing, withdraw
+from sam_moe.files import replacing, sha256_of, withdraw
 from sam_moe.registry import (
     CARD,
     Architecture,
@@ -24,7 +24,6 @@ from sam_moe.registry import (
     write_card,
 )
 from sam_moe.training.engine.loop import Kept
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import write_weights
 
 WEIGHTS = "model.safetensors"

@@ -13,11 +13,11 @@ import torch
 from benchmarks.commands import kill_cases as cases
 from benchmarks.commands import kill_stock as stock
 from benchmarks.commands import kills
+from sam_moe.files import sha256_of
 from sam_moe.registry import MadeBy, Preprocessing
 from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
 from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, ship
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import save_weights
 
 _record, broken, leftovers, misnamed = cases._record, cases.broken, cases.leftovers, cases.misnamed

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError, FileError
-from sam_moe.files import PREFIX
+from sam_moe.files import PREFIX, sha256_of
 from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.registry import Architecture, MadeBy, Preprocessing, read_card
 from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
 from sam_moe.training.engine.loop import Kept
 from sam_moe.training.recipes.card import CardRecipe, measurements, save_named, ship
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_state
 from tests.files.dying import deaths
 

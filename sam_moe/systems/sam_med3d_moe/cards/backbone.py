@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sam_moe.errors import CardError, FileError, WeightsError
-from sam_moe.files import check_ordinary, check_writable, unreadable
+from sam_moe.files import check_ordinary, check_writable, sha256_of, unreadable
 from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
@@ -20,7 +20,7 @@ from sam_moe.registry import (
 )
 from sam_moe.registry.finding import as_backbone, find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.hub import fetch
 
 logger = logging.getLogger(__name__)
@@ -121,4 +121,4 @@ def check_file(path: Path, weights: Weights, card: Path) -> None:
 @lru_cache(maxsize=64)
 def _known_sha256(path: str, mtime_ns: int, size: int) -> str:
     """Checksums in memory only: a file is read again when its time or size changes."""
-    return sha256_of(path)
+    return sha256_of(path, WeightsError)

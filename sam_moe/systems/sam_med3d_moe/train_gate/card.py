@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sam_moe.files import sha256_of
 from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import GateInput, GatingNetwork
 from sam_moe.moe.selection import confidence_of
@@ -29,7 +30,6 @@ from sam_moe.systems.sam_med3d_moe.train_gate.fitting import logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve, write_curve
 from sam_moe.training.recipes.card import WEIGHTS, Naming, save_named
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_state, save_weights
 
 log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sam_moe.errors import CardError, FileError, WeightsError
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.loading import build_model
 from sam_moe.registry import Registry, read_card, write_card
 from sam_moe.registry.finding import find_entry, find_expert, list_experts, user_folder
@@ -19,7 +20,7 @@ from sam_moe.systems.sam_med3d_moe.cards.experts import (
     remove_expert,
 )
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 from tests.files.dying import deaths
 

@@ -12,6 +12,7 @@ import torch
 
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.lora import load_lora
 from sam_moe.registry import read_card
 from sam_moe.registry.finding import find_entry
@@ -23,7 +24,7 @@ from sam_moe.systems.sam_med3d_moe.finetune.recipe import FinetuneRecipe, finetu
 from sam_moe.systems.sam_med3d_moe.outcome import of_expert
 from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.scans.cache import read_cache
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_metadata, read_state, save_weights
 
 ROOT = Path(__file__).resolve().parents[4]
