@@ -7,8 +7,9 @@ import torch
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK
+from sam_moe.moe.gate import Gate
+from sam_moe.moe.rule_settings import make_rule
+from sam_moe.moe.selection import SelectionRule
 from sam_moe.registry import (
     BackboneCard,
     Entry,
@@ -19,6 +20,7 @@ from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbo
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_expert
 from sam_moe.systems.sam_med3d_moe.cards.parts import Parts, find_parts
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
+from sam_moe.systems.sam_med3d_moe.gate import gate_of
 from sam_moe.systems.sam_med3d_moe.model import Expert, SamMed3DMoE, WholeExpert
 from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_state
@@ -65,7 +67,7 @@ def load_mixture(
     return SamMed3DMoE(backbone, bank, gate, selection_of(card), card.fusion, keep_images=whole)
 
 
-def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> GatingNetwork:
+def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> Gate:
     """The frozen gating network of a card.
 
     Raises:
@@ -81,7 +83,7 @@ def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> GatingNetwork:
     path = entry.folder / card.weights.file
     check_file(path, card.weights, entry.path)
     state = {name: tensor.to(torch.float32) for name, tensor in read_state(path).items()}
-    gate = GatingNetwork(sizes.features, sizes.columns, sizes.hidden, sizes.mode)
+    gate = gate_of(sizes)
     report = compare(state, gate.state_dict())
     if not report.ok:
         raise WeightsError(f"{path}: does not fit the gate of {entry.path}: {report}")
@@ -111,17 +113,9 @@ def load_alone(entry: Entry[ExpertCard], base: Entry[BackboneCard]) -> SamMed3D:
 
 
 def selection_of(card: GateCard) -> SelectionRule:
-    """How a card says that experts are chosen."""
-    match card.selection:
-        case "threshold":
-            assert card.threshold is not None  # here and below: the card's own checks
-            return Threshold(card.threshold)
-        case "top_k":
-            assert card.k is not None
-            return TopK(card.k)
-        case "forced":
-            return Forced([ref.id for ref in card.experts].index(card.forced or card.base.id))
-        case "argmax":
-            return Argmax()
-        case "dense":
-            return Dense()
+    """The rule that a card names, with its settings.
+
+    Raises:
+        ConfigError: for a rule that is not installed any more, or settings that it does not take.
+    """
+    return make_rule(card.selection, card.rule_settings, [ref.id for ref in card.experts])

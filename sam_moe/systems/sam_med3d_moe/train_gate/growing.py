@@ -12,7 +12,7 @@ from torch import Tensor
 from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.files import check_writable, make_folder, new_folder, sweep
-from sam_moe.moe.gate import GateInput, check_lightweight
+from sam_moe.moe.gate import check_lightweight
 from sam_moe.registry import (
     CARD,
     Entry,
@@ -29,6 +29,7 @@ from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file,
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate, selection_of
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
+from sam_moe.systems.sam_med3d_moe.gate import GateInput
 from sam_moe.systems.sam_med3d_moe.train_gate.card import BANK, bank_of, load_banks, save_banks, weights_of
 from sam_moe.systems.sam_med3d_moe.train_gate.examples import read_examples
 from sam_moe.systems.sam_med3d_moe.train_gate.new_column import Grown, fit_column, joined

@@ -9,7 +9,11 @@ import torch
 
 import sam_moe
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
 from sam_moe.registry import shipped as shipped_folder
