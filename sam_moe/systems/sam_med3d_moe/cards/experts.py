@@ -10,10 +10,10 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import CARD, Draft, Entry, ExpertCard, most_restrictive, read_draft
 from sam_moe.registry.finding import expert_at, find_expert, holder_of, user_folder
+from sam_moe.registry.removal import was_removed
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import take
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of, refuse, same_weights, write_expert
-from sam_moe.systems.sam_med3d_moe.cards.removal import take_out, was_removed
 from sam_moe.systems.sam_med3d_moe.experts import KINDS, Converted, kind_of, load_kind
 from sam_moe.weights.files import read_metadata, read_state
 
@@ -92,15 +92,6 @@ def keep_expert(
     base = load_base(incoming.draft.base_id)
     checked, new = _place(incoming, base, folder, again)
     return Kept(checked, base, new)
-
-
-def remove_expert(id: str, folder: Path | str | None = None) -> Path:
-    """Take an expert out of a folder of cards, and return where it lies now; `add_expert` of that undoes it.
-
-    Raises:
-        CardError: where the folder has no such expert.
-    """
-    return take_out(id, folder, ("expert",))
 
 
 def check_expert(entry: Entry[ExpertCard], base: SamMed3D | None = None) -> Checked:
