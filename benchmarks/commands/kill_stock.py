@@ -14,7 +14,6 @@ from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.registry import (
-    Architecture,
     Base,
     Cover,
     ExpertCard,
@@ -54,7 +53,7 @@ def make_stock(stock: Path) -> None:
     general.mkdir(parents=True)
     words = CardRecipe(id="general", **WORDS)
     region = Preprocessing(**REGION, zoom_max=1.0)
-    sizes = Architecture(**{**vars(SIZES), "global_attn_indexes": (1,)})
+    sizes = replace(SIZES, global_attn_indexes=(1,))
     ship(
         Kept(model.state_dict(), 0, {}),
         general,

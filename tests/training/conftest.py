@@ -12,7 +12,6 @@ import yaml
 from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import (
-    Architecture,
     BackboneCard,
     Base,
     Cover,
@@ -127,7 +126,7 @@ def shipped(folder, sizes, strategy="mask"):
     words = {"id": folder.name, "title": "General", "licence": "Apache-2.0", "not_for": "Patients."}
     region = Preprocessing(region_voxels=16, spacing_mm=3.0, normalisation="mean")
     folder.mkdir(parents=True)
-    card, sizes = CardRecipe(**words, default_box_strategy=strategy), Architecture(**vars(sizes))
+    card = CardRecipe(**words, default_box_strategy=strategy)
     kept, made_by = Kept(model.state_dict(), 0, {}), MadeBy(command="by hand")
     ship(kept, folder, card, sizes, region, made_by, "nothing")
     return folder
@@ -208,7 +207,7 @@ def team(tmp_path, monkeypatch, sizes):
 
     def backbone(**more):
         preprocessing = Preprocessing(region_voxels=16, spacing_mm=3.0, normalisation="mean")
-        architecture = Architecture.model_validate(vars(sizes))
+        architecture = sizes
         return BackboneCard(id="tiny-base", architecture=architecture, preprocessing=preprocessing, **more)
 
     def expert(id, seed=1):

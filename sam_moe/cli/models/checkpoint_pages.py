@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sam_moe.errors import CardError, WeightsError
@@ -126,7 +126,7 @@ def page(item: Checkpoint) -> str:
         "weights": f"{item.state}, {item.size}, {item.weights.dtype}" if item.weights else item.state,
         "sha256": item.weights.sha256 if item.weights else None,
         "public file": f"{card.hub.repo_id}/{card.hub.filename}" if card.hub else None,
-        "architecture": in_words(card.architecture.model_dump()),
+        "architecture": in_words(asdict(card.architecture)),
         "preprocessing": in_words(card.preprocessing.model_dump()),
         "boxes by": card.default_box_strategy,
         "licence": card.licence,

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,10 @@ ROOT = Path(__file__).resolve().parents[3]
 def model(tmp_path):
     """A model in its folder."""
 
-    from sam_moe.registry import Architecture
-
     folder = tmp_path / "model"
     folder.mkdir()
     kept = Kept(fresh_model(stock.SIZES, 0).state_dict(), 0, {})
-    sizes = Architecture(**{**vars(stock.SIZES), "global_attn_indexes": (1,)})
+    sizes = replace(stock.SIZES, global_attn_indexes=(1,))
     words, region = CardRecipe(id="model", **stock.WORDS), Preprocessing(**stock.REGION)
     ship(kept, folder, words, sizes, region, MadeBy(command="x"), "nothing")
     return folder

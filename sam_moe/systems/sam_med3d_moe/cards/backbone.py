@@ -9,10 +9,8 @@ from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.files import check_ordinary, check_writable, sha256_of, unreadable
 from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import (
     CARD,
-    Architecture,
     BackboneCard,
     Entry,
     Weights,
@@ -37,7 +35,7 @@ def load_backbone(entry: Entry[BackboneCard]) -> SamMed3D:
     assert entry.card.weights is not None  # a card has weights or a hub, and what was converted has weights
     path = entry.folder / entry.card.weights.file
     check_file(path, entry.card.weights, entry.path)
-    return load_model(path, sizes_of(entry.card.architecture))
+    return load_model(path, entry.card.architecture)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +57,6 @@ def load_base(model: str | Path, loaded: SamMed3D | None = None) -> LoadedBase:
     entry = find_entry(model)
     backbone = load_backbone(entry) if loaded is None else loaded
     return LoadedBase(entry, backbone, fingerprint(backbone))
-
-
-def sizes_of(architecture: Architecture) -> Sizes:
-    """A card's sizes as the network takes them: the same fields, one record without torch and one with."""
-    return Sizes(**architecture.model_dump())
 
 
 def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:

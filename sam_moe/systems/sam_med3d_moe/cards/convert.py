@@ -88,7 +88,7 @@ def convert(
         sizes = read_sizes(state, str(source))
         card = _new_card(model_id, source, sizes, dtype)
     else:
-        sizes = Sizes(**card.architecture.model_dump())
+        sizes = card.architecture
     changes: dict[str, object] = {"id": model_id}
     if licence is not None:
         changes["licence"] = licence

@@ -205,7 +205,7 @@ def _plan(recipe: PretrainRecipe, start: LoadedBase | None) -> Plan:
     """What the training itself takes of a recipe."""
     assert recipe.architecture is not None and recipe.preprocessing is not None
     return Plan(
-        architecture=recipe.architecture.model_dump(),
+        architecture=asdict(recipe.architecture),
         schedule=recipe.schedule.model_dump(),
         normalisation=recipe.preprocessing.normalisation,
         seed=recipe.seed,
