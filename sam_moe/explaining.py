@@ -103,6 +103,7 @@ def _fields(record: type) -> dict[str, _Known]:
         return {
             name: _Known(field.annotation, field.description) for name, field in record.model_fields.items()
         }
+    assert is_dataclass(record), record
     types = get_type_hints(record)
     return {f.name: _Known(types[f.name], f.metadata.get("description")) for f in fields(record)}
 
