@@ -19,7 +19,8 @@ from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert, check_expert
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded
 from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, ExpertValidation, whole_learner
-from sam_moe.systems.sam_med3d_moe.finetune.recipe import FinetuneRecipe, finetune
+from sam_moe.systems.sam_med3d_moe.finetune.recipe import finetune
+from sam_moe.systems.sam_med3d_moe.finetune.settings import FinetuneRecipe
 from sam_moe.systems.sam_med3d_moe.outcome import of_expert
 from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.scans.cache import read_cache
@@ -102,11 +103,11 @@ def test_a_recipe_ends_in_an_expert_that_is_taken(task, cards, backbone, tmp_pat
 def test_started_again_it_goes_on_bit_for_bit_and_once_more_it_is_done(task, tmp_path, kind):
     whole = finetune(task(run=str(tmp_path / "whole"), **kind)).read_bytes()
     with pytest.raises(Stopped):
-        finetune(task(**kind), tell=stop_at(0.5))
+        finetune(task(**kind), progress=stop_at(0.5))
     embedded = (tmp_path / "expert" / "train.embedded.safetensors").stat().st_mtime_ns
     assert finetune(task(**kind)).read_bytes() == whole
     stages = set()
-    assert finetune(task(**kind), tell=lambda stage, share: stages.add(stage)).read_bytes() == whole
+    assert finetune(task(**kind), progress=lambda stage, share: stages.add(stage)).read_bytes() == whole
     assert stages == {"reading the train part", "reading the validation part"}
     assert (tmp_path / "expert" / "train.embedded.safetensors").stat().st_mtime_ns == embedded
 
@@ -230,7 +231,7 @@ def test_what_a_part_lacks_is_told_once_and_before_anything_is_embedded(task, tm
     with pytest.raises(ConfigError, match=r"the validation part of .* holds no voxel of ball"):
         finetune(
             task(data={"structures": structures, "weights": {}}),
-            tell=lambda stage, share: stages.append(stage),
+            progress=lambda stage, share: stages.append(stage),
         )
     assert stages == ["reading the train part", "reading the validation part"]
     with pytest.raises(ConfigError, match=r"the train part of .* holds no voxel of moon"):
@@ -249,7 +250,7 @@ def test_a_start_after_one_whose_structures_were_not_there_is_no_change(task, tm
     with pytest.raises(ConfigError, match="no voxel of moon"):
         finetune(task(data={"structures": {"ball": ["ball"], "moon": ["moon"]}}))
     with pytest.raises(Stopped):
-        finetune(task(), tell=stop_at(0.0))
+        finetune(task(), progress=stop_at(0.0))
     assert (tmp_path / "expert" / "recipe.yaml").is_file() and "with changes to" not in caplog.text
 
 
@@ -294,7 +295,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
     stored = Embedded(run / "train.embedded.safetensors", 5)
     for rank in (0, 1):
         batch = torch.utils.data.default_collate([stored[2 * rank], stored[2 * rank + 1]])
-        (loss(batch["image"], batch["target"], prompt_rng(5, 0, rank)) / 2).backward()
+        (loss(batch, prompt_rng(5, 0, rank)) / 2).backward()
     learnt = [p for p in loss.parameters() if p.requires_grad]
     alone = [p.grad for p in learnt if p.ndim > 1] + [p.grad for p in learnt if p.ndim <= 1]
     norm = torch.stack([g.norm() for g in alone]).norm()
