@@ -14,7 +14,6 @@ record and report go to `NAME/result`.
 import argparse
 import json
 import logging
-import os
 import re
 import shutil
 import sys
@@ -27,17 +26,18 @@ from benchmarks.cases import DATA, ROOT
 from benchmarks.peers import slicewise
 from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from benchmarks.quality.tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
-from sam_moe.cli.evaluate.pages import table
+from sam_moe.cli.evaluate.result_table import table
 from sam_moe.evaluation.asking.protocols import Kind, scripts_for
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
 from sam_moe.evaluation.evaluate import evaluate
-from sam_moe.evaluation.finishing import Request
+from sam_moe.evaluation.finishing import EvaluationRequest
 from sam_moe.evaluation.report.report import report
 from sam_moe.evaluation.results import REPORT, RESULT, ROWS, ResultFolder, read_result
 from sam_moe.evaluation.scoring.interactive import interactive
 from sam_moe.evaluation.scoring.summary import summarise
 from sam_moe.files import replace_text
+from sam_moe.processes import processors
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
@@ -62,15 +62,15 @@ class Baseline:
     """A tool that needs no training, asked by clicks or by a box."""
 
     def __init__(self, id: str, kind: Kind, tool: Tool) -> None:
-        self.id, self.hears, self._tool = id, frozenset({kind}), tool
+        self.id, self.supports, self._tool = id, frozenset({kind}), tool
 
     def open(self, scan: Volume) -> None:
         """Take up a scan."""
         self._scan = scan
 
-    def answer(self, said: Sequence[Item]) -> Reply:
+    def answer(self, items: Sequence[Item]) -> Reply:
         """Answer all clicks so far, or the box."""
-        return Reply(self._tool(self._scan, said))
+        return Reply(self._tool(self._scan, items))
 
     def describe(self) -> dict[str, Any]:
         """What it is."""
@@ -85,7 +85,7 @@ class Baseline:
 class Peer:
     """LiteMedSAM, slice by slice from a box."""
 
-    id, hears = PEER, frozenset({"box"})
+    id, supports = PEER, frozenset({"box"})
 
     def __init__(self) -> None:
         self._network = slicewise.load_network()
@@ -94,9 +94,9 @@ class Peer:
         """Take up a scan; a CT gets the window of its authors."""
         self._slices = slicewise.SliceWise(self._network, scan, ct=float(scan.array.min()) < _CT_BELOW)
 
-    def answer(self, said: Sequence[Item]) -> Reply:
+    def answer(self, items: Sequence[Item]) -> Reply:
         """Answer the box."""
-        return Reply(self._slices(_box(said)))
+        return Reply(self._slices(_box(items)))
 
     def describe(self) -> dict[str, Any]:
         """What it is."""
@@ -113,10 +113,10 @@ def classical() -> tuple[Baseline, ...]:
     """The tools with their settings from `tuning.py`."""
     growing, walker, cut = ConfidenceConnected(), RandomWalker(), CutEllipsoid()
     return (
-        Baseline(GROWING, "point", lambda scan, said: growing(scan, _clicks(said))),
-        Baseline(WALKER, "point", lambda scan, said: walker(scan, _clicks(said))),
-        Baseline(ELLIPSOID, "box", lambda scan, said: ellipsoid(scan.grid.shape, _box(said))),
-        Baseline(CUT, "box", lambda scan, said: cut(scan, _box(said))),
+        Baseline(GROWING, "point", lambda scan, items: growing(scan, _clicks(items))),
+        Baseline(WALKER, "point", lambda scan, items: walker(scan, _clicks(items))),
+        Baseline(ELLIPSOID, "box", lambda scan, items: ellipsoid(scan.grid.shape, _box(items))),
+        Baseline(CUT, "box", lambda scan, items: cut(scan, _box(items))),
     )
 
 
@@ -134,7 +134,7 @@ def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
         for case in cases_of(challenge):
             first.setdefault(case.truth.parents[1].name, {})[case.patient] = None
         only = {PEER: frozenset(p for own in first.values() for p in list(own)[:peer_patients])}
-    request = Request(
+    request = EvaluationRequest(
         challenge,
         scripts_for(challenge.protocol),
         work,
@@ -184,12 +184,12 @@ def _rounded(value: Any) -> Any:
     return [_rounded(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _clicks(said: Sequence[Item]) -> list[Point]:
-    return [item for item in said if isinstance(item, Point)]
+def _clicks(items: Sequence[Item]) -> list[Point]:
+    return [item for item in items if isinstance(item, Point)]
 
 
-def _box(said: Sequence[Item]) -> Box:
-    return next(item for item in said if isinstance(item, Box))
+def _box(items: Sequence[Item]) -> Box:
+    return next(item for item in items if isinstance(item, Box))
 
 
 def main() -> None:
@@ -198,7 +198,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERTS)}")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--processes", type=int, default=processors())
     parser.add_argument("--peer-patients", type=int, help="so many of each set for LiteMedSAM; 0 for none")
     parser.add_argument("--fresh", action="store_true", help="begin anew")
     parser.add_argument("--again", action="store_true", help="ask nothing: figures from the committed rows")

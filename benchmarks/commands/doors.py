@@ -45,18 +45,18 @@ class Passed:
 def go_through(door: Door, environment: Mapping[str, str]) -> Passed:
     """Run a door's command line in a process of its own."""
     began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "sam_moe", *door.words],
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began
-        said.seek(0)
-        text = said.read()
+        output.seek(0)
+        text = output.read()
     refused = bool(door.refusal) and process.returncode == 1 and door.refusal in text
     if not refused and (process.returncode or not door.made.exists()):
         sys.exit(f"{door.name}: exit code {process.returncode}\n{' '.join(door.words)}\n{text}")

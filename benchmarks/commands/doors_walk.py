@@ -153,8 +153,8 @@ def doors(place: Place) -> Iterator[Door]:
 
     def predict(name: str, scan: Path, *words: object, model: object = ID) -> Door:
         mask = out / f"{name.replace(' ', '-').replace(',', '')}.nii.gz"
-        told = ("predict", scan, "--model", model, "--out", mask, *words)
-        return Door(f"predict: {name}", tuple(map(str, told)), mask)
+        call = ("predict", scan, "--model", model, "--out", mask, *words)
+        return Door(f"predict: {name}", tuple(map(str, call)), mask)
 
     point, box = ("--point", 18, 9, 35), ("--box", 14, 5, 21, 23, 13, 41)
     yield predict("a point", ct, *point)

@@ -26,11 +26,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-import torch
-
 from benchmarks.commands.kill_cases import VERBS, Found, Verb, broken, leftovers, misnamed
 from benchmarks.commands.kill_stock import make_stock
 from sam_moe.cli import main as sam_moe
+from sam_moe.processes import use_threads
 
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.rmtree"}
 FAULTS = ("wrong results", "stale figures", "broken cards", "leftovers", "failed starts")
@@ -43,13 +42,13 @@ class Tally:
     kills: int = 0
     late: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    told: list[str] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
 
     def add(self, fault: str, found: Sequence[str], where: str) -> None:
-        """Count a fault, once a kill."""
+        """Count a fault, once a kill, and note where."""
         if found:
             self.faults[fault] += 1
-            self.told.append(f"{where}: {fault}: {'; '.join(found)[:500]}")
+            self.reports.append(f"{where}: {fault}: {'; '.join(found)[:500]}")
 
 
 @dataclass(frozen=True)
@@ -178,29 +177,29 @@ def kill_once(bench: Bench, verb: Verb, whole: Whole, draw: random.Random, tally
     place = bench.place()
     before, killed, after = (draw.choice(verb.ways) for _ in range(3))
     begun = draw.random() < 0.5
-    told = f"{verb.name}: kill {tally.kills + 1}: {f'{before} finished, ' if begun else ''}{killed} killed"
+    where = f"{verb.name}: kill {tally.kills + 1}: {f'{before} finished, ' if begun else ''}{killed} killed"
     if begun:
-        tally.add("failed starts", bench.finish(verb, place, before), told)
+        tally.add("failed starts", bench.finish(verb, place, before), where)
     if draw.random() < 0.5:
         moment = draw.uniform(0, whole.seconds)
-        told += f" after {moment:.3f} s"
+        where += f" after {moment:.3f} s"
         pid = bench.start(verb, place, killed)
         time.sleep(moment)
         os.kill(pid, signal.SIGKILL)
     else:
         at = draw.randint(1, max(1, whole.operations))
-        told += f" before file operation {at}"
+        where += f" before file operation {at}"
         pid = bench.start(verb, place, killed, lambda: dying(place, at))
     if ended(pid) != -signal.SIGKILL:
         tally.late += 1
         return
     tally.kills += 1
-    told += f", {after} asked"
-    tally.add("broken cards", broken(place), told)
-    tally.add("wrong results", misnamed(place, whole.wanted), told)
-    tally.add("failed starts", bench.finish(verb, place, after), told)
-    tally.add("broken cards", broken(place), told)
-    tally.add("leftovers", leftovers(place), told)
+    where += f", {after} asked"
+    tally.add("broken cards", broken(place), where)
+    tally.add("wrong results", misnamed(place, whole.wanted), where)
+    tally.add("failed starts", bench.finish(verb, place, after), where)
+    tally.add("broken cards", broken(place), where)
+    tally.add("leftovers", leftovers(place), where)
     try:
         found = verb.found(place)
     except Exception as error:  # whatever there is cannot be read
@@ -208,7 +207,7 @@ def kill_once(bench: Bench, verb: Verb, whole: Whole, draw: random.Random, tally
     wanted = whole.wanted[after]
     names = sorted({*found, *wanted})
     wrong = [name for name in names if found.get(name) != wanted.get(name)]
-    tally.add("stale figures" if verb.name == "evaluate" else "wrong results", wrong, told)
+    tally.add("stale figures" if verb.name == "evaluate" else "wrong results", wrong, where)
 
 
 def run(
@@ -232,7 +231,7 @@ def run(
         while tally.kills < share and tally.late < 5 * share + 10 and time.monotonic() < end:
             kill_once(bench, verb, whole, draw, tally)
         tallies[verb.name] = tally
-        print(line(verb.name, tally), *tally.told, sep="\n", flush=True)
+        print(line(verb.name, tally), *tally.reports, sep="\n", flush=True)
     return tallies
 
 
@@ -253,17 +252,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="then no more kills")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         tallies = run(Path(folder).resolve(), asked.kills, asked.seed, asked.verb, 60 * asked.minutes)
     total = Tally(sum(t.kills for t in tallies.values()), sum(t.late for t in tallies.values()))
     for tally in tallies.values():
         total.faults += tally.faults
-        total.told += tally.told
+        total.reports += tally.reports
     head = f"{'verb':<14}{'kills':>6}" + "".join(f"{fault:>15}" for fault in FAULTS)
     table = "\n".join([head, *(line(name, tally) for name, tally in tallies.items()), line("all", total)])
     text = f"python -m benchmarks.commands.kills --kills {asked.kills} --seed {asked.seed}\n\n{table}\n"
-    text += "".join(f"{told}\n" for told in total.told)
+    text += "".join(f"{where}\n" for where in total.reports)
     print(f"\n{table}")
     if asked.out:
         asked.out.write_text(text)

@@ -6,7 +6,7 @@ Experts are the model's own decoder with a little noise, written as folders of c
 by its gate's card as any other. Measured is a further click on a scan that is open: the region is embedded
 already, so that nothing hides the cost. `decode` is the model's own part (gate, experts, fusion), `click` all
 that the user waits for; it is taken back, untimed, before the next. Every round asks each model once, one
-after the other, in an order that changes; ratios are of two times of one round, and their median is told.
+after the other, in an order that changes; ratios are of two times of one round; the median is reported.
 The last line is one JSON object.
 """
 
@@ -24,14 +24,18 @@ import torch
 
 from benchmarks.speed.encoder import hardware, timed
 from sam_moe.assemble.load import load
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import Forced, SelectionRule, TopK
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import SelectionRule
+from sam_moe.predict.parts import ModelParts
 from sam_moe.predict.predictor import Predictor
+from sam_moe.processes import use_threads
 from sam_moe.prompts.prompt import Point
 from sam_moe.registry import BackboneCard, Entry, ExpertCard, GateCard, shipped, write_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 from sam_moe.weights.checksums import fingerprint, sha256_of
 from sam_moe.weights.files import save_weights
@@ -81,7 +85,7 @@ def make_gate(folder: Path, base: Entry[BackboneCard], experts: list[Entry[Exper
     model = load_backbone(base)
     torch.manual_seed(len(experts))
     features, columns = model.sizes.out_channels, 1 + len(experts)
-    gate = GatingNetwork(features, columns, HIDDEN)
+    gate = gating_network(features, columns, HIDDEN)
     for column in gate.columns.parameters():
         torch.nn.init.normal_(column, std=0.1)
     place = folder / "cards" / f"gate-{len(experts)}"
@@ -113,13 +117,20 @@ def make_gate(folder: Path, base: Entry[BackboneCard], experts: list[Entry[Exper
     return place
 
 
+def mixture_of(model: ModelParts) -> SamMed3DMoE:
+    """The mixture that a model answers by."""
+    mixture = model.network.module
+    assert isinstance(mixture, SamMed3DMoE)
+    return mixture
+
+
 def opened(path: str | Path, rule: SelectionRule | None = None) -> Predictor:
     """A session with one region embedded and a first click answered; under a rule, if one is given."""
     # One region: how many are asked is the masks' doing, not the gate's
     model = replace(load(path, device="cpu"), whole_targets=False)
     if rule is not None:
-        assert isinstance(model.network, SamMed3DMoE)
-        model = replace(model, network=model.network.choosing(rule))
+        mixture = mixture_of(model)
+        model = replace(model, network=replace(model.network, module=mixture.choosing(rule)))
     predictor = model.open(SCAN)
     predictor.predict(first_click(predictor))
     return predictor
@@ -145,10 +156,7 @@ def click(predictor: Predictor) -> Run:
 
 def decode(predictor: Predictor, rule: SelectionRule | None = None) -> Run:
     """The same question without what comes before and after the decoder; under a rule, if one is given."""
-    model = predictor.model.network
-    if rule is not None:
-        assert isinstance(model, SamMed3DMoE)
-        model = model.choosing(rule)
+    model = predictor.model.network.module if rule is None else mixture_of(predictor.model).choosing(rule)
     sizes = model.sizes
     embedding = next(iter(predictor.cache._kept.values()))
     middle = sizes.image_size / 2
@@ -198,8 +206,7 @@ def mixtures(folder: Path, base: Entry[BackboneCard]) -> dict[str, Predictor]:
 
 def most_held(predictor: Predictor) -> tuple[int, int]:
     """How many decoders are held beside the base's after each expert was asked once, and how many may be."""
-    model, most = predictor.model.network, 0
-    assert isinstance(model, SamMed3DMoE)
+    model, most = mixture_of(predictor.model), 0
     for index in range(len(model.bank.ids)):
         decode(predictor, Forced(index)).run()
         most = max(most, len(model.bank.held) - 1)
@@ -215,7 +222,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None, help="torch's own choice by default")
     asked = parser.parse_args()
     if asked.threads:
-        torch.set_num_threads(asked.threads)
+        use_threads(asked.threads)
     print(hardware(), flush=True)
     with tempfile.TemporaryDirectory() as aside:
         found = mixtures(Path(aside), find_entry(asked.model))

@@ -21,15 +21,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from benchmarks.cases import ROOT
-from benchmarks.mixture.asking import Answer, answers_of
-from benchmarks.mixture.routes import draw, threshold_of
+from benchmarks.mixture.answers import Answer, answers_of
+from benchmarks.mixture.picture import draw, threshold_of
 from benchmarks.mixture.systems import load_systems
-from benchmarks.mixture.verdict import figures, read_answers, tables, told
+from benchmarks.mixture.tables import figures, read_answers, record_of, tables
+from benchmarks.quality.answer_files import write_answers
 from benchmarks.quality.blocks import Target, first_patients, targets
-from benchmarks.quality.kept import keep
+from sam_moe.processes import use_threads
 
 _worker: dict[str, Any] = {}
 
@@ -57,7 +56,7 @@ def main() -> None:
             chosen = first_patients(chosen, asked.patients)
         answers = ask_all(chosen, asked.model, asked.general, asked.processes)
         asked.out.mkdir(parents=True, exist_ok=True)
-        keep(asked.out / "reproduce.jsonl", answers, told)
+        write_answers(asked.out / "reproduce.jsonl", answers, record_of)
         draw(answers, threshold_of(asked.model), asked.out / "reproduce.png")
     scans = len({(target.set, target.case) for target in chosen})
     print(f"{asked.model}, {asked.part} part: {len(chosen)} targets of {scans} scans, mean Dice\n")
@@ -90,7 +89,7 @@ def _by_scan(chosen: Sequence[Target]) -> Iterator[list[Target]]:
 
 
 def _start(gate: str, general: str) -> None:
-    torch.set_num_threads(1)
+    use_threads(1)
     _worker["systems"] = load_systems(gate, general)
 
 

@@ -15,14 +15,15 @@ from torch import Tensor
 import sam_moe
 from benchmarks.cases import ROOT
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.promptable import Sam3DModule
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import Forced, Selection
-from sam_moe.predict.answering import Promptable
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.selection import Selection
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.registry import ExpertCard, read_entry
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 BASELINES = ROOT / "benchmarks" / "mixture" / "baselines"
@@ -61,7 +62,7 @@ class Systems:
     @property
     def mixture(self) -> SamMed3DMoE:
         """The mixture itself, for who was asked."""
-        model = self.models[MIXTURE].network
+        model = self.models[MIXTURE].network.module
         assert isinstance(model, SamMed3DMoE)
         return model
 
@@ -69,30 +70,31 @@ class Systems:
 def load_systems(gate: str, general: str, scale: float = ARITHMETIC_SCALE) -> Systems:
     """Everything of the table. Embeddings are made once for all systems, as they share the encoder."""
     plain, mixed = sam_moe.load(general, device="cpu"), sam_moe.load(gate, device="cpu")
-    mixture = mixed.network
+    mixture = mixed.network.module
     assert isinstance(mixture, SamMed3DMoE)
     backbone, bank = mixture.backbone, mixture.bank
     bank.most = len(bank.ids)
     specialists = [bank.decoder(index) for index in range(1, len(bank.ids))]
-    networks: dict[str, Promptable] = {GENERAL: plain.network}
+    modules: dict[str, Sam3DModule] = {GENERAL: plain.network.module}
     for index, name in enumerate(bank.ids[1:], start=1):
-        networks[name] = SamMed3DMoE(backbone, bank, mixture.gate, Forced(index))
+        modules[name] = SamMed3DMoE(backbone, bank, mixture.gate, Forced(index))
     for name in (JOINT, SEQUENCE):
         if (BASELINES / name / "card.json").is_file():
             entry = read_entry(BASELINES / name / "card.json")
             assert isinstance(entry.card, ExpertCard)
-            networks[name] = _alone(mixture, name, load_decoder(entry, backbone))
-    networks[ENSEMBLE] = SamMed3DMoE(backbone, bank, mixture.gate, Uniform())
+            modules[name] = _alone(mixture, name, load_decoder(entry, backbone))
+    modules[ENSEMBLE] = SamMed3DMoE(backbone, bank, mixture.gate, Uniform())
     equal = 1 / (len(specialists) + 1)
     for name, share in ((SOUP, equal), (ARITHMETIC, scale)):
-        networks[name] = _alone(mixture, name, combined(backbone.mask_decoder, specialists, share))
+        modules[name] = _alone(mixture, name, combined(backbone.mask_decoder, specialists, share))
     for name, folder in ((IMAGE_GATE, "gate-image"), (PROMPT_GATE, "gate-prompt")):
         if (BASELINES / folder / "card.json").is_file():
-            networks[name] = sam_moe.load(BASELINES / folder, device="cpu").network
-    networks[MIXTURE] = mixture
+            modules[name] = sam_moe.load(BASELINES / folder, device="cpu").network.module
+    modules[MIXTURE] = mixture
     cache = EmbeddingCache(_CACHE_BYTES)
     models = {
-        name: replace(mixed, network=network, id=name, cache=cache) for name, network in networks.items()
+        name: replace(mixed, network=replace(mixed.network, module=module), id=name, cache=cache)
+        for name, module in modules.items()
     }
     return Systems(models, bank.ids)
 
@@ -120,5 +122,5 @@ def _alone(mixture: SamMed3DMoE, name: str, decoder: MaskDecoder) -> SamMed3DMoE
     """A decoder that answers everything, on the mixture's backbone."""
     general = mixture.backbone.mask_decoder
     bank = ExpertBank((mixture.bank.ids[0], name), lambda _: decoder, general)
-    gate = GatingNetwork(mixture.sizes.out_channels, 2, 1)
+    gate = gating_network(mixture.sizes.out_channels, 2, 1)
     return SamMed3DMoE(mixture.backbone, bank, gate, Forced(1))

@@ -3,8 +3,8 @@
     python -m benchmarks.peers.tuning growing|walker|cut [--clicks 1 3 5] [--patients 2]
 
 Starting from the settings in `classical.py`, each parameter in turn takes the value with the best mean Dice
-over the general structures (clicks: averaged over those asked for), until a round changes nothing. The last
-line is one JSON object with what was chosen.
+over the general structures (with points: averaged over the numbers of --clicks), until a round changes
+nothing. The last line is one JSON object with the settings chosen.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from benchmarks.cases import read_case
 from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker
 from benchmarks.quality.blocks import GENERAL, Target, first_patients, targets
 from benchmarks.quality.protocol import Score, by_box, click_through, drawn_box
+from sam_moe.processes import use_threads
 from sam_moe.prompts.simulate import Mask
 from sam_moe.space.volume import Volume
 
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--patients", type=int, default=100, help="so many of each set, to be quicker")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     best, grid = GRIDS[asked.tool]
     cases = _cases(asked.patients)
     tried: dict[Any, float] = {}
@@ -115,7 +116,7 @@ def _scores(
 ) -> list[Score]:
     if isinstance(tool, CutEllipsoid):
         return [by_box(lambda box: tool(scan, box), drawn_box(truth, target.seed), truth)]
-    scores = click_through(lambda said: tool(scan, said), truth, scan.grid.spacing_mm, max(clicks))
+    scores = click_through(lambda points: tool(scan, points), truth, scan.grid.spacing_mm, max(clicks))
     return [scores[number - 1] for number in clicks]
 
 

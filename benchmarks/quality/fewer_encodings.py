@@ -22,7 +22,7 @@ from benchmarks.cases import Case, general_cases
 from benchmarks.quality.protocol import JITTER
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
-from sam_moe.predict.sharing import Sharing
+from sam_moe.predict.regions.sharing import Sharing
 from sam_moe.prompts import Prompt
 from sam_moe.prompts.simulate import box_around, centre_point
 

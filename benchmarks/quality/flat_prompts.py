@@ -1,24 +1,27 @@
-"""What is drawn on one slice, and which rule makes most of it: flat boxes, strokes, loops, corrections.
+"""Dice from flat boxes, strokes, loops and drawn corrections, by the rule that lowers them.
 
     python -m benchmarks.quality.flat_prompts [--part test] [--targets 3] [--models small small-moe]
         [--drawn KIND …] [--rows ROWS.json]
 
-A simulated person draws on the slice of a target's middle voxel, on the three planes by turns: a box with
-sides moved by up to 5 %, a stroke along the middle, a loop around. Each is lowered by each rule and asked of
+A simulated user draws on the slice of a target's middle voxel, on the three planes by turns: a box with sides
+moved by up to 5 %, a stroke along the middle, a loop around. Each is lowered by each rule and answered by
 `small` and `small-moe`. Corrections are drawn at the largest piece of false tissue of the answer to a first
-click. The rules of `sam_moe.Lowering` were chosen on validation cases (`--part validation`). Mean Dice over
-structures with 95 % intervals over patients; `least` is the worst target. The last line is one JSON object.
+point. Mean Dice over structures; over targets, with 95 % intervals over patients (some structures were seen
+in one patient alone, so that means over structures have none); `least` is the worst target. The rules of
+`sam_moe.Lowering` were chosen on validation cases: `choose_lowering.py` makes those figures again. The last
+line is one JSON object.
 """
 
 import argparse
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -26,13 +29,15 @@ import torch
 import sam_moe
 from benchmarks.cases import read_case
 from benchmarks.quality.blocks import GENERAL, ZERO_SHOT, Target, targets
-from benchmarks.quality.protocol import JITTER, dice
+from benchmarks.quality.flat_tables import Row, report
+from benchmarks.quality.protocol import JITTER
 from sam_moe.errors import SamMoeError
-from sam_moe.evaluation.scoring.intervals import SHARE, interval
+from sam_moe.evaluation.scoring.metrics import dice
 from sam_moe.files import replace_text
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
+from sam_moe.processes import use_threads
 from sam_moe.prompts import Box, Item, Loop, Point, Prompt, Stroke
 from sam_moe.prompts.lowering import FlatBoxRule, LoopRule, Lowering, StrokeRule, lower
 from sam_moe.prompts.simulate import Mask, box_around, centre_point, largest_error
@@ -43,10 +48,21 @@ MODELS = ("small", "small-moe")
 DRAWN = ("flat box", "stroke", "loop", "correction")
 PLANES = {"R": "sagittal", "L": "sagittal", "A": "coronal", "P": "coronal", "S": "axial", "I": "axial"}
 LEAST_FALSE = 30  # voxels of false tissue worth a correction
+RULES = {"flat box": FlatBoxRule, "stroke": StrokeRule, "loop": LoopRule}
 CLIP = 0.1  # how far beyond the box a clipped mask may reach, as a share of its side
 
-Row = dict[str, Any]
-Answer = Callable[..., Mask]
+Scores = dict[str, dict[str, float]]  # by what was drawn, then by candidate
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn of one target on the slice of its middle voxel along `axis`."""
+
+    truth: Mask
+    axis: int
+    box: Box
+    stroke: Stroke
+    loop: Loop
 
 
 def chosen_targets(part: str, most: int) -> list[Target]:
@@ -68,22 +84,29 @@ def chosen_targets(part: str, most: int) -> list[Target]:
     return [target for _, target in sorted(ranked, key=lambda one: (one[0], one[1].set, one[1].case))]
 
 
-def measure(chosen: Sequence[Target], models: Sequence[str], drawn: Sequence[str]) -> Iterator[list[Row]]:
-    """Every candidate's Dice, target after target: a row for each model and way of drawing."""
+def measure(
+    chosen: Sequence[tuple[int, Target]],
+    models: Sequence[str],
+    scores_of: Callable[[Predictor, Drawn], Scores],
+) -> Iterator[list[Row]]:
+    """Dice of every candidate, target after target: a row for each model and each kind of drawing.
+
+    Targets come with their numbers, which decide the plane.
+    """
     cache = EmbeddingCache(1 << 30)
     loaded = {name: _plain(sam_moe.load(name, device="cpu"), cache) for name in models}
-    for (name, case), own in groupby(enumerate(chosen), lambda one: (one[1].set, one[1].case)):
+    for (name, case), own in groupby(chosen, lambda one: (one[1].set, one[1].case)):
         scan, labels = read_case(name, case)
         sessions = {model: made.open(scan) for model, made in loaded.items()}
         for number, target in own:
             truth = torch.isin(labels.array.long(), torch.tensor(target.values)).numpy()
-            axis = number % 3
+            drawn = draw(truth, number % 3, target.seed)
             about = {"set": name, "case": case, "patient": target.patient, "label": target.label}
-            about |= {"structure": target.structure, "plane": PLANES[scan.grid.axcodes[axis]]}
+            about |= {"structure": target.structure, "plane": PLANES[scan.grid.axcodes[drawn.axis]]}
             yield [
                 {**about, "model": model, "drawn": kind, "dice": scores}
                 for model, session in sessions.items()
-                for kind, scores in _of_target(session, truth, axis, target.seed, drawn).items()
+                for kind, scores in scores_of(session, drawn).items()
             ]
 
 
@@ -93,51 +116,61 @@ def _plain(model: Model, cache: EmbeddingCache) -> Model:
     return replace(model, preprocessing=card, cache=cache)
 
 
-def _of_target(
-    session: Predictor, truth: Mask, axis: int, seed: int, drawn: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    grid, rng = session.scan.grid, np.random.default_rng(seed)
-
-    def answer(*items: Item) -> Mask:
-        try:
-            return np.asarray(session.predict(*items).mask.numpy().astype(bool))
-        except SamMoeError:
-            return np.zeros_like(truth)
-
+def draw(truth: Mask, axis: int, seed: int) -> Drawn:
+    """The box, the stroke and the loop of one target; the seed decides how sides and curve are moved."""
+    rng = np.random.default_rng(seed)
     box, stroke = flat_box(truth, axis, rng, JITTER), stroke_along(truth, axis)
-    loop = loop_around(truth, axis, rng, JITTER)
+    return Drawn(truth, axis, box, stroke, loop_around(truth, axis, rng, JITTER))
+
+
+def answered(session: Predictor, *items: Item) -> Mask:
+    """The mask from a prompt; empty where it is refused."""
+    try:
+        return np.asarray(session.predict(*items).mask.numpy().astype(bool))
+    except SamMoeError:
+        return np.zeros(session.scan.grid.shape, dtype=bool)
+
+
+def every_candidate(session: Predictor, drawn: Drawn, kinds: Sequence[str]) -> Scores:
+    """Dice of the rules and of what was tried beside them, for these kinds of drawing."""
     ways: dict[str, Callable[[], Iterator[tuple[str, float]]]] = {
-        "flat box": lambda: _flat_boxes(answer, box, truth, axis, grid),
-        "stroke": lambda: (
-            (rule, dice(answer(*lowered(stroke, grid, stroke=rule)), truth)) for rule in rules(StrokeRule)
-        ),
-        "loop": lambda: (
-            (rule, dice(answer(*lowered(loop, grid, loop=rule)), truth)) for rule in rules(LoopRule)
-        ),
-        "correction": lambda: _corrections(session, truth, axis),
+        "flat box": lambda: _flat_boxes(session, drawn),
+        "stroke": lambda: by_rule(session, drawn, "stroke"),
+        "loop": lambda: by_rule(session, drawn, "loop"),
+        "correction": lambda: _corrections(session, drawn.truth, drawn.axis),
     }
-    found = {kind: dict(ways[kind]()) for kind in drawn}
+    found = {kind: dict(ways[kind]()) for kind in kinds}
     return {kind: scores for kind, scores in found.items() if scores}
 
 
-def _flat_boxes(answer: Answer, box: Box, truth: Mask, axis: int, grid: Grid) -> Iterator[tuple[str, float]]:
+def by_rule(session: Predictor, drawn: Drawn, kind: str) -> Iterator[tuple[str, float]]:
+    """Dice of each rule of one kind of drawing."""
+    field = kind.replace(" ", "_")
+    item = {"flat_box": drawn.box, "stroke": drawn.stroke, "loop": drawn.loop}[field]
+    for rule in rules(RULES[kind]):
+        mask = answered(session, *lowered(item, session.scan.grid, **{field: rule}))
+        yield rule, dice(drawn.truth, mask)
+
+
+def _flat_boxes(session: Predictor, drawn: Drawn) -> Iterator[tuple[str, float]]:
     """The rules, other depths, and what was tried beside them."""
-    tight = box_around(truth)
-    yield "3-D box", dice(answer(tight), truth)
-    yield "its slices known", dice(answer(_between(box, axis, tight.start[axis], tight.stop[axis])), truth)
-    click = dice(middle := answer(*lowered(box, grid, flat_box="middle")), truth)
+    box, truth, axis, grid = drawn.box, drawn.truth, drawn.axis, session.scan.grid
+    answer, tight = partial(answered, session), box_around(truth)
+    yield "3-D box", dice(truth, answer(tight))
+    yield "its slices known", dice(truth, answer(_between(box, axis, tight.start[axis], tight.stop[axis])))
+    click = dice(truth, middle := answer(*lowered(box, grid, flat_box="middle")))
     for rule in rules(FlatBoxRule):
-        yield rule, click if rule == "middle" else dice(answer(*lowered(box, grid, flat_box=rule)), truth)
+        yield rule, click if rule == "middle" else dice(truth, answer(*lowered(box, grid, flat_box=rule)))
     for factor in (0.7, 1.4):
-        yield f"deep x {factor}", dice(answer(_deeper(box, axis, factor, grid)), truth)
-    yield "middle, clipped", dice(middle & _beside(box, axis, truth.shape), truth)
+        yield f"deep x {factor}", dice(truth, answer(_deeper(box, axis, factor, grid)))
+    yield "middle, clipped", dice(truth, middle & _beside(box, axis, truth.shape))
     held = np.flatnonzero((middle & _beside(box, axis, truth.shape)).any(axis=_others(axis)))
     if not len(held):
         yield "middle, then a box", click
         return
     at = int(box.start[axis])
     found = _between(box, axis, min(int(held[0]), at), max(int(held[-1]), at) + 1)
-    yield "middle, then a box", dice(answer(found), truth)
+    yield "middle, then a box", dice(truth, answer(found))
 
 
 def _corrections(session: Predictor, truth: Mask, axis: int) -> Iterator[tuple[str, float]]:
@@ -151,9 +184,9 @@ def _corrections(session: Predictor, truth: Mask, axis: int) -> Iterator[tuple[s
 
     def mended(*items: Item) -> float:
         session.predict(click)
-        return dice(np.asarray(session.refine(*items).mask.numpy().astype(bool)), truth)
+        return dice(truth, np.asarray(session.refine(*items).mask.numpy().astype(bool)))
 
-    yield "none", dice(first, truth)
+    yield "none", dice(truth, first)
     yield "click", mended(Point(centre_point(false[0], grid.spacing_mm).at, positive=False))
     stroke = stroke_along(false[0], axis, positive=False)
     for rule in rules(StrokeRule)[:3]:
@@ -203,71 +236,6 @@ def _others(axis: int) -> tuple[int, ...]:
     return tuple(other for other in range(3) if other != axis)
 
 
-def report(rows: Sequence[Row]) -> Iterator[str]:
-    """A table for each way of drawing and each model: means over structures, by plane, and the worst."""
-    figures: dict[str, dict[str, float]] = {}
-    best = Lowering()
-    ours = {"flat box": {best.flat_box}, "stroke": {best.stroke}, "loop": {best.loop}}
-    ours["correction"] = {f"stroke, {best.stroke}", f"loop, {best.loop}"}
-    for drawn in dict.fromkeys(row["drawn"] for row in rows):
-        for model in dict.fromkeys(row["model"] for row in rows):
-            own = [row for row in rows if (row["drawn"], row["model"]) == (drawn, model)]
-            if not own:
-                continue
-            yield f"\n{drawn}, {model}: {len(own)} targets (* the rule of sam_moe.Lowering)"
-            yield f"{'':22}{'mean':>7}{'95 %':>14}{'axial':>8}{'coronal':>9}{'sagittal':>9}{'least':>7}"
-            for name in own[0]["dice"]:
-                mean, cells = (
-                    _mean(own, name),
-                    [
-                        _mean([row for row in own if row["plane"] == plane], name)
-                        for plane in ("axial", "coronal", "sagittal")
-                    ],
-                )
-                least = min(row["dice"][name] for row in own)
-                star = "*" if name in ours[drawn] else " "
-                yield (
-                    f"{name:21}{star}{mean:7.3f}{_interval(own, name):>14}{cells[0]:8.3f}{cells[1]:9.3f}"
-                    f"{cells[2]:9.3f}{least:7.2f}"
-                )
-                figures.setdefault(f"{drawn}, {model}", {})[name] = round(mean, 4)
-    yield from _structures(rows)
-    yield json.dumps(figures)
-
-
-def _structures(rows: Sequence[Row]) -> Iterator[str]:
-    """Each structure's mean: a 3-D box, a flat box by each rule, a stroke and a loop by theirs."""
-    best = Lowering()
-    columns = [("flat box", name) for name in ("3-D box", "box", "deep", "middle", "three")]
-    columns += [("stroke", best.stroke), ("loop", best.loop)]
-    for model in dict.fromkeys(row["model"] for row in rows if row["drawn"] == "flat box"):
-        yield f"\neach structure, {model}"
-        yield f"{'':24}{'n':>4}" + "".join(f"{name if d == 'flat box' else d:>9}" for d, name in columns)
-        for structure in sorted({row["structure"] for row in rows}):
-            own = [row for row in rows if (row["structure"], row["model"]) == (structure, model)]
-            count = sum(row["drawn"] == "flat box" for row in own)
-            cells = (
-                np.mean([r["dice"][name] for r in own if r["drawn"] == drawn]) for drawn, name in columns
-            )
-            yield f"{structure:24}{count:4}" + "".join(f"{cell:9.3f}" for cell in cells)
-
-
-def _mean(rows: Sequence[Row], name: str) -> float:
-    """The mean over structures of their means over targets."""
-    by: Mapping[str, list[float]] = defaultdict(list)
-    for row in rows:
-        by[row["structure"]].append(row["dice"][name])
-    return float(np.mean([np.mean(values) for values in by.values()])) if by else float("nan")
-
-
-def _interval(rows: Sequence[Row], name: str) -> str:
-    values = np.array([row["dice"][name] for row in rows], dtype=np.float64)
-    lists = ([row[key] for row in rows] for key in ("patient", "structure", "set"))
-    patients, structures, sets = lists
-    found = interval(values, patients, SHARE, structures, sets)
-    return f"{found[0]:.2f} to {found[1]:.2f}" if found else ""
-
-
 def main() -> None:
     """Measure what is not in the file of rows yet, print the tables and the JSON line."""
     parser = argparse.ArgumentParser(
@@ -279,15 +247,15 @@ def main() -> None:
     parser.add_argument("--drawn", nargs="+", default=DRAWN, choices=DRAWN)
     parser.add_argument("--rows", type=Path, help="keep every answer's Dice here, and go on from them")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     rows: list[Row] = []
     if asked.rows and asked.rows.exists():
         rows = json.loads(asked.rows.read_text(encoding="utf-8"))
     known = {(row["set"], row["case"], row["label"]) for row in rows}
     chosen = chosen_targets(asked.part, asked.targets)
-    left = [target for target in chosen if (target.set, target.case, target.label) not in known]
+    left = [(n, one) for n, one in enumerate(chosen) if (one.set, one.case, one.label) not in known]
     start = perf_counter()
-    for found in measure(left, asked.models, asked.drawn):
+    for found in measure(left, asked.models, partial(every_candidate, kinds=asked.drawn)):
         rows += found
         if asked.rows:
             replace_text(asked.rows, json.dumps(rows))

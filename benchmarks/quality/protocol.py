@@ -1,8 +1,8 @@
-"""How every tool of the table is asked: the same simulated user clicks for each, and draws one box for all.
+"""Prompts of the tables: points by one simulated user for every tool, and one box for all.
 
-The first click is the deepest voxel of the target; each further one is the deepest voxel of the largest error
-of the tool's own answer so far, or, in a replay, what another tool was told. The box is the target's, each
-face moved by up to 5 % of the edge.
+The first point is the deepest voxel of the target; each further one the deepest voxel of the largest error of
+the tool's last mask or, in a replay, a point that another tool was given. The box is the target's, each face
+moved by up to 5 % of the edge.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from time import process_time
 import numpy as np
 
 from sam_moe.errors import SamMoeError
+from sam_moe.evaluation.scoring.metrics import dice
 from sam_moe.prompts import Box, Point
 from sam_moe.prompts.simulate import Mask, box_around, centre_point, next_click
 
@@ -25,10 +26,10 @@ ByBox = Callable[[Box], Mask]
 
 @dataclass(frozen=True)
 class Score:
-    """One answer: what was said last (`click1`, …, `box`), its Dice, its processor seconds.
+    """One answer: its prompt (`click1`, …, `box`), its Dice, its processor seconds.
 
-    `refused` where the tool raised one of our errors; `idle` where nothing was left to mend, and so nothing
-    was asked.
+    `refused` where the tool raised one of our errors; `idle` where no error was left, so that no point was
+    given.
     """
 
     prompt: str
@@ -38,64 +39,58 @@ class Score:
     idle: bool = False
 
 
-def dice(one: Mask, other: Mask) -> float:
-    """Dice overlap; 1 where both are empty."""
-    total = np.count_nonzero(one) + np.count_nonzero(other)
-    return 2 * int(np.count_nonzero(one & other)) / int(total) if total else 1.0
-
-
 def click_through(
     answer: ByClicks, truth: Mask, spacing_mm: tuple[float, float, float], clicks: int = CLICKS
 ) -> tuple[list[Score], list[Point]]:
-    """Ask with one click more each time, all clicks so far handed over; return what was said, too.
+    """Scores of a tool that gets one point more each time, with those before; and the points.
 
-    A tool that refuses its clicks keeps its last mask, which is empty at first; one that is right to the
-    voxel is not asked again.
+    A tool that refuses its points keeps its last mask, which is empty at first; one that is right to the
+    voxel gets no further point.
     """
-    said: list[Point] = []
+    points: list[Point] = []
     mask = np.zeros_like(truth)
     scores: list[Score] = []
     for number in range(1, clicks + 1):
         prompt = f"click{number}"
-        click = next_click(truth, mask, spacing_mm=spacing_mm) if said else centre_point(truth, spacing_mm)
+        click = next_click(truth, mask, spacing_mm=spacing_mm) if points else centre_point(truth, spacing_mm)
         if click is None:
             scores.append(Score(prompt, 1.0, 0.0, idle=True))
             continue
-        said.append(click)
+        points.append(click)
         start, refused = process_time(), False
         try:
-            mask = answer(tuple(said))
+            mask = answer(tuple(points))
         except SamMoeError:
             refused = True
         seconds = process_time() - start
-        scores.append(Score(prompt, dice(mask, truth), seconds, refused))
-    return scores, said
+        scores.append(Score(prompt, dice(truth, mask), seconds, refused))
+    return scores, points
 
 
-def replay(answer: ByClicks, said: Sequence[Point], truth: Mask) -> list[Score]:
-    """Ask with the first 3, then 5 of the clicks that another tool was given; fewer where it needed fewer."""
+def replay(answer: ByClicks, points: Sequence[Point], truth: Mask) -> list[Score]:
+    """Scores from the first 3, then 5 points that another tool was given; fewer where that needed fewer."""
     scores = []
     for number in SHOWN[1:]:
         start, refused = process_time(), False
         try:
-            mask = answer(tuple(said[:number]))
+            mask = answer(tuple(points[:number]))
         except SamMoeError:
             mask, refused = np.zeros_like(truth), True
-        scores.append(Score(f"click{number}", dice(mask, truth), process_time() - start, refused))
+        scores.append(Score(f"click{number}", dice(truth, mask), process_time() - start, refused))
     return scores
 
 
 def drawn_box(truth: Mask, seed: int) -> Box:
-    """The one box that all tools get for a target."""
+    """The one box that all tools get for a target; the seed decides how its faces are moved."""
     return box_around(truth, np.random.default_rng(seed), jitter=JITTER)
 
 
 def by_box(answer: ByBox, box: Box, truth: Mask) -> Score:
-    """Ask with a box; a refusal is an empty mask."""
+    """Score of a tool's mask from a box; a refusal is an empty mask."""
     start = process_time()
     try:
         mask, refused = answer(box), False
     except SamMoeError:
         mask, refused = np.zeros_like(truth), True
     seconds = process_time() - start
-    return Score("box", dice(mask, truth), seconds, refused)
+    return Score("box", dice(truth, mask), seconds, refused)

@@ -1,4 +1,4 @@
-"""What each tool of the table answers for one scan's targets: one row per answer."""
+"""Answers of each tool of the table about the targets of one scan: a row an answer."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from sam_moe.space.volume import Volume
 
 OURS = "ours"
 GROWING, WALKER = "confidence connected", "random walker"
-# The same tools, told what ours was told instead of where they err themselves.
-TOLD = {GROWING: "conf. conn., our clicks", WALKER: "walker, our clicks"}
+# Columns of the same tools with the points that ours was given, not with those of their own errors.
+OUR_POINTS = {GROWING: "conf. conn., our clicks", WALKER: "walker, our clicks"}
 ELLIPSOID, CUT = "ellipsoid", "cut ellipsoid"
 PEER = "LiteMedSAM"
 CLASSICAL = (GROWING, WALKER, ELLIPSOID, CUT)
@@ -37,7 +37,7 @@ class Row:
 
 
 def rows_of(targets: Sequence[Target], model: Model | None, peer: Any = None) -> Iterator[Row]:
-    """Ask every tool about targets that are all of one scan; the peer answers the general block only."""
+    """Rows of every tool about targets that are all of one scan; the peer's of the general block only."""
     first = targets[0]
     scan, labels = read_case(first.set, first.case)
     slices = None
@@ -49,11 +49,11 @@ def rows_of(targets: Sequence[Target], model: Model | None, peer: Any = None) ->
         truth = torch.isin(labels.array.long(), torch.tensor(target.values)).numpy()
         ours: list[Point] = []
         for name, clicked in clicked_tools(scan, predictor).items():
-            scores, said = click_through(clicked, truth, scan.grid.spacing_mm)
-            ours = said if name == OURS else ours
-            again = replay(clicked, ours, truth) if ours and name in TOLD else []
+            scores, points = click_through(clicked, truth, scan.grid.spacing_mm)
+            ours = points if name == OURS else ours
+            again = replay(clicked, ours, truth) if ours and name in OUR_POINTS else []
             yield from (Row(target, name, score) for score in scores)
-            yield from (Row(target, TOLD[name], score) for score in again)
+            yield from (Row(target, OUR_POINTS[name], score) for score in again)
         box = drawn_box(truth, target.seed)
         boxed = boxed_tools(scan, predictor)
         if slices is not None and target.block == GENERAL:

@@ -22,15 +22,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-
 import sam_moe
 from benchmarks.cases import ROOT
 from benchmarks.peers import slicewise
+from benchmarks.quality.answer_files import read_answers, write_answers
 from benchmarks.quality.blocks import BLOCKS, GENERAL, Target, first_patients, targets
-from benchmarks.quality.kept import keep, kept
-from benchmarks.quality.summary import means, seconds, table
-from benchmarks.quality.tools import CLASSICAL, GROWING, OURS, PEER, TOLD, WALKER, Row, rows_of
+from benchmarks.quality.tables import means, seconds, table
+from benchmarks.quality.tools import CLASSICAL, GROWING, OUR_POINTS, OURS, PEER, WALKER, Row, rows_of
+from sam_moe.processes import use_threads
 from sam_moe.registry.finding import DEFAULT_MODEL
 
 KEPT = ROOT / "benchmarks" / "results" / "quality" / "weights.jsonl"
@@ -57,7 +56,7 @@ def main() -> None:
     asked = parser.parse_args()
     start = perf_counter()
     if asked.again:
-        rows = kept(KEPT, lambda target, tool, score, _: Row(target, tool, score))
+        rows = read_answers(KEPT, lambda target, tool, score, _: Row(target, tool, score))
         chosen = list(dict.fromkeys(row.target for row in rows))
     else:
         chosen, left_out = targets(asked.part)
@@ -74,7 +73,7 @@ def main() -> None:
     print(_about_peer(rows))
     print("\n".join(table(rows)))
     if asked.rows:
-        keep(asked.rows, rows, lambda row: (row.tool, {}))
+        write_answers(asked.rows, rows, lambda row: (row.tool, {}))
     spent = None if asked.again else round(perf_counter() - start)
     print("\nfrom kept answers" if asked.again else f"\n{spent} s with {asked.processes} processes")
     print(json.dumps({**figures(rows), "part": asked.part, "wall_seconds": spent}))
@@ -107,7 +106,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Any]:
         for (tool, prompt), mean in general.items()
         if tool not in (OURS, PEER)
     }
-    own = {key for key in ahead if any(key == f"{tool} click{n}" for tool in TOLD for n in (3, 5))}
+    own = {key for key in ahead if any(key == f"{tool} click{n}" for tool in OUR_POINTS for n in (3, 5))}
     asked = [row for row in rows if row.target.block == GENERAL]
     return {
         **ours,
@@ -163,7 +162,7 @@ def _by_scan(chosen: Sequence[Target]) -> list[list[Target]]:
 
 
 def _start(model: str) -> None:
-    torch.set_num_threads(1)
+    use_threads(1)
     _worker["model"] = sam_moe.load(model)
     _worker["peer"] = slicewise.load_network() if slicewise.installed() else None
 

@@ -3,8 +3,8 @@
     python -m benchmarks.speed.encoder [--rounds 3] [--threads N]
 
 Random weights of the public model's sizes, one region of 128^3. Everything is measured alternately in rounds
-and medians are told, so that a neighbour on the machine disturbs all sides alike. The last line is one JSON
-object.
+and medians are reported, so that a neighbour on the machine disturbs all sides alike. The last line is one
+JSON object.
 """
 
 import argparse
@@ -26,11 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from benchmarks.cases import ROOT
 from benchmarks.speed.memory import rise_of_resident_mb
-from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.network.image_encoder import ImageEncoder
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.segment_anything import prepare
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.processes import threads, use_threads
+from sam_moe.space.upsampling import upsample
 
 SIZES = Sizes()
 SQUARE = 4096
@@ -106,7 +107,7 @@ def peak_resident_mb(plain: bool) -> float:
         "--resident",
         way,
         "--threads",
-        str(torch.get_num_threads()),
+        str(threads()),
     ]
     return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
@@ -248,7 +249,7 @@ def hardware() -> str:
         cpu, flags = fields.get("model name", cpu), fields.get("flags", "")
     units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {unit}" in flags]
     return (
-        f"{cpu} ({', '.join(units)}), {torch.get_num_threads()} threads, "
+        f"{cpu} ({', '.join(units)}), {threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 
@@ -279,7 +280,7 @@ def main() -> None:
     parser.add_argument("--resident", choices=["plain", "collapsed"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.threads:
-        torch.set_num_threads(asked.threads)
+        use_threads(asked.threads)
     if asked.resident:
         with torch.inference_mode():
             print(rise_of_one_encoding_mb(asked.resident == "plain"))

@@ -4,8 +4,8 @@
 
 Random weights of the public model's sizes, `small` where that is what users wait for, synthetic scans.
 Everything is measured in rounds, each row in turn with its plain way, so that a neighbour on the machine
-disturbs both alike; told are medians and quartiles, the ratio within a round, the share of what this machine
-multiplies or copies at best in the same run, and how far the resident memory rises. Writes speed.txt,
+disturbs both alike; reported are medians and quartiles, the ratio within a round, the share of what this
+machine multiplies or copies at best in the same run, and how far the resident memory rises. Writes speed.txt,
 speed.json and speed.png.
 """
 
@@ -22,8 +22,6 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter, process_time
 
-import torch
-
 from benchmarks.cases import ROOT
 from benchmarks.speed.encoder import hardware
 from benchmarks.speed.estimate import estimate
@@ -37,6 +35,7 @@ from benchmarks.speed.sections.many import many
 from benchmarks.speed.sections.stages import STAGES, WAITING, stages, waiting
 from benchmarks.speed.sections.training import SECTION as TRAINING
 from benchmarks.speed.sections.training import training
+from sam_moe.processes import processors, threads, use_threads
 
 CLOCKS = ("seconds by the wall", "seconds of the processor, all threads summed")
 PACKAGES = ("torch", "numpy", "nibabel", "SimpleITK", "torchio", "segment-anything", "accelerate")
@@ -68,7 +67,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "speed")
     asked = parser.parse_args()
     if asked.threads:
-        torch.set_num_threads(asked.threads)
+        use_threads(asked.threads)
     if asked.processor_time:
         Clock.now = process_time
     start, rates, rows, grown = perf_counter(), Rates(), list[Row](), list[Growth]()
@@ -77,16 +76,16 @@ def main() -> None:
     for name, (title, tasks) in SECTIONS.items():
         if name in wanted:
             with tempfile.TemporaryDirectory() as folder:
-                rows += tell(measure(title, tasks(Path(folder)), asked.rounds, rates))
+                rows += shown(measure(title, tasks(Path(folder)), asked.rounds, rates))
     if "many" in wanted:
-        rows += tell(many(asked.cases))
+        rows += shown(many(asked.cases))
     if "growth" in wanted:
         with tempfile.TemporaryDirectory() as folder:
             grown = growth(Path(folder))
     write(asked.out, rows, grown, rates, perf_counter() - start, asked.rounds)
 
 
-def tell(rows: list[Row]) -> list[Row]:
+def shown(rows: list[Row]) -> list[Row]:
     """Show a section as soon as it is measured."""
     print(table(rows), flush=True)
     return rows
@@ -96,10 +95,10 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
     """The table, the JSON and the picture."""
     measured = {
         "hardware": hardware(),
-        "cores": os.cpu_count(),
+        "cores": processors(),
         "system": platform.platform(),
         "versions": {name: version(name) for name in PACKAGES},
-        "threads": torch.get_num_threads(),
+        "threads": threads(),
         "clock": CLOCKS[Clock.now is process_time],
         "dtype": "float32 where a row does not say otherwise",
         "load_1_5_15_min": os.getloadavg(),
@@ -125,7 +124,7 @@ def write(out: Path, rows: list[Row], grown: list[Growth], rates: Rates, seconds
             "",
             *grown_lines(grown),
             "",
-            *estimate(rows, torch.get_num_threads()),
+            *estimate(rows, threads()),
         ]
     )
     (out / "speed.txt").write_text(text + "\n", encoding="utf-8")

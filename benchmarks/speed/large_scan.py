@@ -19,8 +19,10 @@ import torch
 
 import sam_moe
 from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.predict.model import Model
+from sam_moe.processes import threads
 from sam_moe.prompts import Point
 from sam_moe.registry import Preprocessing
 from sam_moe.space.files import read, write_volume
@@ -62,7 +64,8 @@ def main() -> None:
     torch.manual_seed(0)
     if asked.full_size:
         public = Preprocessing(region_voxels=128, spacing_mm=1.5, normalisation="positive")
-        model = Model(SamMed3D(Sizes()).eval().requires_grad_(False), public, "mask", "random")
+        network = SamMed3D(Sizes()).eval().requires_grad_(False)
+        model = Model(PromptableSam3D(network, "positive", "mask"), public, "random")
     else:
         model = sam_moe.load(asked.model)
     model = replace(model, whole_targets=False)
@@ -77,7 +80,7 @@ def main() -> None:
     opening = perf_counter() - start
     first = predictor.predict(Point((333, 256, 165)))
     second = predictor.refine(Point((320, 250, 160)))
-    print(f"{'x'.join(map(str, SHAPE))} voxels, {torch.get_num_threads()} threads, {predictor.model_id}")
+    print(f"{'x'.join(map(str, SHAPE))} voxels, {threads()} threads, {predictor.model_id}")
     print(
         f"reading {reading:.2f} s, opening {opening:.2f} s, peak {peak_mb():.0f} MB ({before:.0f} MB before)"
     )

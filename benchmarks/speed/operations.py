@@ -25,20 +25,23 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from benchmarks.cases import ROOT
 from benchmarks.speed.encoder import SIZES, encoder_gflop
-from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import TopK
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
-from sam_moe.predict.regions import cut, region_for
+from sam_moe.predict.regions.cut import cut
+from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Point, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.space.files import read, write_volume
 from sam_moe.space.grid import Grid
+from sam_moe.space.upsampling import upsample
 from sam_moe.space.volume import Volume
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 STORED = ROOT / "tests" / "benchmarks" / "speed" / "operations.json"
@@ -78,7 +81,7 @@ class Work:
     def __init__(self) -> None:
         self.encoder = self.decoder = self.flop = 0
 
-    def told(self, name: str) -> Counts:
+    def named(self, name: str) -> Counts:
         """As rows of the file."""
         return {
             f"{name}: encoder runs": self.encoder,
@@ -139,7 +142,9 @@ def tiny() -> SamMed3D:
 def opened(network: SamMed3D | SamMed3DMoE, scan: Volume) -> Predictor:
     """A predictor that keeps to one region a prompt: which masks reach further is the weights' doing."""
     preprocessing = Preprocessing(region_voxels=32, spacing_mm=1.5, normalisation="positive", zoom_max=8)
-    return Model(network, preprocessing, "mask", "random", whole_targets=False).open(scan)
+    return Model(
+        PromptableSam3D(network, "positive", "mask"), preprocessing, "random", whole_targets=False
+    ).open(scan)
 
 
 def scan_of(shape: tuple[int, int, int] = _SHAPE) -> Volume:
@@ -164,17 +169,17 @@ def of_clicks() -> Counts:
     found: Counts = {}
     with counted(*parts) as work:
         predictor.predict(Point((0, 0, 0), space="mm"))
-    found |= work.told("first click")
+    found |= work.named("first click")
     with counted(*parts) as work:
         predictor.refine(Point((3, 0, 0), space="mm"))
-    found |= work.told("further click")
+    found |= work.named("further click")
     with counted(*parts) as work:
         predictor.undo()
-    found |= work.told("a click taken back")
+    found |= work.named("a click taken back")
     predictor = opened(model, scan_of())
     with counted(*parts) as work:
         predictor.predict_targets(near(_TARGETS))
-    return found | work.told(f"{_TARGETS} targets close together")
+    return found | work.named(f"{_TARGETS} targets close together")
 
 
 def of_experts() -> Counts:
@@ -185,13 +190,13 @@ def of_experts() -> Counts:
         ids = ("general", *(f"expert-{n}" for n in range(count - 1)))
         made = {name: MaskDecoder(TINY).eval().requires_grad_(False) for name in ids[1:]}
         bank = ExpertBank(ids, made.__getitem__, backbone.mask_decoder)
-        mixture = SamMed3DMoE(backbone, bank, GatingNetwork(TINY.out_channels, count, hidden=16))
+        mixture = SamMed3DMoE(backbone, bank, gating_network(TINY.out_channels, count, hidden=16))
         for k in chosen:
             predictor = opened(mixture.choosing(TopK(k)), scan_of())
             predictor.predict(Point((0, 0, 0), space="mm"))
             with counted(backbone.image_encoder, [backbone.mask_decoder, *made.values()]) as work:
                 predictor.refine(Point((3, 0, 0), space="mm"))
-            found |= work.told(f"further click by {k} of {count} experts")
+            found |= work.named(f"further click by {k} of {count} experts")
     return found
 
 

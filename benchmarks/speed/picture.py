@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from benchmarks.speed.sections.growth import Growth
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, NullLocator
-
-# Okabe and Ito's, told apart also by the colour-blind; each curve has its own marker as well.
+# Okabe and Ito's, distinct also for the colour-blind; each curve has its own marker as well.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _MARKERS = ("o", "s", "^", "D")
 
@@ -21,14 +19,15 @@ _MARKERS = ("o", "s", "^", "D")
 def draw(grown: Sequence[Growth], path: Path, title: str) -> None:
     """Write the picture."""
     rows = -(-len(grown) // 3)
-    figure, axes = plt.subplots(rows, 3, figsize=(12, 3.6 * rows), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(12, 3.6 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 3, squeeze=False)
     for ax, one in zip(axes.flat, grown, strict=False):
         _panel(ax, one)
     for ax in axes.flat[len(grown) :]:
         ax.set_visible(False)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _panel(ax: Axes, one: Growth) -> None:

@@ -108,7 +108,7 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 
 def measure(section: str, tasks: Iterable[Task], rounds: int, rates: Rates) -> list[Row]:
-    """Every task and its plain way in turn, round after round; a first call of each warms up, untold."""
+    """Every task and its plain way in turn, round after round, after a first call of each to warm up."""
     tasks = list(tasks)
     measured = {task.name: Measured(task) for task in tasks}
     for number in range(rounds):
@@ -211,10 +211,10 @@ def table(rows: Sequence[Row]) -> str:
         ratio = "" if row.ratio is None else f"{row.ratio:,.0f}x" if row.ratio >= 100 else f"{row.ratio:.3g}x"
         peak = "" if math.isnan(row.peak_mb) else f"{row.peak_mb:.0f}"
         spread = f"{duration(row.low)}–{duration(row.high)}"
-        told = "".join(
+        against = "".join(
             f"{x:>{w}}" for x, w in ((spread, 19), (plain, 10), (ratio, 8), (share, 15), (peak, 10))
         )
-        lines.append(f"  {row.name + mark:<42}{duration(row.seconds):>10}{told}{_verdict(row)}")
+        lines.append(f"  {row.name + mark:<42}{duration(row.seconds):>10}{against}{_verdict(row)}")
     return "\n".join([*lines, "", *(f"[{number}] {text}" for text, number in notes.items())])
 
 

@@ -24,6 +24,7 @@ from torch.utils.data import default_collate
 
 from benchmarks.cases import DATA, ROOT
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.processes import use_threads
 from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model
 from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, Plan
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
@@ -76,7 +77,7 @@ def main() -> None:
 def measure(plan: Plan, run: Path) -> dict[str, float]:
     """Median seconds of each stage for one batch, one thread on a CPU."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(1)
+    use_threads(1)
     sizes = Sizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in plan.architecture.items()})
     scans = read_cache(cache_path(run, "train"))
     stream = Regions(

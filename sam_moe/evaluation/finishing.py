@@ -9,11 +9,12 @@ from pydantic import JsonValue
 
 from sam_moe.config import write_json
 from sam_moe.evaluation.asking.casefile import CaseFile, case_path, file_name, read_casefile
+from sam_moe.evaluation.asking.hardware import hardware
+from sam_moe.evaluation.asking.predictions import extra_rows
 from sam_moe.evaluation.asking.protocols import Script
 from sam_moe.evaluation.asking.runner import Work
 from sam_moe.evaluation.challenge.challenge import Challenge
 from sam_moe.evaluation.derived import digest_of, remove_masks, standing, withdraw_result
-from sam_moe.evaluation.hardware import hardware
 from sam_moe.evaluation.report.cases import kept
 from sam_moe.evaluation.report.report import write_report
 from sam_moe.evaluation.results import (
@@ -23,12 +24,9 @@ from sam_moe.evaluation.results import (
     Row,
     write_result,
 )
-from sam_moe.evaluation.scoring.interactive import DEFINITIONS, interactive
-from sam_moe.evaluation.scoring.metrics import definitions
-from sam_moe.evaluation.scoring.official import definitions as official_definitions
-from sam_moe.evaluation.scoring.predictions import extra_rows
+from sam_moe.evaluation.scoring.definitions import definitions
+from sam_moe.evaluation.scoring.interactive import interactive
 from sam_moe.evaluation.scoring.summary import summarise
-from sam_moe.evaluation.scoring.unread import DEFINITIONS as UNREAD
 from sam_moe.files import make_folder
 from sam_moe.predict.files.manifest import versions
 from sam_moe.prompts.promptset import PromptCase, PromptSet
@@ -37,7 +35,7 @@ PACKAGES = ("torch", "numpy", "scipy", "monai", "nibabel", "SimpleITK", "safeten
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What was asked: by which scripts, into which folder, on how many processes of this machine.
 
     `prompts` is the checksum of a file of recorded prompts, where the scripts come from one. `predictions` is
@@ -61,7 +59,7 @@ class Request:
 class Run:
     """What a result is made of, once all cases are finished."""
 
-    request: Request
+    request: EvaluationRequest
     work: Work
     systems: dict[str, dict[str, JsonValue]]
     processes: int
@@ -78,16 +76,16 @@ class Run:
         withdraw_result(request.out)
         said = {id: [file.prompts[id] for file in finished if id in file.prompts] for id in self.systems}
         _write_prompts(request, {id: cases for id, cases in said.items() if cases})
-        result = result_of(
-            request.challenge,
-            rows,
+        how = Circumstances(
             protocol={script.name: getattr(script, "description", "recorded") for script in request.scripts},
             systems=self.systems,
             command=request.command,
             notes=[*notes, *self._notes(finished, len(earlier))],
             seconds=seconds + sum(file.seconds for file in earlier),
             hardware=hardware(self.processes, (d for file in finished for d in file.devices.values())),
-        ).model_copy(update={"made_from": digest, "masks": request.save_masks})
+        )
+        result = result_of(request.challenge, rows, how)
+        result = result.model_copy(update={"made_from": digest, "masks": request.save_masks})
         write_result(request.out, rows, result)
         write_report(request.out, kept(request.out, self.work.cases))
         if not request.save_masks:
@@ -121,37 +119,37 @@ class Run:
         return [*notes, *dict.fromkeys(note for file in finished for note in file.notes)]
 
 
-def result_of(
-    challenge: Challenge,
-    rows: Sequence[Row],
-    *,
-    protocol: JsonValue,
-    systems: dict[str, dict[str, JsonValue]],
-    command: Sequence[str],
-    notes: Sequence[str],
-    seconds: float,
-    hardware: dict[str, JsonValue],
-) -> Result:
-    """The record of an evaluation: all that was asked and what came of it, definitions and versions too."""
+@dataclass(frozen=True)
+class Circumstances:
+    """How the rows of a result came about: protocols, systems, command, remarks, time and machine."""
+
+    protocol: JsonValue
+    systems: dict[str, dict[str, JsonValue]]
+    command: Sequence[str]
+    notes: Sequence[str]
+    seconds: float
+    hardware: dict[str, JsonValue]
+
+
+def result_of(challenge: Challenge, rows: Sequence[Row], how: Circumstances) -> Result:
+    """The record of an evaluation: challenge, circumstances, definitions, versions, and the rows' figures."""
     found: dict[str, Any] = {
         "challenge": challenge.model_dump(mode="json"),
-        "protocol": protocol,
-        "definitions": definitions(challenge.nsd_tolerance_mm)
-        | official_definitions()
-        | {**DEFINITIONS, **UNREAD},
-        "systems": systems,
+        "protocol": how.protocol,
+        "definitions": definitions(challenge.nsd_tolerance_mm),
+        "systems": how.systems,
         "versions": versions(PACKAGES),
-        "hardware": hardware,
-        "command": list(command),
-        "seconds": round(seconds, 1),
+        "hardware": how.hardware,
+        "command": list(how.command),
+        "seconds": round(how.seconds, 1),
         "summary": summarise(rows),
         "interactive": interactive(rows),
-        "notes": tuple(notes),
+        "notes": tuple(how.notes),
     }
     return Result(**found)
 
 
-def _write_prompts(request: Request, said: dict[str, list[PromptCase]]) -> None:
+def _write_prompts(request: EvaluationRequest, said: dict[str, list[PromptCase]]) -> None:
     """One file where there is one system, else one a system: clicks follow each one's own answers."""
     name = ",".join(script.name for script in request.scripts)
     for id, cases in said.items():

@@ -1,4 +1,4 @@
-"""One question to a promptable model on one region: embed, place the prompt, decode; nothing about scans."""
+"""One question to a promptable network on one region, and its answer; nothing about scans."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,174 +9,149 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import PromptError
-from sam_moe.hosts.sam3d.lowering import BoxStrategy, draw_box, lower_box
-from sam_moe.hosts.sam3d.model import upsample
-from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
-from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.routing import Routing
 from sam_moe.predict.answered import Answered, answered_by
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.shapes import Float, Int
 from sam_moe.space.grid import Grid
+from sam_moe.space.upsampling import upsample
 from sam_moe.space.volume import Volume, resample
 
 
 @runtime_checkable
 class Promptable(Protocol):
-    """What prediction asks of a model: SAM-Med3D alone, or a mixture of experts on it (`Choosing`)."""
+    """What prediction asks of a network, 3-D or 2-D: a region of one voxel along an axis is a slice.
+
+    It is shared by threads, so it keeps nothing of an answer: an embedding and a routing are returned, and
+    given back with the next question. Points and boxes are in the region's voxels, as float32: voxel centres
+    at whole numbers, a box half-open, [start, stop).
+    """
 
     @property
-    def sizes(self) -> Sizes:
-        """The network's sizes."""
+    def box_strategy(self) -> str:
+        """Name of the rule by which boxes are lowered, for the record of a run."""
 
-    def encode(
-        self, image: Float[Tensor, "b 1 s s s"], dtype: torch.dtype | None = None
-    ) -> Float[Tensor, "b c g g g"]:
-        """Embed normalised regions, in float32 or with products in another `dtype`."""
+    @property
+    def embedding_key(self) -> str:
+        """What an embedding depends on beside the region; equal for networks that embed alike."""
 
-    def encode_prompt(
-        self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, mask: Tensor | None
-    ) -> PromptTokens:
-        """Embed prompts given in the region's voxels."""
+    @property
+    def outside(self) -> float | None:
+        """Intensity that a region has outside the scan; None for the scan's least."""
 
-    def decode(
-        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
-    ) -> Float[Tensor, "b 1 l l l"]:
-        """Answer with low-resolution logits."""
+    def embed(self, image: Float[Tensor, "x y z"], dtype: torch.dtype | None = None) -> Tensor:
+        """Embed a region's intensities, which are the scan's; with products in `dtype` where one is given.
 
+        The embedding is one tensor of any shape; only `answer` and `route` look into it.
+        """
 
-@runtime_checkable
-class Choosing(Protocol):
-    """What a model has besides that chooses among experts."""
+    def route(
+        self,
+        embedding: Tensor,
+        points: Float[Tensor, "n 3"],
+        labels: Int[Tensor, " n"],
+        boxes: Float[Tensor, "m 2 3"],
+    ) -> Routing | None:
+        """The experts for a prompt; None of a network without experts."""
 
-    def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> Routing:
-        """Who is to answer."""
+    def answer(
+        self,
+        embedding: Tensor,
+        points: Float[Tensor, "n 3"],
+        labels: Int[Tensor, " n"],
+        boxes: Float[Tensor, "m 2 3"],
+        previous: Float[Tensor, "l m n"] | None = None,
+        routing: Routing | None = None,
+    ) -> tuple[Float[Tensor, "l m n"], Routing | None]:
+        """Logits on a region, on the CPU and perhaps coarser than its voxels, and the routing behind them.
 
-    def decode_routed(
-        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens, routing: Routing | None = None
-    ) -> tuple[Float[Tensor, "b 1 l l l"], Routing]:
-        """Low-resolution logits and who gave them: the experts of `routing`, if they were chosen before."""
+        `labels` are 1 for positive points and 0 for negative ones; at least one point or box is given.
+        `previous` are logits of an earlier answer on this region. The experts of `routing` answer, if it is
+        given, so that a target keeps its experts on every region that shows a part of it.
+        """
 
 
 @dataclass(frozen=True)
 class Answer:
     """Low-resolution logits on a region; what the next click is fed with."""
 
-    logits: Float[Tensor, "l l l"]
+    logits: Float[Tensor, "l m n"]
     region: Grid
     routing: Routing | None = None
 
     @cached_property
     def answered(self) -> Answered | None:
-        """Who answered; None of a model that has nobody to choose."""
+        """The experts behind the answer; None of a network without experts."""
         return answered_by(self.routing)
 
     def probability(self) -> Volume:
-        """Brought up to the region's own voxels."""
-        return Volume(upsample(self.logits, self.region.shape[0]).sigmoid(), self.region)
+        """The probability on the region's own voxels, 0 to 1, float32."""
+        return Volume(upsample(self.logits, self.region.shape).sigmoid(), self.region)
 
-    def fed_to(self, region: Grid) -> Float[Tensor, "l l l"]:
+    def fed_to(self, region: Grid) -> Float[Tensor, "l m n"]:
         """These logits as the mask prompt of another region; outside stands their minimum."""
         if self.region.same_as(region):
             return self.logits
-        low = coarse(region, self.logits.shape[0])
-        mine = Volume(self.logits, coarse(self.region, self.logits.shape[0]))
-        return resample(mine, onto=low, fill=float(self.logits.min())).array
+        shape = self.logits.shape
+        mine = Volume(self.logits, coarse(self.region, shape))
+        return resample(mine, onto=coarse(region, shape), fill=float(self.logits.min())).array
 
 
-def coarse(region: Grid, voxels: int) -> Grid:
-    """The grid of a region's low-resolution logits."""
-    step = region.shape[0] / voxels
+def coarse(region: Grid, shape: tuple[int, ...]) -> Grid:
+    """The grid of a region's low-resolution logits, `shape` of them."""
+    step = np.array(region.shape) / shape
     affine = region.affine.copy()
-    affine[:3, 3] = region.world_of([(step - 1) / 2] * 3)
+    affine[:3, 3] = region.world_of((step - 1) / 2)
     affine[:3, :3] *= step
-    return Grid(affine, (voxels,) * 3)
+    x, y, z = shape
+    return Grid(affine, (x, y, z))
 
 
 @torch.no_grad()
 def ask(
-    model: Promptable,
-    embedding: Float[Tensor, "1 c g g g"],
+    network: Promptable,
+    embedding: Tensor,
     region: Grid,
     prompt: Prompt,
-    box_strategy: BoxStrategy,
-    previous: Float[Tensor, "l l l"] | None = None,
+    previous: Float[Tensor, "l m n"] | None = None,
     routing: Routing | None = None,
 ) -> Answer:
-    """Answer a prompt in millimetres on an encoded region; by the experts of `routing`, if it is given.
+    """Answer a prompt in millimetres on an embedded region; by the experts of `routing`, if it is given.
 
     Raises:
         PromptError: where nothing of the prompt lies in the region.
     """
-    tokens = place(model, region, prompt, box_strategy, previous, embedding.device)
-    if isinstance(model, Choosing):
-        logits, found = model.decode_routed(embedding, tokens, routing)
-        return Answer(logits[0, 0].float().cpu(), region, found)
-    return Answer(model.decode(embedding, tokens)[0, 0].float().cpu(), region)
+    logits, found = network.answer(embedding, *_placed(region, prompt), previous, routing)
+    return Answer(logits, region, found)
 
 
 @torch.no_grad()
-def choose(
-    model: Choosing,
-    embedding: Float[Tensor, "1 c g g g"],
-    region: Grid,
-    prompt: Prompt,
-    box_strategy: BoxStrategy,
-) -> Routing:
-    """Who is to answer a prompt in millimetres, by what an encoded region shows where it points."""
-    assert isinstance(model, Promptable)
-    return model.choose(embedding, place(model, region, prompt, box_strategy, None, embedding.device))
-
-
-@torch.no_grad()
-def place(
-    model: Promptable,
-    region: Grid,
-    prompt: Prompt,
-    box_strategy: BoxStrategy,
-    previous: Float[Tensor, "l l l"] | None,
-    device: torch.device,
-) -> PromptTokens:
-    """Embed a prompt in millimetres as it lies in a region.
-
-    All clicks accumulate, but for those outside the region: no model learnt to hear them, and the negative
-    one far away says nothing new (ours). `previous` logits are fed back; at first there are none, which is
-    zeros (never the untrained `no_mask_embed`), or the drawn box where that is the strategy. Of several boxes
-    `corners` and `center` take the one around all of them, and `mask` draws each.
+def choose(network: Promptable, embedding: Tensor, region: Grid, prompt: Prompt) -> Routing | None:
+    """The experts for a prompt in millimetres, by what an embedded region shows where it points.
 
     Raises:
         PromptError: where nothing of the prompt lies in the region.
     """
-    sizes = model.sizes
-    at, labels = _clicks_in(region, prompt)
+    return network.route(embedding, *_placed(region, prompt))
+
+
+def _placed(
+    region: Grid, prompt: Prompt
+) -> tuple[Float[Tensor, "n 3"], Int[Tensor, " n"], Float[Tensor, "m 2 3"]]:
+    """A prompt in millimetres as it lies in a region: points, their labels, and boxes.
+
+    All clicks accumulate, but for those outside the region, which are dropped: no network was trained with
+    them, and a negative one far away adds nothing (ours).
+    """
+    points, labels = _clicks_in(region, prompt)
     local = Prompt(prompt.boxes).map(np.linalg.inv(region.affine), "voxel").boxes
-    if not (len(at) or local):
+    if not (len(points) or local):
         raise PromptError(
             "nothing to answer: no point or box lies in the region. Give one there; points of one target lie "
             "no farther apart than the largest region reaches."
         )
-    corners: Tensor | None = None
-    mask = previous
-    if local:
-        boxes = torch.tensor([[b.start, b.stop] for b in local], dtype=torch.float32)
-        hull = torch.stack([boxes[:, 0].amin(0), boxes[:, 1].amax(0)])[None]
-        lowered = lower_box(hull, box_strategy, sizes.image_size, sizes.low_res)
-        corners = lowered.boxes
-        if lowered.points is not None:
-            at, labels = (
-                torch.cat([lowered.points[0], at]),
-                torch.cat([torch.ones(1, dtype=labels.dtype), labels]),
-            )
-        if lowered.mask is not None and mask is None:
-            mask = draw_box(boxes, sizes.image_size, sizes.low_res).amax(0)[0]
-    if mask is None:
-        mask = torch.zeros((sizes.low_res,) * 3)
-    return model.encode_prompt(
-        at[None].to(device) if len(at) else None,
-        labels[None].to(device) if len(at) else None,
-        corners.to(device) if corners is not None else None,
-        mask[None, None].to(device),
-    )
+    boxes = torch.tensor([[box.start, box.stop] for box in local], dtype=torch.float32).reshape(-1, 2, 3)
+    return points, labels, boxes
 
 
 def _clicks_in(region: Grid, prompt: Prompt) -> tuple[Float[Tensor, "n 3"], Int[Tensor, " n"]]:

@@ -26,6 +26,11 @@ class Turn:
     empty: bool = False
 
     @property
+    def zoomed_out(self) -> bool:
+        """Whether the answer is on another region than the one where the target was looked at first."""
+        return self.answer is not None and not self.answer.region.same_as(self.home)
+
+    @property
     def nbytes(self) -> int:
         """What its answer takes."""
         return 0 if self.answer is None else self.answer.logits.nbytes

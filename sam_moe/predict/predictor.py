@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import PromptError
-from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.moe.routing import Routing
-from sam_moe.predict.answering import Answer, Choosing, ask, choose
+from sam_moe.predict.answering import Answer, ask, choose
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.history import History, Turn
-from sam_moe.predict.model import Model, Progress
+from sam_moe.predict.parts import ModelParts
 from sam_moe.predict.prediction import LabelMap, Prediction
-from sam_moe.predict.refine import plan, refine
-from sam_moe.predict.regions import bounds_of, covers, cut, home_of, touches_border, warn_of_boxes, wider
+from sam_moe.predict.regions.cut import cut
+from sam_moe.predict.regions.refine import plan, refine
+from sam_moe.predict.regions.where import bounds_of, covers, home_of, touches_border, warn_of_boxes, wider
 from sam_moe.predict.timing import Cost, timed
+from sam_moe.progress import Progress
 from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.space.grid import Grid
@@ -43,7 +44,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Model,
+        model: ModelParts,
         scan: Volume,
         scan_fingerprint: str,
         floor: float,
@@ -218,7 +219,7 @@ class Predictor:
         result = answer.probability()
         finest = card.spacing_mm
         if self.model.whole_targets and answer.region.spacing_mm[0] > finest * card.refine_beyond * 1.01:
-            regions = plan(result, card.region_voxels, finest, self.model.refine_regions)
+            regions = plan(result, card.region_shape, finest, self.model.refine_regions)
             if regions:  # of an empty mask there is nothing to refine
 
                 def ask_there(region: Grid, prompt: Prompt, previous: Tensor) -> Answer:
@@ -241,10 +242,10 @@ class Predictor:
             home = region = region or home_of(world, model.preprocessing)
         else:
             home, region = last.home, before.region
-            if not region.same_as(home) and isinstance(model.network, Choosing):
+            if before.routing is not None and last.zoomed_out:
                 embedding, _ = self._embed(home, cost)
                 with timed(cost.timings, "decode"):
-                    routing = choose(model.network, embedding, home, world, model.box_strategy)
+                    routing = choose(model.network, embedding, home, world)
         previous = None if before is None else before.fed_to(region)
         return home, *self._decode_region(region, world, previous, routing, cost)
 
@@ -265,7 +266,7 @@ class Predictor:
         model = self.model
         embedding, cached = self._embed(region, cost)
         with timed(cost.timings, "decode"):
-            answer = ask(model.network, embedding, region, world, model.box_strategy, previous, routing)
+            answer = ask(model.network, embedding, region, world, previous, routing)
         if answer.answered is not None:
             cost.regions[" + ".join(answer.answered.experts)] += 1
         return answer, cached
@@ -278,10 +279,9 @@ class Predictor:
             self._report("encoding", 0.0)
             with timed(cost.timings, "cut"):
                 image = cut(self.scan, region, model.preprocessing.spacing_mm, self._floor)
-                image = normalise(image, model.preprocessing.normalisation)
             with timed(cost.timings, "encode"), torch.no_grad():
                 half = None if model.dtype == torch.float32 else model.dtype
-                return model.network.encode(image[None, None].to(model.device), half)
+                return model.network.embed(image, half)
 
         return self.cache.get(self.scan_fingerprint, region, model.embedding_key, encode)
 

@@ -16,6 +16,7 @@ from sam_moe.registry.parts import (
     Preprocessing,
     Weights,
 )
+from sam_moe.registry.system import System
 
 
 class BackboneCard(Record):
@@ -23,6 +24,7 @@ class BackboneCard(Record):
 
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     id: CardId = Field(description="Name of the card and of its folder.")
+    system: System = None
     kind: Literal["backbone"] = Field("backbone", description="What the card describes.")
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it is good at.")
@@ -43,7 +45,7 @@ class BackboneCard(Record):
     def _agrees(self) -> "BackboneCard":
         if self.weights is None and self.hub is None:
             raise ValueError("a backbone needs 'weights' (a file beside the card) or 'hub' (a public file)")
-        if self.preprocessing.region_voxels != self.architecture.image_size:
+        if set(self.preprocessing.region_shape) != {self.architecture.image_size}:
             raise ValueError(
                 f"preprocessing.region_voxels {self.preprocessing.region_voxels} must equal "
                 f"architecture.image_size {self.architecture.image_size}"

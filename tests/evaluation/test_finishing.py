@@ -3,7 +3,7 @@
 import pytest
 
 from sam_moe.evaluation.challenge.challenge import Challenge
-from sam_moe.evaluation.finishing import PACKAGES, result_of
+from sam_moe.evaluation.finishing import PACKAGES, Circumstances, result_of
 from tests.evaluation.rows import row, study
 
 
@@ -21,9 +21,7 @@ def challenge():
 
 
 def recorded(challenge, rows):
-    return result_of(
-        challenge,
-        rows,
+    how = Circumstances(
         protocol={"clicks": "a click, then four"},
         systems={"small": {"title": "Small"}},
         command=("sam-moe", "evaluate"),
@@ -31,6 +29,7 @@ def recorded(challenge, rows):
         seconds=12.34,
         hardware={"processor": "any"},
     )
+    return result_of(challenge, rows, how)
 
 
 def test_what_was_asked_stands_in_the_record(challenge):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import sam_moe
-from sam_moe.cli.demo import demo_cases
+from sam_moe.cli.demonstration import demo_cases
 from sam_moe.files import replace_text
 
 RECORDED = Path(__file__).with_name("numbers.json")
@@ -62,8 +62,8 @@ def of_weights() -> dict[str, dict]:
 
 
 def of_reproduce() -> dict[str, dict]:
-    """Dice of each system on a validation scan, and whom the gates chose; needs the data folder."""
-    from benchmarks.mixture.asking import answers_of
+    """Dice and chosen experts of each system on a validation scan; needs the data folder."""
+    from benchmarks.mixture.answers import answers_of
     from benchmarks.mixture.systems import load_systems
 
     torch.set_num_threads(1)

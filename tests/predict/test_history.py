@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sam_moe.moe.selection import Argmax
+from sam_moe.moe.rules.argmax import Argmax
 from sam_moe.predict.answering import Answer
 from sam_moe.predict.history import History, Turn
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts import Point, Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball, two_regions
+from tests.predict.ruled import choosing
 
 REGION = Grid.around((0, 0, 0), (8, 8, 8), (1, 1, 1))
 AN_ANSWER = 4 * 16**3  # bytes of the random model's low-resolution logits
@@ -35,8 +36,7 @@ def walked(session: Predictor, count: int) -> list:
 @pytest.mark.parametrize("kept", [0, 3, 1000])
 @pytest.mark.parametrize("whole", [False, True])
 def test_undo_and_redo_give_the_same_bits_however_little_is_kept(mixture, generator, kept, whole):
-    rule = mixture.network.choosing(Argmax())
-    model = replace(mixture, network=rule, history_bytes=kept * AN_ANSWER, whole_targets=whole)
+    model = replace(choosing(mixture, Argmax()), history_bytes=kept * AN_ANSWER, whole_targets=whole)
     given, back, forth = walked(model.open(ball(generator)[0]), 5)
     for first, again in zip([*given[:-1], *given], [*back, *forth], strict=True):
         assert torch.equal(first.answer.array, again.answer.array)

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import sam_moe
-from sam_moe.moe.selection import TopK
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.answered import Answered
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
@@ -22,6 +23,7 @@ from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import shipped
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
+from tests.predict.ruled import choosing
 
 THREADS = 4
 
@@ -65,24 +67,24 @@ def test_each_open_is_a_session_of_its_own(model, generator):
 
 
 def test_a_model_is_immutable_and_another_setting_is_another_model(model, mixture):
-    for name, value in (("whole_targets", False), ("network", None), ("box_strategy", "center")):
+    for name, value in (("whole_targets", False), ("network", None), ("id", "other")):
         with pytest.raises(FrozenInstanceError):
             setattr(model, name, value)
     for name, value in (("selection", TopK(2)), ("fusion", "probabilities")):
         with pytest.raises(AttributeError):
-            setattr(mixture.network, name, value)
+            setattr(mixture.network.module, name, value)
     narrow = replace(model, whole_targets=False)
     assert model.whole_targets and not narrow.whole_targets and narrow.network is model.network
     assert narrow.embedding_key == model.embedding_key
 
 
-def test_two_models_by_hand_never_share_an_embedding_unless_they_say_that_they_embed_alike(
+def test_two_networks_by_hand_never_share_an_embedding_unless_their_encoders_are_called_equal(
     network, preprocessing
 ):
-    one, two = (Model(network, preprocessing, "mask", "one") for _ in range(2))
-    assert one.embedding_key != two.embedding_key
-    one, two = (Model(network, preprocessing, "mask", "one", encoder_fingerprint="e") for _ in range(2))
-    assert one.embedding_key == two.embedding_key
+    for known, shared in (((), False), (("e",), True)):
+        networks = (PromptableSam3D(network, "positive", "mask", *known) for _ in range(2))
+        one, two = (Model(promptable, preprocessing, "one") for promptable in networks)
+        assert (one.embedding_key == two.embedding_key) == shared
 
 
 Told = tuple[str, Answered | None]  # an answer's digest: the answers themselves would take gigabytes
@@ -116,8 +118,8 @@ def clicks(session: Predictor, number: int, count: int) -> list[Told | None]:
 
 def test_threads_on_one_mixture_give_the_answers_and_experts_of_one_alone(mixture, generator):
     """An expert fewer is held than there are, so that threads wait for room and decoders come and go."""
-    mixture.network.bank.most = 1
-    chosen = replace(mixture, network=mixture.network.choosing(TopK(2)), whole_targets=False)
+    mixture.network.module.bank.most = 1
+    chosen = replace(choosing(mixture, TopK(2)), whole_targets=False)
     scans = [ball(generator)[0] for _ in range(THREADS)]
     alone = [clicks(chosen.open(scans[n]), n, 8) for n in range(THREADS)]
     fresh = replace(chosen, cache=EmbeddingCache())

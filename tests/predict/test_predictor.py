@@ -10,18 +10,21 @@ import torch
 
 from sam_moe.errors import FileError, PromptError
 from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.moe.selection import Argmax, Forced
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.forced import Forced
 from sam_moe.predict.answered import answered_by
 from sam_moe.predict.answering import choose
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
-from sam_moe.predict.regions import region_for
+from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball, two_regions
 from sam_moe.space.volume import Volume
+from tests.predict.ruled import choosing
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_a_second_click_on_the_same_region_is_not_encoded_again(narrow, encoding
 def test_a_second_click_costs_a_tenth_of_the_first_at_most(scan):
     network = SamMed3D(Sizes(64, 8, 512, 8, 8, 4, (3, 7), 96, 192, 8, 2, 64)).eval().requires_grad_(False)
     card = Preprocessing(region_voxels=64, spacing_mm=1.5, normalisation="positive")
-    model = Model(network, card, "mask", "random", whole_targets=False)
+    model = Model(PromptableSam3D(network, "positive", "mask"), card, "random", whole_targets=False)
     ratios = []
     for _ in range(3):
         predictor = model.open(scan, cache=EmbeddingCache())
@@ -91,14 +94,18 @@ def test_a_new_scan_is_encoded_anew_and_the_first_one_is_remembered(model, gener
 
 def test_a_cache_is_shared_by_those_who_would_encode_alike(network, preprocessing, scan, encodings):
     cache = EmbeddingCache()
-    shared = {"cache": cache, "encoder_fingerprint": "e", "whole_targets": False}
-    Model(network, preprocessing, "mask", "one", **shared).open(scan).predict(CLICK)
+
+    def answer(card, normalisation):
+        promptable = PromptableSam3D(network, normalisation, "mask", "e")
+        model = Model(promptable, card, "one", cache=cache, whole_targets=False)
+        return model.open(scan).predict(CLICK)
+
+    answer(preprocessing, "positive")
     assert len(cache) == len(encodings) == 1
-    again = Model(network, preprocessing, "mask", "two", **shared).open(scan).predict(CLICK)
-    assert again.cached and len(encodings) == 1
-    other = preprocessing.model_copy(update={"normalisation": "mean"})
-    Model(network, other, "mask", "three", **shared).open(scan).predict(CLICK)
-    assert len(encodings) == 2
+    assert answer(preprocessing, "positive").cached and len(encodings) == 1
+    answer(preprocessing, "mean")
+    answer(preprocessing.model_copy(update={"spacing_mm": 2.0}), "positive")
+    assert len(encodings) == 3
 
 
 def test_the_latency_is_all_that_passed_joining_regions_included(model, generator):
@@ -254,13 +261,8 @@ def test_progress_is_told(model, scan):
     assert ("encoding", 0.0) in told
 
 
-def under(mixture, rule):
-    """The same mixture, which chooses by another rule."""
-    return replace(mixture, network=mixture.network.choosing(rule))
-
-
 def test_a_prediction_says_who_answered_and_a_plain_models_does_not(predictor, mixture, scan):
-    found = under(mixture, Forced(1)).open(scan).predict(CLICK)
+    found = choosing(mixture, Forced(1)).open(scan).predict(CLICK)
     assert list(found.answered.experts) == ["cord"]
     assert list(found.answered.confidence) == ["random", "cord", "liver"]
     assert sum(found.answered.confidence.values()) == pytest.approx(1)
@@ -271,7 +273,7 @@ def test_a_prediction_says_who_answered_and_a_plain_models_does_not(predictor, m
 
 def test_the_record_counts_all_regions_that_were_asked(mixture, scan):
     """A random model's mask runs into the border, so the region zooms out, and the answer is refined."""
-    session, calls = under(mixture, Forced(2)).open(scan), mixture.network.bank.calls
+    session, calls = choosing(mixture, Forced(2)).open(scan), mixture.network.module.bank.calls
     found = session.predict(CLICK)
     assert found.answered.regions == {"liver": calls["liver"]}
     assert found.answered.regions["liver"] > 1
@@ -280,7 +282,7 @@ def test_the_record_counts_all_regions_that_were_asked(mixture, scan):
 
 
 def test_what_is_undone_takes_its_record_with_it(mixture, scan):
-    session = under(mixture, Argmax()).open(scan)
+    session = choosing(mixture, Argmax()).open(scan)
     first, second = session.predict(CLICK), session.refine(Point((20, 20, 20)))
     assert first.answered != second.answered
     assert session.undo().answered == first.answered
@@ -288,8 +290,8 @@ def test_what_is_undone_takes_its_record_with_it(mixture, scan):
 
 
 def test_a_target_keeps_its_expert_and_the_gate_looks_where_one_looked_first(mixture, scan, encodings):
-    model, asked = under(mixture, Argmax()), []
-    session, network = model.open(scan), model.network
+    model, asked = choosing(mixture, Argmax()), []
+    session, network = model.open(scan), model.network.module
     network.gate.register_forward_hook(lambda gate, seen, logits: asked.append(logits.argmax().item()))
     first = session.predict(CLICK)
     assert len(asked) == 1 and len(encodings) > 1  # it was followed, and the gate asked once
@@ -301,7 +303,7 @@ def test_a_target_keeps_its_expert_and_the_gate_looks_where_one_looked_first(mix
     assert len(asked) == 2
     embedding, known = model.cache.get(session.scan_fingerprint, home, model.embedding_key, never)
     assert known
-    there = choose(network, embedding, home, Prompt((CLICK, more)).in_mm(scan.grid.affine), "mask")
+    there = choose(model.network, embedding, home, Prompt((CLICK, more)).in_mm(scan.grid.affine))
     assert second.answered.confidence == answered_by(there).confidence
     assert second.answered.confidence != first.answered.confidence
 

@@ -13,6 +13,7 @@ import torch
 import sam_moe
 from sam_moe.errors import FileError
 from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.predict.model import Model
 from sam_moe.predict.prediction import LabelMap, Prediction
@@ -36,7 +37,7 @@ def model():
         torch.manual_seed(5)
         network = SamMed3D(sizes).eval().requires_grad_(False)
     card = Preprocessing(region_voxels=32, spacing_mm=1.5, normalisation="positive")
-    return Model(network, card, "mask", "random", whole_targets=False)
+    return Model(PromptableSam3D(network, "positive", "mask"), card, "random", whole_targets=False)
 
 
 def oblique() -> np.ndarray:

@@ -19,7 +19,7 @@ def cases(folder: Path) -> Iterator[Task]:
     """Ours against the public script's way; its 13 labels are 13 times its one."""
     ordinary, large = scene(folder, *ORDINARY, "ordinary.nii.gz"), scene(folder, *LARGE, "large.nii")
     model = public_model()
-    script, out = PublicScript(model.network), folder / "mask.nii.gz"
+    script, out = PublicScript(model.network.module), folder / "mask.nii.gz"
     answer = one_target(model, out)
 
     def plainly(place: Scene, count: int) -> Callable[[], None]:

@@ -9,14 +9,16 @@ from torch import Tensor, nn
 from benchmarks.speed.rows import Task
 from benchmarks.speed.sections.scans import public_model
 from benchmarks.speed.sections.stages import decoder_gflop, without_gradients
-from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.fusion import fuse
-from sam_moe.moe.gate import GatingNetwork, gate_input
-from sam_moe.moe.selection import Dense, TopK
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.space.upsampling import upsample
+from sam_moe.systems.sam_med3d_moe.gate import gate_input, gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 EXPERTS = (4, 16, 64)
@@ -31,7 +33,7 @@ class Asked:
     """One region and one click, embedded, and mixtures of any size to answer it."""
 
     def __init__(self) -> None:
-        backbone = public_model().network
+        backbone = public_model().network.module
         assert isinstance(backbone, SamMed3D)
         self.backbone = backbone
         torch.manual_seed(1)
@@ -51,7 +53,7 @@ class Asked:
         made = {name: self.decoders[number % _DECODERS] for number, name in enumerate(ids[1:])}
         bank = ExpertBank(ids, made.__getitem__, self.backbone.mask_decoder, most=experts)
         torch.manual_seed(experts)
-        gate = GatingNetwork(384, experts, _HIDDEN)
+        gate = gating_network(384, experts, _HIDDEN)
         for column in gate.columns.parameters():
             nn.init.normal_(column, std=0.1)
         return SamMed3DMoE(self.backbone, bank, gate)

@@ -105,12 +105,12 @@ def watched(arguments: list[str]) -> float:
     """Seconds of a command. Not its memory: a child's peak begins with what this process holds."""
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     environment["PYTHONPATH"] = str(ROOT)
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         start = perf_counter()
         command = [sys.executable, "-m", *arguments]
-        ended = subprocess.run(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        ended = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         seconds = perf_counter() - start
         if ended.returncode:
-            said.seek(0)
-            raise SystemExit(f"python -m {' '.join(arguments)} failed:\n{said.read()[-2000:]}")
+            output.seek(0)
+            raise SystemExit(f"python -m {' '.join(arguments)} failed:\n{output.read()[-2000:]}")
     return seconds

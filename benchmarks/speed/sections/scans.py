@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.predict.model import Model
 from sam_moe.prompts import Point
@@ -77,7 +78,7 @@ def public_model() -> Model:
     torch.manual_seed(0)
     public = Preprocessing(region_voxels=128, spacing_mm=1.5, normalisation="positive")
     network = SamMed3D(Sizes()).eval().requires_grad_(False)
-    return Model(network, public, "mask", "random", whole_targets=False)
+    return Model(PromptableSam3D(network, "positive", "mask"), public, "random", whole_targets=False)
 
 
 def clicks(count: int, organ: str = "portal vein") -> list[Point]:

@@ -15,15 +15,16 @@ from benchmarks.speed.encoder import SIZES, encoder_gflop
 from benchmarks.speed.rows import Task
 from benchmarks.speed.sections.public_script import PublicScript, restored_everywhere
 from benchmarks.speed.sections.scans import LARGE, ORDINARY, clicks, public_model, scene
-from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
-from sam_moe.predict.regions import cut, region_for
+from sam_moe.predict.regions.cut import cut
+from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Point, Prompt
 from sam_moe.space.files import read, write_mask
+from sam_moe.space.upsampling import upsample
 
 tio: Any = torchio
 sitk: Any = SimpleITK
@@ -53,7 +54,7 @@ def stages(folder: Path) -> Iterator[Task]:
     large, ordinary = scene(folder, *LARGE, "large.nii"), scene(folder, *ORDINARY, "ordinary.nii.gz")
     model, image = public_model(), tio.ScalarImage(large.path)
     image.load()
-    network = model.network
+    network = model.network.module
     script = PublicScript(network)
     first = clicks(1)[0]
     region = region_for(Prompt((first,)), model.preprocessing)
@@ -129,7 +130,7 @@ def waiting(folder: Path) -> Iterator[Task]:
     image.load()
     public, small = public_model(), sam_moe.load("small", device="cpu")
     small = replace(small, whole_targets=False)
-    script = PublicScript(public.network)
+    script = PublicScript(public.network.module)
     at = [click.at for click in clicks(2)]
 
     def whole(count: int) -> None:
@@ -139,7 +140,7 @@ def waiting(folder: Path) -> Iterator[Task]:
 
     ready = script.prepare(image, at[0])
     with torch.inference_mode():
-        embedding = public.network.encode(ready.image.data[None].float())
+        embedding = public.network.module.encode(ready.image.data[None].float())
     for name, model in (("public size", public), ("small", small)):
         predictor = model.open(large.volume)
         is_public = model is public

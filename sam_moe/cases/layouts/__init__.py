@@ -1,6 +1,5 @@
-"""Where cases are: how each of the usual layouts of challenges names its images, label maps and patients."""
+"""The layouts of challenges, one module each: `find(source, root)` gives the cases of a folder laid out so.
 
-from sam_moe.cases.layouts.parts import choose
-from sam_moe.cases.layouts.source import Found, Layout, Source
-
-__all__ = ["Found", "Layout", "Source", "choose"]
+A module's name is the layout's in a challenge's YAML; other packages add theirs by entry points of the group
+`sam_moe.layouts`. What all of them share is in `cases/source.py`.
+"""

@@ -4,13 +4,13 @@ import logging
 from pathlib import Path
 
 from sam_moe.cases.dataset import DATASET, read_dataset
-from sam_moe.cases.layouts.source import Found, Source, volumes_in
+from sam_moe.cases.source import FoundCase, Source, volumes_in
 from sam_moe.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 
-def find(source: Source, root: Path) -> list[Found]:
+def find(source: Source, root: Path) -> list[FoundCase]:
     """The cases that `dataset.json` lists, or else every pair of one name; a case without image is left out.
 
     What a `dataset.json` says is in `space.dataset`.
@@ -23,10 +23,10 @@ def find(source: Source, root: Path) -> list[Found]:
         log.warning(
             "%s: %d files have no partner and are left out: %s", root, len(alone), ", ".join(alone[:5])
         )
-    return [Found(name, {"image": images[name]}, truths[name]) for name in images if name in truths]
+    return [FoundCase(name, {"image": images[name]}, truths[name]) for name in images if name in truths]
 
 
-def _listed(root: Path) -> list[Found]:
+def _listed(root: Path) -> list[FoundCase]:
     found, bare = [], []
     for case in read_dataset(root, ConfigError):
         if case.image is None:
@@ -36,7 +36,7 @@ def _listed(root: Path) -> list[Found]:
         for value, name in case.names.items():
             if value > 0:  # 0 is background
                 names[name] = (*names.get(name, ()), value)
-        found.append(Found(case.id, {"image": case.image}, case.label, case.patient, names=names))
+        found.append(FoundCase(case.id, {"image": case.image}, case.label, case.patient, names=names))
     if bare:
         log.info("%s: %d cases have no image and are left out: %s", root, len(bare), ", ".join(bare[:5]))
     return found

@@ -8,14 +8,14 @@ series, `x.nii.gz#0` and so on (`reading.py`).
 import re
 from pathlib import Path
 
-from sam_moe.cases.layouts.source import Found, Source, label_values, stem_of
+from sam_moe.cases.source import FoundCase, Source, label_values, stem_of
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
 
 _NUMBER = re.compile("[0-9]{1,4}")
 
 
-def find(source: Source, root: Path) -> list[Found]:
+def find(source: Source, root: Path) -> list[FoundCase]:
     """The labelled cases, in the order of `dataset.json`.
 
     Raises:
@@ -48,5 +48,5 @@ def find(source: Source, root: Path) -> list[Found]:
             str(name): image if len(modalities) == 1 else image.with_name(f"{image.name}#{channel}")
             for channel, name in modalities.items()
         }
-        found.append(Found(stem_of(image) or image.name, series, truth, part="train", names=names))
+        found.append(FoundCase(stem_of(image) or image.name, series, truth, part="train", names=names))
     return found

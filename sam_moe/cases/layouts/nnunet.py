@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sam_moe.cases.layouts.source import Found, Source, label_values, volumes_in
+from sam_moe.cases.source import FoundCase, Source, label_values, volumes_in
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
 
@@ -19,7 +19,7 @@ _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>[0-9]{4})")
 _NUMBER = re.compile("[0-9]{1,4}")
 
 
-def find(source: Source, root: Path) -> list[Found]:
+def find(source: Source, root: Path) -> list[FoundCase]:
     """The labelled cases, each channel a series of the name that `dataset.json` gives it.
 
     Raises:
@@ -38,7 +38,7 @@ def find(source: Source, root: Path) -> list[Found]:
 
 def _part(
     root: Path, ending: str, part: str, channels: dict[int, str], names: dict[str, tuple[int, ...]]
-) -> list[Found]:
+) -> list[FoundCase]:
     truths = volumes_in(root / f"labels{ending}")
     images: dict[str, dict[int, Path]] = {}
     for stem, path in volumes_in(root / f"images{ending}").items():
@@ -67,7 +67,7 @@ def _part(
                 f"{len(channels)} channels; add it, or remove the case."
             )
         series = {name: images[case][number] for number, name in channels.items()}
-        found.append(Found(case, series, truths[case], part=part, names=names))
+        found.append(FoundCase(case, series, truths[case], part=part, names=names))
     return found
 
 

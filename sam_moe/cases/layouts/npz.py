@@ -7,11 +7,11 @@ could run any program, and are not read: the protocol makes its own.
 
 from pathlib import Path
 
-from sam_moe.cases.layouts.source import Found, Source, entries
+from sam_moe.cases.source import FoundCase, Source, entries
 from sam_moe.errors import ConfigError
 
 
-def find(source: Source, root: Path) -> list[Found]:
+def find(source: Source, root: Path) -> list[FoundCase]:
     """The archives of the folder `images` (or of the root, where there is none), in order of their names.
 
     Their labels are taken from the folder `truths` where it exists, from the same archive otherwise.
@@ -30,4 +30,4 @@ def find(source: Source, root: Path) -> list[Found]:
             f"{truths}: no labels for {len(missing)} cases, such as {missing[0]}. Expected an archive with "
             "`gts` of the same name; check `truths`."
         )
-    return [Found(path.stem, {"image": path}, truths / path.name) for path in archives]
+    return [FoundCase(path.stem, {"image": path}, truths / path.name) for path in archives]

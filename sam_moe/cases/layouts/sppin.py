@@ -10,7 +10,7 @@ name has T1, T2, b0 or b100 as a word, the truth the one that speaks of a segmen
 import re
 from pathlib import Path
 
-from sam_moe.cases.layouts.source import Found, Source, entries, volumes_in
+from sam_moe.cases.source import FoundCase, Source, entries, volumes_in
 from sam_moe.errors import ConfigError
 
 SERIES = ("T1", "T2", "b0", "b100")
@@ -20,7 +20,7 @@ _TRUTH = re.compile(r"seg|mask|label|annotation|ground.?truth|(?<![a-z])gt(?![a-
 _TIMES = ("first", "later")
 
 
-def find(source: Source, root: Path) -> list[Found]:
+def find(source: Source, root: Path) -> list[FoundCase]:
     """One case a scan set, `<patient>_<time point>`, its stratum `time` either first or later.
 
     The first is most often the one at diagnosis, later ones follow chemotherapy; the folders do not say.
@@ -42,7 +42,7 @@ def find(source: Source, root: Path) -> list[Found]:
         for number, folder in enumerate(times):
             series, truth = _scan_set(folder)
             found.append(
-                Found(
+                FoundCase(
                     f"{patient.name}_{folder.name}",
                     series,
                     truth,

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from sam_moe.assemble.load import load
-from sam_moe.cli.predict.prompting import lowering_of
+from sam_moe.cli.predict.prompt_options import lowering_of
 from sam_moe.predict.files.command import Loaded
+from sam_moe.processes import share_threads
 from sam_moe.registry import CARD, Card, Entry, read_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_model, user_folder
 
@@ -17,6 +18,7 @@ def loaded(
     lower: Sequence[str] = (),
 ) -> Loaded:
     """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
+    share_threads()
     rules = lowering_of(lower)
     entry = find_model(model or DEFAULT_MODEL)
     chosen = load(entry.path, device=device, box_strategy=box_strategy, dtype=dtype, lowering=rules)

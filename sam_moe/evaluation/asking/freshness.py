@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sam_moe.errors import SamMoeError
 from sam_moe.evaluation.asking.casefile import case_path, read_casefile
+from sam_moe.evaluation.asking.predictions import Given, checksum_of, parts_of
 from sam_moe.evaluation.challenge.challenge import Case
-from sam_moe.evaluation.scoring.predictions import Given, checksum_of, parts_of
 from sam_moe.files import shown
 
 log = logging.getLogger(__name__)

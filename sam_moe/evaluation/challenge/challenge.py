@@ -4,7 +4,6 @@
 """
 
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, PrivateAttr, field_validator
 
+from sam_moe.cases.archives import read_array
 from sam_moe.cases.dataset import IGNORE
-from sam_moe.cases.layouts import Found, Source, choose
-from sam_moe.cases.layouts.archives import read_array
-from sam_moe.cases.layouts.reading import LABELS, read_image, read_labels
-from sam_moe.cases.layouts.source import DATA, Labels, printable
+from sam_moe.cases.parts import choose
+from sam_moe.cases.reading import LABELS, read_image, read_labels
+from sam_moe.cases.source import FoundCase, Labels, Source, printable
+from sam_moe.cases.splits import data_folder
 from sam_moe.config import Settings, load_settings, nearest_first
 from sam_moe.errors import ConfigError, GeometryError
 from sam_moe.evaluation.scoring.metrics import TOLERANCE_MM
@@ -108,8 +108,7 @@ def load_challenge(
     """
     challenge = load_settings(Challenge, path, overrides)
     challenge._folder = Path(path).resolve().parent
-    chosen = data or os.environ.get(DATA)
-    challenge._data = Path(chosen).resolve() if chosen else challenge._folder
+    challenge._data = data_folder(data, challenge._folder)
     return challenge
 
 
@@ -233,7 +232,7 @@ def read_series(case: Case) -> dict[str, Volume]:
     }
 
 
-def _labels_of(wanted: Labels, found: Found) -> dict[str, tuple[int, ...]]:
+def _labels_of(wanted: Labels, found: FoundCase) -> dict[str, tuple[int, ...]]:
     labels = {}
     ignored = set(found.names.get(IGNORE, ()))
     for structure, values in wanted.items():
@@ -249,7 +248,9 @@ def _labels_of(wanted: Labels, found: Found) -> dict[str, tuple[int, ...]]:
     return labels
 
 
-def _case(challenge: Challenge, source: Source, found: Found, labels: Mapping[str, tuple[int, ...]]) -> Case:
+def _case(
+    challenge: Challenge, source: Source, found: FoundCase, labels: Mapping[str, tuple[int, ...]]
+) -> Case:
     reference = challenge.reference or next(iter(found.images))
     if reference not in found.images:
         raise ConfigError(

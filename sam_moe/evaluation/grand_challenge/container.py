@@ -19,8 +19,8 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
-from sam_moe.cases.layouts.reading import read_image
-from sam_moe.cases.layouts.source import stem_of, volumes_in
+from sam_moe.cases.reading import read_image
+from sam_moe.cases.source import stem_of, volumes_in
 from sam_moe.config import Settings
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.files import replace_text

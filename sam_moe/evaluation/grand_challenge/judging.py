@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sam_moe.cases.layouts.source import volumes_in
+from sam_moe.cases.source import volumes_in
 from sam_moe.errors import ConfigError
+from sam_moe.evaluation.asking.predictions import score_given
 from sam_moe.evaluation.challenge.challenge import Case, open_case
 from sam_moe.evaluation.grand_challenge.container import (
     INPUT,
@@ -19,10 +20,9 @@ from sam_moe.evaluation.grand_challenge.container import (
 )
 from sam_moe.evaluation.results import METRICS as COLUMNS
 from sam_moe.evaluation.results import Row
-from sam_moe.evaluation.scoring.metrics import TOLERANCE_MM, definitions
-from sam_moe.evaluation.scoring.official import definitions as official_definitions
+from sam_moe.evaluation.scoring.definitions import OFFICIAL, metric_definitions
+from sam_moe.evaluation.scoring.metrics import TOLERANCE_MM
 from sam_moe.evaluation.scoring.official import metrics_json
-from sam_moe.evaluation.scoring.predictions import score_given
 from sam_moe.files import check_writable, make_folder, replace_text, withdraw
 
 STRUCTURE = "target"
@@ -108,6 +108,6 @@ def _report(rows: Sequence[Row], extra: Sequence[str], tolerance_mm: float) -> d
             "n": len(rows),
             "n_missed": sum(row.missed for row in rows),
             "extra": list(extra),
-            "definitions": {**definitions(tolerance_mm), **official_definitions()},
+            "definitions": {**metric_definitions(tolerance_mm), **OFFICIAL},
         },
     }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import ConfigError
+from sam_moe.evaluation.asking.unread import reason_of, unread_rows
 from sam_moe.evaluation.challenge.challenge import Case, Opened, open_case
 from sam_moe.evaluation.grand_challenge.container import (
     interfaces_for,
@@ -20,7 +21,6 @@ from sam_moe.evaluation.grand_challenge.container import (
 from sam_moe.evaluation.grand_challenge.judging import IGNORED, judge, truths_of
 from sam_moe.evaluation.results import GIVEN, Row
 from sam_moe.evaluation.scoring.metrics import TOLERANCE_MM
-from sam_moe.evaluation.scoring.unread import reason_of, unread_rows
 from sam_moe.files import check_writable, make_folder, new_folder, sweep
 from sam_moe.shapes import Shaped
 from sam_moe.space.files import read, write_mask

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.conversation import Turn, converse
-from sam_moe.evaluation.asking.protocols import Script, Target
+from sam_moe.evaluation.asking.hardware import device_of, hardware
+from sam_moe.evaluation.asking.protocols import Script
 from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.asking.targets import targets_of
 from sam_moe.evaluation.challenge.challenge import Case, Challenge, Opened, cases_of
 from sam_moe.evaluation.derived import withdraw_result
-from sam_moe.evaluation.finishing import result_of
+from sam_moe.evaluation.finishing import Circumstances, result_of
 from sam_moe.evaluation.grand_challenge.rehearsal import check_new, rehearse
-from sam_moe.evaluation.hardware import device_of, hardware
 from sam_moe.evaluation.report.report import write_report
 from sam_moe.evaluation.results import ResultFolder, write_result
 from sam_moe.shapes import UInt8
-from sam_moe.space.files import fingerprint
 
 CONTAINER = "grand-challenge"
 
@@ -47,25 +47,18 @@ def submit(
     start, script = perf_counter(), scripts[0]
 
     def answer(case: Case, opened: Opened) -> UInt8[Tensor, "i j k"]:
-        scan = opened.scan
-        system.open(scan)
-        (label,) = case.labels
-        mask, key = np.asarray(opened.truths[label].array.numpy().astype(bool)), fingerprint(scan)
-        target = Target(
-            case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed, ignored=opened.ignored
-        )
+        system.open(opened.scan)
+        (target,) = targets_of(case, opened, challenge.seed)
         last: Turn = list(converse(system, script, target))[-1]
         if last.status != "ok":
             raise PromptError(last.reason)
-        return torch.from_numpy(last.mask.astype(np.uint8))
+        return torch.from_numpy(last.reply.mask.astype(np.uint8))
 
     cases = cases_of(challenge)
     check_new(out / CONTAINER)
     withdraw_result(out)
     rows = rehearse(cases, answer, out / CONTAINER, challenge.nsd_tolerance_mm, system.id)
-    result = result_of(
-        challenge,
-        rows,
+    how = Circumstances(
         protocol={script.name: getattr(script, "description", "recorded")},
         systems={system.id: system.describe()},
         command=command,
@@ -73,6 +66,7 @@ def submit(
         seconds=perf_counter() - start,
         hardware=hardware(1, [device_of(system)]),
     )
+    result = result_of(challenge, rows, how)
     write_result(out, rows, result)
     write_report(out)
     return ResultFolder(out, tuple(rows), result)

@@ -8,15 +8,15 @@ from xml.etree.ElementTree import Element
 
 import torch
 
-from sam_moe.cases.layouts.source import label_values
+from sam_moe.cases.source import label_values
 from sam_moe.config import read_object
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asking.casefile import case_path, file_name, read_casefile
 from sam_moe.evaluation.asking.protocols import BETWEEN
+from sam_moe.evaluation.asking.unread import reason_of
 from sam_moe.evaluation.challenge.challenge import Case, read_case
 from sam_moe.evaluation.report.page import data_uri, el, figure, table
 from sam_moe.evaluation.results import PREDICTIONS, Row
-from sam_moe.evaluation.scoring.unread import reason_of
 from sam_moe.pictures.overlay import drawn
 from sam_moe.pictures.scene import Scene
 from sam_moe.prompts.prompt import Prompt

@@ -1,6 +1,6 @@
 """Figures over clicks: what the CVPR 2025 challenge ranks by, and how many clicks a Dice takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,19 +12,6 @@ from sam_moe.evaluation.scoring.summary import chains_of, figures_of, prompts_of
 
 LEAST_DICE = 0.2  # of a case, for its NSD to count
 WANTED_DICE = (0.8, 0.9)
-
-DEFINITIONS: Mapping[str, str] = {
-    "auc": (
-        "CVPR 2025: area under the curve over the click steps, by trapezoids of width 1: from 0 to 4 for "
-        "five clicks; the step with the box alone is not part of it. Of a case the mean over its structures "
-        "at each step; NSD counts 0 at steps where that mean Dice is 0.2 or less. Mean over cases."
-    ),
-    "final": "CVPR 2025: the same means after the last click.",
-    "clicks_to": (
-        "Clicks until a target reaches this Dice for the first time, 0 where the box alone does; a target "
-        "that never does counts as one click more than were given, and `reached` is the share that do."
-    ),
-}
 
 
 def interactive(rows: Sequence[Row]) -> dict[str, Any]:

@@ -31,25 +31,6 @@ _ROUNDING_MM = 1e-6
 _SLAB = 16
 
 
-def definitions(tolerance_mm: float = TOLERANCE_MM) -> dict[str, str]:
-    """What each metric of a result means, in words that go into the result."""
-    return {
-        "dice": "2 |A and B| / (|A| + |B|) over voxels; 1 where both masks are empty.",
-        "nsd": (
-            f"Normalised surface Dice at {tolerance_mm:g} mm (Nikolov et al. 2018): area of both surfaces "
-            "closer than that to the other one, over their whole area; surface elements between voxel "
-            "centres, MONAI's use_subvoxels. 1 where both masks are empty, 0 where one is."
-        ),
-        "hd95_mm": (
-            "Larger of the two directed 95th percentiles of the distances between border voxels (mask minus "
-            "its 6-connected erosion, outside the image counts as background), by MONAI. 0 where both masks "
-            "are empty, the image's diagonal (outer edges) where one is."
-        ),
-        "vs": "Volumetric similarity, 1 - ||A| - |B|| / (|A| + |B|); 1 where both masks are empty.",
-        "volume_error_ml": "Absolute difference of the two volumes in millilitres.",
-    }
-
-
 def dice(truth: Mask, prediction: Mask) -> float:
     """Overlap of two masks, `2 |A and B| / (|A| + |B|)`.
 

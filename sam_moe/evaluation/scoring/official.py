@@ -21,19 +21,6 @@ _BALL = ndimage.generate_binary_structure(3, 2)
 NAMES = {"dice": "Dice", "hd95_mm": "Hausdorff", "vs": "Volumetric_similarity"}
 
 
-def definitions() -> dict[str, str]:
-    """What each official number means, in words that go into the result."""
-    return {
-        "official.dice": "SPPIN 2023: Dice over voxels; null (NaN) where both masks are empty.",
-        "official.hd95_mm": (
-            "SPPIN 2023: larger of the two directed 95th percentiles between border voxels (mask minus its "
-            "18-connected erosion, outside the image counts as foreground); null (NaN) where the prediction "
-            "is empty, which then drops out of the aggregate."
-        ),
-        "official.vs": "SPPIN 2023: 1 - |A - B| / (A + B); null (NaN) where both masks are empty.",
-    }
-
-
 def official(truth: Mask, prediction: Mask, spacing_mm: Spacing) -> dict[str, float | None]:
     """The three numbers as the official script has them, None where it has NaN or fails.
 

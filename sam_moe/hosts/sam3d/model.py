@@ -1,6 +1,4 @@
-"""SAM-Med3D whole: encode a region once, answer prompts on it; and logits brought up to the region's size."""
-
-from functools import lru_cache
+"""SAM-Med3D whole: encode a region once, answer prompts on it."""
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +8,7 @@ from sam_moe.hosts.sam3d.network.image_encoder import ImageEncoder
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.moe.routing import Routing
 from sam_moe.shapes import Float, Int
 
 
@@ -49,6 +48,16 @@ class SamMed3D(nn.Module):
         logits: Tensor = self.mask_decoder(embedding, dense_map, tokens.sparse, tokens.dense).logits
         return logits
 
+    def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> None:
+        """None: the model has one decoder, and no experts to choose among."""
+
+    def decode_routed(
+        self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens, routing: Routing | None = None
+    ) -> tuple[Float[Tensor, "b 1 l l l"], None]:
+        """Low-resolution logits as `decode` gives them, and no routing; mixtures have the same method."""
+        assert routing is None, "a routing is given back to the mixture that it came from"
+        return self.decode(embedding, tokens), None
+
     def forward(
         self,
         image: Float[Tensor, "b 1 s s s"],
@@ -59,29 +68,3 @@ class SamMed3D(nn.Module):
     ) -> Float[Tensor, "b 1 l l l"]:
         """Region and prompts in, low-resolution logits out; the way that training wraps."""
         return self.decode(self.encode(image), self.encode_prompt(points, labels, boxes, mask))
-
-
-def upsample(logits: Float[Tensor, "*b l l l"], size: int) -> Float[Tensor, "*b s s s"]:
-    """Bring low-resolution logits to the region: trilinear, `align_corners=False`, as three matrix products.
-
-    Equal to `torch.nn.functional.interpolate(..., mode="trilinear")` to rounding, and several times quicker
-    (ours).
-    """
-    weights = _linear_matrix(logits.shape[-1], size).to(logits)
-    x = logits @ weights.T
-    x = weights @ x
-    up: Tensor = (weights @ x.flatten(-2)).unflatten(-1, (size, size))
-    return up
-
-
-@lru_cache(maxsize=16)
-def _linear_matrix(length: int, size: int) -> Float[Tensor, "s l"]:
-    """Row s holds the weights of linear interpolation at output voxel s, border clamped."""
-    at = ((torch.arange(size, dtype=torch.float64) + 0.5) * length / size - 0.5).clamp(0, length - 1)
-    low = at.floor().long().clamp(max=length - 2) if length > 1 else torch.zeros(size, dtype=torch.long)
-    matrix = torch.zeros(size, length, dtype=torch.float64)
-    rows = torch.arange(size)
-    matrix[rows, low] = 1 - (at - low)
-    if length > 1:
-        matrix[rows, low + 1] = at - low
-    return matrix

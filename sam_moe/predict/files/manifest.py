@@ -16,6 +16,7 @@ from sam_moe import __version__
 from sam_moe.config import Record, check_json, read_json, read_object
 from sam_moe.errors import FileError, PromptError, SamMoeError
 from sam_moe.predict.prediction import Prediction
+from sam_moe.processes import threads
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space.grid import Grid
@@ -154,7 +155,7 @@ def machine(device: torch.device | str) -> MachineRecord:
     return MachineRecord(
         system=f"{platform.system()} {platform.machine()}",
         device=str(device),
-        threads=torch.get_num_threads(),
+        threads=threads(),
         versions=versions(_PACKAGES),
     )
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.files import make_folder, replacing
+from sam_moe.processes import cpu_alone
 from sam_moe.training.engine import checkpoint
 from sam_moe.training.engine.average import Average
 from sam_moe.training.engine.best import BEST, Kept, Validation, keep_best, read_best
@@ -88,8 +89,7 @@ def train(
     folder, model, seed = run.folder, learner.model, run.seed
     make_folder(folder)
     accelerator = Accelerator(
-        # Unasked, Accelerate takes torchrun's processes on a CPU for one each: all would train the same.
-        cpu=not torch.accelerator.is_available(),
+        cpu=cpu_alone(),
         mixed_precision=mixed_precision(run.precision),
         log_with=reporting.tracker,
         project_dir=str(folder),

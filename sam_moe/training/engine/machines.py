@@ -1,7 +1,6 @@
 """Which machines a run was trained on, kept in its folder as it is carried from one to the other."""
 
 import json
-import os
 import platform
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from accelerate import PartialState
 
 from sam_moe.files import replace_text
-from sam_moe.launch import world_size
+from sam_moe.processes import join, processors, world_size
 from sam_moe.training.engine.runlog import read_rows
 
 MACHINES = "machines.json"
@@ -23,7 +22,7 @@ def hardware(processes: int) -> str:
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
     else:
-        name = f"{platform.processor() or platform.machine()} CPU, {os.cpu_count()} cores"
+        name = f"{platform.processor() or platform.machine()} CPU, {processors()} cores"
     return f"{processes} x {name}"
 
 
@@ -47,5 +46,4 @@ def machines(run: Path) -> list[str]:
 
 def processes() -> PartialState:
     """The processes that train together, started once; what is slow, one does while the others wait."""
-    # Unasked, Accelerate takes torchrun's processes on a CPU for one each: all would train the same.
-    return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
+    return join(PATIENCE)

@@ -2,13 +2,14 @@
 
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sam_moe.config import Settings, dump_settings, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import check_writable, sweep
+from sam_moe.progress import Progress
 from sam_moe.registry import MadeBy
 from sam_moe.training.engine.loop import Reporting, Run
 from sam_moe.training.engine.machines import hardware, machines, note_machine
@@ -19,13 +20,6 @@ from sam_moe.training.scans.cache import cache_path, cached_sets
 log = logging.getLogger(__name__)
 
 RECIPE = "recipe.yaml"
-
-# Called with a stage and the share of it that is done.
-Progress = Callable[[str, float], None]
-
-
-def silent(stage: str, share: float) -> None:
-    """Report no progress."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Lattice:
 
 @dataclass(frozen=True)
 class CropRanges:
-    """How regions are drawn: ours, chosen to cover what prediction asks for (`predict/regions.py`).
+    """How regions are drawn: ours, chosen to cover what prediction asks for (`predict/regions/where.py`).
 
     Half of the regions follow a box around the target, which then fills `box_fill` of the edge; the others
     are centred near a click at a spacing around `click_spacing_mm`: on the deepest of `candidates` voxels of

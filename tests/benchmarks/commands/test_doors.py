@@ -19,10 +19,10 @@ def test_every_door_leads_through_at_the_kin_of_the_public_model(tmp_path, monke
     place = walk.lay_out(tmp_path, KIN)
     for name, value in place.environment.items():
         monkeypatch.setenv(name, value)
-    said = {}
+    output = {}
     for door in walk.doors(place):
         code = main(list(door.words))
-        said[door.name], remarks = capsys.readouterr()
+        output[door.name], remarks = capsys.readouterr()
         assert code == 0, f"{door.name}: {' '.join(door.words)}\n{remarks}"
         assert door.made.exists(), door.name
     base = read_card(tmp_path / "cache" / "checkpoints" / ID / "card.json")
@@ -31,10 +31,10 @@ def test_every_door_leads_through_at_the_kin_of_the_public_model(tmp_path, monke
     for mask in (tmp_path / "out").glob("*.nii.gz"):
         which = "mr" if "two-targets" in mask.name or "encoder" in mask.name else "ct"
         assert read(mask).array.shape == read(place.data / which / "scan.nii.gz").array.shape
-    assert "a box drawn as a mask" in said["finetune: decoder"]
-    assert "corners" not in said["finetune: decoder"] + said["finetune: lora"]
+    assert "a box drawn as a mask" in output["finetune: decoder"]
+    assert "corners" not in output["finetune: decoder"] + output["finetune: lora"]
     assert read_card(place.run("lora") / "card.json").lora.rank == 2
-    assert all(name in said["experts check"] for name in ("decoder", "lora", "tuned", "full", "adapter"))
+    assert all(name in output["experts check"] for name in ("decoder", "lora", "tuned", "full", "adapter"))
     gate = read_card(tmp_path / "cache" / "checkpoints" / "grown" / "card.json")
     assert [ref.id for ref in gate.experts] == [ID, "decoder", "lora", "adapter"]
     onward = read_card(place.run("onward") / "card.json")

@@ -90,7 +90,7 @@ def test_a_row_counts_a_fault_once_a_kill():
     tally = Tally(kills=2)
     tally.add("leftovers", ["a", "b"], "here")
     tally.add("leftovers", [], "there")
-    assert tally.told == ["here: leftovers: a; b"]
+    assert tally.reports == ["here: leftovers: a; b"]
     assert line("convert", tally).split()[:7] == ["convert", "2", "0", "0", "0", "1", "0"]
 
 

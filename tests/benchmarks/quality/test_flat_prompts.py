@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality import flat_prompts
+from benchmarks.quality import flat_prompts, flat_tables
 from sam_moe.prompts import Box, Loop
 from sam_moe.space.grid import Grid
 
@@ -40,7 +40,7 @@ def test_a_mean_is_one_over_structures():
         row("liver", "small", "stroke", middle=0.7),
         row("cord", "small", "stroke", middle=0.2),
     ]
-    assert flat_prompts._mean(rows, "middle") == pytest.approx(0.5)
-    text = "\n".join(flat_prompts.report(rows))
+    assert flat_tables.mean_dice(rows, "middle") == pytest.approx(0.5)
+    text = "\n".join(flat_tables.report(rows))
     assert "stroke, small: 3 targets" in text and "middle               *  0.500" in text
     assert text.splitlines()[-1] == '{"stroke, small": {"middle": 0.5}}'

@@ -68,13 +68,13 @@ def test_a_replay_hands_over_the_clicks_that_another_was_given():
     def ours(clicks):
         return TRUTH & (np.arange(20) < 6 + len(clicks))[:, None, None]
 
-    _, said = protocol.click_through(ours, TRUTH, (1, 1, 1))
-    heard = []
+    _, points = protocol.click_through(ours, TRUTH, (1, 1, 1))
+    given = []
 
     def answer(clicks):
-        heard.append(clicks)
+        given.append(clicks)
         return TRUTH if len(clicks) == 5 else np.zeros_like(TRUTH)
 
-    scores = protocol.replay(answer, said, TRUTH)
-    assert heard == [tuple(said[:3]), tuple(said)] and len(said) == 5
+    scores = protocol.replay(answer, points, TRUTH)
+    assert given == [tuple(points[:3]), tuple(points)] and len(points) == 5
     assert [(score.prompt, score.dice) for score in scores] == [("click3", 0.0), ("click5", 1.0)]

@@ -60,11 +60,11 @@ def test_the_plain_way_is_measured_after_each_of_ours_and_in_no_more_rounds_than
 
 
 @pytest.mark.parametrize(
-    "seconds, told",
+    "seconds, text",
     [(12.345, "12.3 s"), (0.01234, "12.3 ms"), (1.5e-5, "15 µs"), (1.0, "1 s"), (0.9996, "1 s")],
 )
-def test_durations_have_three_digits(seconds, told):
-    assert rows.duration(seconds) == told
+def test_durations_have_three_digits(seconds, text):
+    assert rows.duration(seconds) == text
 
 
 def test_the_table_says_what_was_reached_and_what_was_missed():
@@ -78,8 +78,8 @@ def test_the_table_says_what_was_reached_and_what_was_missed():
 
 def test_what_was_not_measured_is_null_in_json():
     row = rows.Row("s", "n", seconds=1 / 3, low=0.1, high=0.5, times=3, peak_mb=math.nan)
-    (told,) = rows.as_json([row])
-    assert told["peak_mb"] is None and told["ratio"] is None and told["seconds"] == 0.3333
+    (record,) = rows.as_json([row])
+    assert record["peak_mb"] is None and record["ratio"] is None and record["seconds"] == 0.3333
 
 
 def test_a_million_cases_take_what_the_slowest_of_gpu_cores_and_files_takes():

@@ -2,9 +2,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from sam_moe.cases.layouts import Source
 from sam_moe.cases.layouts.msd import find
-from sam_moe.cases.layouts.reading import read_image
+from sam_moe.cases.reading import read_image
+from sam_moe.cases.source import Source
 from sam_moe.errors import ConfigError
 from tests.evaluation.drawn import GRID, dataset_json, image, pairs
 

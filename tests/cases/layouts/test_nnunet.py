@@ -1,7 +1,8 @@
 import pytest
 
-from sam_moe.cases.layouts import Source, choose
 from sam_moe.cases.layouts.nnunet import find
+from sam_moe.cases.parts import choose
+from sam_moe.cases.source import Source
 from sam_moe.errors import ConfigError
 from tests.evaluation.drawn import dataset_json, write_image, write_labels
 

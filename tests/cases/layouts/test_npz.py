@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sam_moe.cases.layouts import Source
 from sam_moe.cases.layouts.npz import find
+from sam_moe.cases.source import Source
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge, read_case
 from tests.evaluation.drawn import GRID, image, label_map, yaml_at

@@ -1,7 +1,7 @@
 import pytest
 
-from sam_moe.cases.layouts import Source
 from sam_moe.cases.layouts.sppin import find
+from sam_moe.cases.source import Source
 from sam_moe.errors import ConfigError
 from tests.evaluation.drawn import write_image, write_labels
 

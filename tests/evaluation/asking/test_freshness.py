@@ -8,8 +8,8 @@ import pytest
 
 from sam_moe.evaluation.asking.casefile import CaseFile, case_path, write_whole
 from sam_moe.evaluation.asking.freshness import changed, made_of
+from sam_moe.evaluation.asking.predictions import Given
 from sam_moe.evaluation.challenge.challenge import Case
-from sam_moe.evaluation.scoring.predictions import Given
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from sam_moe.evaluation.asking.casefile import case_path, read_casefile
 from sam_moe.evaluation.asking.locks import claimed
 from sam_moe.evaluation.asking.protocols import scripts_for
 from sam_moe.evaluation.asking.runner import Work, ask_case, work_through
+from sam_moe.evaluation.asking.unread import UNKNOWN_DIAGONAL_MM
 from sam_moe.evaluation.challenge.challenge import cases_of
-from sam_moe.evaluation.scoring.unread import UNKNOWN_DIAGONAL_MM
 from sam_moe.space.files import read
 from tests.evaluation.answerers import Growing, phantoms
 
@@ -43,7 +43,7 @@ def test_a_case_has_a_row_for_each_structure_and_step_and_says_what_was_said(wor
 
 def test_a_system_is_not_asked_what_it_does_not_understand(work):
     clicked = Growing()
-    clicked.hears = frozenset({"point"})
+    clicked.supports = frozenset({"point"})
     assert [row.prompt for row in ask_case(work, work.cases[0], [clicked]).rows] == STEPS
 
 

@@ -5,11 +5,11 @@ import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
-from sam_moe.evaluation.challenge.fake_sppin import make_fake_sppin
 from sam_moe.evaluation.grand_challenge.container import read_inputs, write_inputs, write_jobs, write_output
 from sam_moe.evaluation.grand_challenge.judging import judge, truths_of
 from sam_moe.space.files import read
 from tests.evaluation.drawn import label_map, write_labels
+from tests.evaluation.fake_sppin import make_fake_sppin
 
 NAMES = {"41_1": "PT_41_MR_T1_1.mha", "41_2": "PT_41_MR_T1_2.mha", "46_1": "PT_46_MR_T1_1.mha"}
 

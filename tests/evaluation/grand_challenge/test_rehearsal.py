@@ -6,9 +6,9 @@ import torch
 
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
-from sam_moe.evaluation.challenge.fake_sppin import make_fake_sppin
 from sam_moe.evaluation.grand_challenge.rehearsal import rehearse
 from tests.evaluation.drawn import pairs, yaml_at
+from tests.evaluation.fake_sppin import make_fake_sppin
 
 
 @pytest.fixture

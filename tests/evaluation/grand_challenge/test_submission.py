@@ -7,10 +7,10 @@ import pytest
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.asking.protocols import scripts_for
 from sam_moe.evaluation.challenge.challenge import load_challenge
-from sam_moe.evaluation.challenge.fake_sppin import make_fake_sppin
 from sam_moe.evaluation.grand_challenge.submission import submit
 from sam_moe.evaluation.results import read_result
 from tests.evaluation.answerers import Growing
+from tests.evaluation.fake_sppin import make_fake_sppin
 
 
 class Boxed(Growing):

@@ -10,9 +10,11 @@ import pytest
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.routing.labelled import Case, cases_of
 from sam_moe.evaluation.routing.routes import Route, Routes, route, withdraw_old, write
-from sam_moe.moe.selection import Forced, TopK
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
+from tests.predict.ruled import choosing
 
 
 def no_tell(stage, share):
@@ -21,7 +23,7 @@ def no_tell(stage, share):
 
 def narrow(mixture, rule):
     """The same mixture under another rule, which keeps to one region."""
-    return replace(mixture, network=mixture.network.choosing(rule), whole_targets=False)
+    return replace(choosing(mixture, rule), whole_targets=False)
 
 
 @pytest.fixture

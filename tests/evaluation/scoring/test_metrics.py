@@ -8,9 +8,7 @@ from hypothesis.extra import numpy as arrays
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
 
 from sam_moe.errors import GeometryError
-from sam_moe.evaluation.results import METRICS
 from sam_moe.evaluation.scoring.metrics import (
-    definitions,
     diagonal_mm,
     dice,
     hd95_mm,
@@ -199,8 +197,3 @@ def test_shares_stay_between_0_and_1_and_distances_within_the_image(one, other):
 def test_masks_of_two_shapes_are_refused(metric):
     with pytest.raises(GeometryError, match=r"\(4, 4, 4\).*\(4, 4, 5\).*resample"):
         metric(np.ones((4, 4, 4), dtype=bool), np.ones((4, 4, 5), dtype=bool))
-
-
-def test_every_metric_of_a_result_is_defined_with_its_tolerance():
-    assert set(definitions()) == set(METRICS)
-    assert "1.5 mm" in definitions(1.5)["nsd"]

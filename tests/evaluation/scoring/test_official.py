@@ -14,7 +14,6 @@ from sam_moe.evaluation.scoring import metrics
 from sam_moe.evaluation.scoring.official import (
     aggregate,
     border,
-    definitions,
     hd95_mm,
     metrics_json,
     official,
@@ -157,10 +156,6 @@ def test_the_metrics_file_has_the_scripts_keys_and_is_strict_json():
     assert found["case"]["2_1"] == {"Dice": 0.0, "Hausdorff": None, "Volumetric_similarity": 0.0}
     assert set(found["aggregates"]) == {"Dice", "Hausdorff", "Volumetric_similarity"}
     assert found["aggregates"]["Hausdorff"]["mean"] == 3
-
-
-def test_each_official_number_is_defined():
-    assert set(definitions()) == {"official.dice", "official.hd95_mm", "official.vs"}
 
 
 def test_official_dice_is_the_recommended_one_where_there_is_a_target():

@@ -1,12 +1,9 @@
-"""The whole model's own promises: up-sampling, precision, and that frozen parts can be trained around."""
+"""The whole model's own promises: precision, and that frozen parts can be trained around."""
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch.nn import functional as F
 
-from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 
 SIZES = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
@@ -14,32 +11,6 @@ SIZES = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
 
 def noise(*shape: int) -> torch.Tensor:
     return 5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def interpolated(logits: torch.Tensor, size: int) -> torch.Tensor:
-    return F.interpolate(logits, size=(size, size, size), mode="trilinear", align_corners=False)
-
-
-@pytest.mark.parametrize(("length", "size"), [(32, 128), (16, 64), (16, 32)])
-def test_upsampling_is_torchs_trilinear_interpolation_and_its_mask_is_identical(length, size):
-    logits = noise(2, 1, length, length, length)
-    got, expected = upsample(logits, size), interpolated(logits, size)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
-    assert torch.equal(got > 0, expected > 0)
-
-
-@pytest.mark.parametrize(("length", "size"), [(8, 8), (7, 19), (12, 5), (2, 9), (1, 4)])
-def test_upsampling_to_any_size_is_torchs_in_float64(length, size):
-    """torch's own float32 coordinates are off by 1e-5 where the ratio is no power of two."""
-    logits = noise(2, 1, length, length, length).double()
-    torch.testing.assert_close(upsample(logits, size), interpolated(logits, size), rtol=0, atol=1e-12)
-
-
-@given(value=st.floats(-100, 100, width=32), length=st.integers(1, 9), size=st.integers(1, 20))
-def test_a_constant_stays_constant(value, length, size):
-    torch.testing.assert_close(
-        upsample(torch.full((length,) * 3, value), size), torch.full((size,) * 3, value), rtol=1e-5, atol=1e-5
-    )
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.space.upsampling import upsample
 
 HERE = Path(__file__).resolve().parent
 OUTSIDE = Path(os.environ.get("SAM_MOE_REFERENCE", HERE.parents[2] / ".." / "shared" / "reference")).resolve()

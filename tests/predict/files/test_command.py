@@ -108,7 +108,7 @@ def test_a_scan_that_cannot_be_read_whole_is_refused_before_the_model_is_loaded(
 def test_a_target_that_is_not_found_is_warned_of(scan, load, tmp_path, caplog, whole_targets):
     model = replace(load().model, whole_targets=whole_targets)
     # Logits are products with this layer's output; a layer of zeros makes them 0, which is not yet 'inside'.
-    last = model.network.mask_decoder.output_hypernetworks_mlps[0].layers[-1]
+    last = model.network.module.mask_decoder.output_hypernetworks_mlps[0].layers[-1]
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
     whole = Prompt((Box((0, 0, 0), (48, 48, 48)),))  # larger than a region

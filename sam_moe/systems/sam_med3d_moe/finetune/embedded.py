@@ -17,8 +17,8 @@ from torch.utils.data import Dataset, default_collate
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replacing
 from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.progress import Progress, silent
 from sam_moe.shapes import Bool, UInt8
-from sam_moe.training.recipes.run import Progress, silent
 
 # Counts up when the same regions would be drawn, encoded or written otherwise.
 EMBEDDED_FORMAT = 1

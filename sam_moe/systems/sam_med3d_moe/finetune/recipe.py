@@ -8,6 +8,7 @@ from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.progress import Progress, silent
 from sam_moe.registry import CARD, Base, ExpertCard, MadeBy, write_card
 from sam_moe.registry.finding import find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
@@ -29,12 +30,10 @@ from sam_moe.training.engine.samples import Samples
 from sam_moe.training.recipes.card import ITSELF, WEIGHTS, measurements, store_weights
 from sam_moe.training.recipes.run import (
     Command,
-    Progress,
     begin,
     check_folder,
     made_by,
     reporting,
-    silent,
     write_recipe,
 )
 from sam_moe.training.recipes.scans import check_scans

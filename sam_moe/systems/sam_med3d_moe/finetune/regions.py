@@ -4,12 +4,12 @@ import json
 import logging
 
 from sam_moe.errors import ConfigError
+from sam_moe.progress import Progress
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import embedded_path, keep_embedded
 from sam_moe.systems.sam_med3d_moe.finetune.settings import FinetuneRecipe
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import SEED
 from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Mix, Regions
-from sam_moe.training.recipes.run import Progress
 from sam_moe.training.recipes.scans import keep_scans, learnt_ranges
 from sam_moe.training.scans.cache import cache_path, cached_labels, cached_sets, read_cache
 

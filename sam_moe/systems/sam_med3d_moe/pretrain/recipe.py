@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sam_moe.config import explain, load_settings
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
+from sam_moe.progress import Progress, silent
 from sam_moe.registry import BackboneCard
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
 from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, START, Plan, train_prepared
@@ -19,7 +20,7 @@ from sam_moe.systems.sam_med3d_moe.pretrain.settings import PretrainRecipe
 from sam_moe.training.engine.best import BEST
 from sam_moe.training.engine.machines import processes
 from sam_moe.training.recipes.card import WEIGHTS, Provenance, ship
-from sam_moe.training.recipes.run import Command, Progress, check_folder, made_by, silent, write_recipe
+from sam_moe.training.recipes.run import Command, check_folder, made_by, write_recipe
 from sam_moe.training.recipes.scans import check_scans, keep_scans, learnt_ranges
 from sam_moe.weights.files import read_metadata, save_weights
 

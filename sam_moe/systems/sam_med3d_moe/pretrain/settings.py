@@ -45,10 +45,11 @@ class PretrainRecipe(TrainingRecipe):
                 missing = "architecture" if self.architecture is None else "preprocessing"
                 raise ValueError(f"{missing} is missing; add it, or name a model to go on from by `start`")
             return self
-        size, region = self.architecture.image_size, self.preprocessing.region_voxels
-        if region != size:
+        size = self.architecture.image_size
+        if set(self.preprocessing.region_shape) != {size}:
             raise ValueError(
-                f"preprocessing.region_voxels {region} must equal architecture.image_size {size}"
+                f"preprocessing.region_voxels {self.preprocessing.region_voxels} must equal "
+                f"architecture.image_size {size}"
             )
         if self.card.default_box_strategy == "corners" and not self.architecture.corner_embeddings:
             raise ValueError(

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.hosts.sam3d.lowering import BoxStrategy, lower_box
-from sam_moe.hosts.sam3d.model import SamMed3D, upsample
+from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float, Int
+from sam_moe.space.upsampling import upsample
 from sam_moe.systems.sam_med3d_moe.prompted import DEPTHS
 from sam_moe.training.engine.seeds import agreed_rng
 from sam_moe.training.scans.losses import dice_and_cross_entropy

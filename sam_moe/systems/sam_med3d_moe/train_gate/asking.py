@@ -12,8 +12,8 @@ from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.moe.gate import GateInput, gate_input
 from sam_moe.shapes import Bool, Float
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, gate_input
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import Clicked, Conversation, Opening
 from sam_moe.systems.sam_med3d_moe.prompted.measuring import ROUNDS
 from sam_moe.systems.sam_med3d_moe.train_gate.members import Decoders

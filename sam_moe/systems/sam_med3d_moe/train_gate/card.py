@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from sam_moe.moe.fusion import Fusion
-from sam_moe.moe.gate import GateInput, GatingNetwork
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.selection import confidence_of
 from sam_moe.registry import (
     CARD,
     Base,
     ExpertRef,
     GateCard,
-    GateSizes,
     Measurement,
     Weights,
     write_card,
 )
 from sam_moe.systems.sam_med3d_moe.cards.mixture import selection_of
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, sizes_of_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import figures
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Tables, logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateWords, Selected
@@ -51,7 +51,7 @@ _HOW: dict[Selected, str] = {
 class TrainedGate(NamedTuple):
     """A gate with the weights that are kept, and the step that they are of."""
 
-    gate: GatingNetwork
+    gate: Gate
     step: int
 
 
@@ -102,12 +102,7 @@ def ship_gate(
         **words.model_dump(),
         base=Base(id=experts[0].id, sha256=experts[0].sha256),
         experts=experts,
-        architecture=GateSizes(
-            features=gate.trunk.in_features // len(gate.norms),
-            hidden=gate.trunk.out_features,
-            columns=gate.experts,
-            mode=gate.mode,
-        ),
+        architecture=sizes_of_gate(gate),
         selection=selection,
         threshold=choice.threshold if selection == "threshold" else None,
         k=choosing.k,

@@ -10,9 +10,10 @@ from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.fusion import Fusion
-from sam_moe.moe.gate import GateInput, GateMode, GatingNetwork
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.losses import balance_loss, best_loss, fused_loss, owner_loss
 from sam_moe.shapes import Float, Int
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, GateMode, gating_network
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import Supervision
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.training.engine.best import Kept, Validation
@@ -79,7 +80,7 @@ class GateRows(Dataset[Tensor]):
 class GateLoss(nn.Module):
     """The loss of a gate on rows of a table: what it is to learn (`moe/losses.py`), and a balance term."""
 
-    def __init__(self, gate: GatingNetwork, table: GateTable, objective: Objective = OWNER) -> None:
+    def __init__(self, gate: Gate, table: GateTable, objective: Objective = OWNER) -> None:
         super().__init__()
         if objective.target == "best" and not table.scores.isfinite().all():
             raise ConfigError("target 'best' needs a table in which every expert was asked. Build it scored.")
@@ -114,7 +115,7 @@ class GateLoss(nn.Module):
 class GateValidation:
     """Figures of a gate on a validation table; the mean Dice over tasks of the surest expert decides."""
 
-    def __init__(self, table: GateTable, gate: nn.Module) -> None:
+    def __init__(self, table: GateTable, gate: Gate) -> None:
         self.table, self.gate = table, copy.deepcopy(gate).cpu()  # not the one that learns
 
     @torch.no_grad()
@@ -132,20 +133,20 @@ class GateValidation:
 
 
 @torch.no_grad()
-def logits_of(gate: nn.Module, table: GateTable) -> Float[Tensor, "n e"]:
+def logits_of(gate: Gate, table: GateTable) -> Float[Tensor, "n e"]:
     """The gate's logits for every row, seen as prediction would see them but for the table's float16."""
     logits: Tensor = gate(GateInput(*(part.float() for part in table.seen)))
     return logits
 
 
-def fresh_gate(features: int, experts: int, hidden: int, mode: GateMode, seed: int) -> GatingNetwork:
+def fresh_gate(features: int, experts: int, hidden: int, mode: GateMode, seed: int) -> Gate:
     """A gate with the initial weights that training starts from."""
     with seeded(seed):
-        return GatingNetwork(features, experts, hidden, mode)
+        return gating_network(features, experts, hidden, mode)
 
 
 def fit_gate(
-    gate: GatingNetwork,
+    gate: Gate,
     tables: Tables,
     objective: Objective,
     schedule: Schedule,

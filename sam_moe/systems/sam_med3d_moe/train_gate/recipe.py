@@ -9,6 +9,7 @@ from pathlib import Path
 from sam_moe.config import dump_settings, load_settings
 from sam_moe.files import replace_text
 from sam_moe.moe.gate import check_lightweight
+from sam_moe.progress import Progress, silent
 from sam_moe.systems.sam_med3d_moe.train_gate.card import Choosing, TrainedGate, ship_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Objective, Tables, fit_gate, fresh_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.members import load_members
@@ -28,12 +29,10 @@ from sam_moe.training.recipes.card import WEIGHTS, Provenance
 from sam_moe.training.recipes.run import (
     RECIPE,
     Command,
-    Progress,
     begin,
     check_folder,
     made_by,
     reporting,
-    silent,
 )
 
 # Names what the training in the folder was begun with.

@@ -61,7 +61,7 @@ class Stream:
 
 
 def asked_ranges(preprocessing: Preprocessing, way: Way, varied: bool) -> CropRanges:
-    """Regions as prediction first looks at a click or a box (`predict/regions.py`)."""
+    """Regions as prediction first looks at a click or a box (`predict/regions/where.py`)."""
     least, most = (0.85, 1.15) if varied else (1.0, 1.0)
     spacing, fill = preprocessing.click_zoom * preprocessing.spacing_mm, preprocessing.box_fill
     plain = CropRanges(
@@ -87,7 +87,7 @@ def draw_regions(
     own: a name, and the labels (by name or 'set/name') whose union it is. The general expert owns all other
     structures that `leave_out` does not name.
     """
-    size = preprocessing.region_voxels
+    size, _, _ = preprocessing.region_shape  # a cube, as the backbone's card was checked to have
     appearance = Appearance(stream.spoil_share, preprocessing.normalisation)
     ranges = {way: asked_ranges(preprocessing, way, stream.varied) for way in WAYS}
     taken = {label for own in specialities for labels in own.values() for label in labels}

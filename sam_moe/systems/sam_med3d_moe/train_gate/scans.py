@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
+from sam_moe.progress import Progress
 from sam_moe.systems.sam_med3d_moe.train_gate.asking import Asking, build_table
 from sam_moe.systems.sam_med3d_moe.train_gate.members import Members
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import Stream, draw_regions
@@ -17,7 +18,6 @@ from sam_moe.systems.sam_med3d_moe.train_gate.table import (
     load_table,
     save_table,
 )
-from sam_moe.training.recipes.run import Progress
 from sam_moe.training.recipes.scans import check_scans, keep_scans
 from sam_moe.training.scans.cache import cache_path, cached_labels, read_cache
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sam_moe.errors import ConfigError
 from sam_moe.files import replacing
-from sam_moe.moe.gate import GateInput
 from sam_moe.shapes import Bool, Float, Int
+from sam_moe.systems.sam_med3d_moe.gate import GateInput
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import UNLABELLED
 
 # Counts up when the same regions would give another table.

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,11 @@ import torch
 
 import sam_moe
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
 from sam_moe.registry import shipped as shipped_folder
@@ -21,6 +24,7 @@ from sam_moe.systems.sam_med3d_moe.cards.mixture import load_mixture, selection_
 from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
 from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_state, save_weights
+from tests.predict.ruled import choosing
 from tests.systems.sam_med3d_moe.mixtures import weights_record, write_expert, write_gate, write_mixture
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -45,7 +49,7 @@ def scan():
 def answers(model, scan, *rules):
     """The answer under each rule of a loaded mixture."""
     loaded = sam_moe.load(model, device="cpu")
-    ruled = (replace(loaded, network=loaded.network.choosing(rule)) for rule in rules)
+    ruled = (choosing(loaded, rule) for rule in rules)
     return [one.open(scan).predict(CLICK).answer.array for one in ruled]
 
 
@@ -72,7 +76,7 @@ def test_it_is_a_model_like_its_backbone_by_id_path_and_folder(mixed):
         mixture = sam_moe.load(model, device="cpu")
         assert (mixture.id, mixture.preprocessing) == ("gate", plain.preprocessing)
         assert mixture.box_strategy == plain.box_strategy
-        assert mixture.network.bank.ids == ("small", "first", "second", "third")
+        assert mixture.network.module.bank.ids == ("small", "first", "second", "third")
     with pytest.raises(
         CardError, match=r"no model with id 'gates'.*nearest first: gate \(a gate\), "
     ) as told:
@@ -161,7 +165,7 @@ def test_parts_lie_beside_the_gate_or_where_experts_are_found(mixed, tmp_path):
     away = tmp_path / "run" / "gate"
     away.parent.mkdir()
     (mixed / "gate").rename(away)
-    assert sam_moe.load(away, device="cpu").network.bank.ids[-1] == "third"
+    assert sam_moe.load(away, device="cpu").network.module.bank.ids[-1] == "third"
     remove_expert("third", mixed)
     with pytest.raises(
         CardError, match=r"experts: third: no expert with id 'third'\. Known, nearest first: "
@@ -186,7 +190,7 @@ def test_what_lies_beside_the_gate_under_a_name_of_its_parts_is_no_part_of_it(mi
     write_card(run.card.model_copy(update={"weights": _weights(run)}), run.path)
     parts = find_parts(read_entry(away / "card.json"))
     assert (parts.base.folder, parts.experts[0].folder) == (mixed / "small", mixed / "first")
-    assert sam_moe.load(away, device="cpu").network.bank.ids[1] == "first"
+    assert sam_moe.load(away, device="cpu").network.module.bank.ids[1] == "first"
 
 
 def test_another_expert_of_the_same_name_is_refused(mixed):
@@ -248,7 +252,7 @@ def test_a_whole_expert_without_corners_is_refused_by_a_base_with_them(shipped, 
     sizes = entry.card.architecture.model_copy(update={"corner_embeddings": False})
     changes = {"weights": _weights(entry), "architecture": sizes}
     write_card(entry.card.model_copy(update=changes), entry.path)
-    with pytest.raises(WeightsError, match="has no corner embeddings, and its base corners hears boxes"):
+    with pytest.raises(WeightsError, match="has no corner embeddings, and its base corners takes boxes"):
         sam_moe.load("first", box_strategy="mask")
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_moe.errors import ConfigError
+from sam_moe.progress import silent
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import (
     Embedded,
     embedding_hours,
@@ -19,7 +20,6 @@ from sam_moe.systems.sam_med3d_moe.finetune.embedded import (
 )
 from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
 from sam_moe.systems.sam_med3d_moe.prompted.regions import Cut, Regions
-from sam_moe.training.recipes.run import silent
 
 
 @pytest.fixture

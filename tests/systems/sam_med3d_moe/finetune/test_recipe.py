@@ -44,11 +44,11 @@ def cards(backbone, monkeypatch):
 
 
 def stop_at(share):
-    def tell(stage, done):
+    def progress(stage, done):
         if stage == "training" and done >= share:
             raise Stopped
 
-    return tell
+    return progress
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.lowering import lower_box
-from sam_moe.hosts.sam3d.model import upsample
+from sam_moe.space.upsampling import upsample
 from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import ModelValidation
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import dice_of

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sam_moe.hosts.sam3d.lowering import lower_box
-from sam_moe.hosts.sam3d.model import upsample
 from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.space.upsampling import upsample
 from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import (
     Conversation,

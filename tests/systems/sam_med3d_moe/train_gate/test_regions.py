@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam_moe.predict.regions import region_for
+from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Box, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.space.grid import Grid

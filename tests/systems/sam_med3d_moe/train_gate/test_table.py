@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.gate import gate_input
+from sam_moe.systems.sam_med3d_moe.gate import gate_input
 from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import Clicked, Conversation, Opening
 from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Regions
