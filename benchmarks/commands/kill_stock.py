@@ -26,9 +26,10 @@ from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
-from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
-from sam_moe.training.engine.loop import Kept
-from sam_moe.training.recipes.card import CardRecipe, ship
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
+from sam_moe.training.engine.best import Kept
+from sam_moe.training.recipes.card import Provenance, ship
+from sam_moe.training.recipes.settings import CardRecipe
 from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 
@@ -60,8 +61,7 @@ def make_stock(stock: Path) -> None:
         words,
         sizes,
         region,
-        MadeBy(command="x"),
-        "nothing",
+        Provenance(MadeBy(command="x"), "nothing"),
         "float32",
     )
     for number, name in enumerate(("old", "new"), start=1):

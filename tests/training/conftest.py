@@ -25,10 +25,11 @@ from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
-from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
 from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate
-from sam_moe.training.engine.loop import Kept
-from sam_moe.training.recipes.card import CardRecipe, ship
+from sam_moe.training.engine.best import Kept
+from sam_moe.training.recipes.card import Provenance, ship
+from sam_moe.training.recipes.settings import CardRecipe
 from sam_moe.training.scans.cache import read_cache, write_cache
 from sam_moe.training.scans.sources import read_folder
 from sam_moe.weights.checksums import fingerprint
@@ -128,7 +129,7 @@ def shipped(folder, sizes, strategy="mask"):
     folder.mkdir(parents=True)
     card = CardRecipe(**words, default_box_strategy=strategy)
     kept, made_by = Kept(model.state_dict(), 0, {}), MadeBy(command="by hand")
-    ship(kept, folder, card, sizes, region, made_by, "nothing")
+    ship(kept, folder, card, sizes, region, Provenance(made_by, "nothing"))
     return folder
 
 
