@@ -141,7 +141,7 @@ class Predictor:
                 regions = dict(cost.regions.most_common())
                 turn = replace(turn, answered=replace(turn.answered, regions=regions))
             (history.begin if last is None else history.add)(turn, new.items, placed.items)
-            cost.timings["join"] = max(0.0, 1000 * (perf_counter() - start) - sum(cost.timings.values()))
+            cost.timings["other"] = max(0.0, 1000 * (perf_counter() - start) - sum(cost.timings.values()))
             return self._prediction(turn, result, cached, cost.timings)
 
     def _placed(self, before: Prompt, new: Prompt) -> Prompt:

@@ -2,17 +2,15 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 import torch
 from pydantic import Field
 
-from sam_moe import __version__
 from sam_moe.config import Record, check_json, read_json, read_object
 from sam_moe.errors import FileError, PromptError, SamMoeError
 from sam_moe.predict.prediction import Prediction
@@ -20,6 +18,7 @@ from sam_moe.processes import threads
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space.grid import Grid
+from sam_moe.version import versions
 
 SUFFIX = ".run.json"
 
@@ -158,17 +157,6 @@ def machine(device: torch.device | str) -> MachineRecord:
         threads=threads(),
         versions=versions(_PACKAGES),
     )
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of Python, of sam_moe and of these packages; "missing" where one is."""
-    found = {"python": platform.python_version(), "sam_moe": __version__}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    return found
 
 
 def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord:

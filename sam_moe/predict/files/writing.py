@@ -28,8 +28,8 @@ TARGET = "target"  # what a mask's only target is called where it was given no n
 
 
 @dataclass(frozen=True)
-class Done:
-    """What was found and where it was written."""
+class Written:
+    """The predictions of one scan, their manifest, and the files they were written to."""
 
     predictions: Mapping[str, Prediction]
     manifest: Manifest
@@ -42,7 +42,7 @@ class Done:
         return "\n".join(f"{name:<{width}}  {prediction}" for name, prediction in self.predictions.items())
 
     def explain(self) -> str:
-        """Who answered each target, and why."""
+        """The experts behind each target, and why these."""
         if list(self.predictions) == [TARGET]:
             return self.predictions[TARGET].explain()
         return "\n".join(f"{name}: {found.explain()}" for name, found in self.predictions.items())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
-from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.command import LoadedModel, Request, run
 from sam_moe.predict.files.manifest import beside
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -27,7 +27,7 @@ def scan(tmp_path, generator):
 @pytest.fixture
 def load(model):
     narrow = replace(model, whole_targets=False)
-    return lambda: Loaded(narrow, "a" * 64)
+    return lambda: LoadedModel(narrow, "a" * 64)
 
 
 def never():
@@ -112,7 +112,7 @@ def test_a_target_that_is_not_found_is_warned_of(scan, load, tmp_path, caplog, w
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
     whole = Prompt((Box((0, 0, 0), (48, 48, 48)),))  # larger than a region
-    done = run(Request(scan, tmp_path / "m.nii.gz", whole), lambda: Loaded(model, "a" * 64), no_tell)
+    done = run(Request(scan, tmp_path / "m.nii.gz", whole), lambda: LoadedModel(model, "a" * 64), no_tell)
     assert done.predictions["target"].voxels == 0
     assert "nothing was found for target" in caplog.text
 

@@ -23,7 +23,6 @@ from sam_moe.predict.files.manifest import (
     prompts_of,
     read_prompts,
     target_record,
-    versions,
 )
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -116,14 +115,10 @@ def test_a_grid_is_recorded_with_the_names_of_its_axes():
     assert np.array_equal(record.affine, affine)
 
 
-def test_the_machine_tells_device_threads_and_versions():
+def test_a_machine_is_recorded_by_device_threads_and_versions():
     here = machine("cpu")
     assert (here.device, here.threads) == ("cpu", torch.get_num_threads())
     assert here.versions["torch"] == torch.__version__
-
-
-def test_a_package_that_is_not_there_is_missing():
-    assert versions(["no-such-package-anywhere"])["no-such-package-anywhere"] == "missing"
 
 
 def test_that_the_general_model_answered_for_want_of_a_sure_expert_is_kept():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError
-from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.command import LoadedModel, Request, run
 from sam_moe.predict.files.many import requests, run_many
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -41,7 +41,7 @@ def prompted(folder, images=IMAGES, prompt=MIDDLE):
 @pytest.fixture
 def load(model):
     narrow = replace(model, whole_targets=False)
-    return lambda: Loaded(narrow, "a" * 64)
+    return lambda: LoadedModel(narrow, "a" * 64)
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_a_scan_that_fails_is_reported_and_stops_no_other(go, scans, tmp_path):
     assert not (tmp_path / "masks/one.nii.gz").exists()
 
 
-def test_an_error_that_nobody_foresaw_stops_no_other_scan_either(go, load):
-    network, asked = load().model.network, []
+def test_an_unforeseen_error_stops_no_other_scan_either(go, load):
+    network, asked = load().model.network.module, []
     encode = network.encode
 
     def broken(image, dtype):
@@ -114,7 +114,7 @@ def test_other_prompts_other_weights_and_lost_masks_are_done_again(go, load, tmp
     assert (tmp_path / "masks/one.nii.gz").read_bytes() == before
     assert go(prompt=Prompt((Point((22, 24, 24)),)))[1] == ["done"] * 3
     model = load().model
-    other = lambda: Loaded(model, "b" * 64)  # noqa: E731
+    other = lambda: LoadedModel(model, "b" * 64)  # noqa: E731
     assert go(prompt=Prompt((Point((22, 24, 24)),)), loaded=other)[1] == ["done"] * 3
 
 

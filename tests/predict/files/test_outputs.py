@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sam_moe.errors import FileError
-from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.command import LoadedModel, Request, run
 from sam_moe.predict.files.outputs import Outputs, stamp_of
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -30,7 +30,7 @@ def files(folder):
 
 @pytest.fixture
 def load(model):
-    loaded = Loaded(replace(model, whole_targets=False), "a" * 64)
+    loaded = LoadedModel(replace(model, whole_targets=False), "a" * 64)
     return lambda: loaded
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sam_moe.files import PREFIX
-from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.command import LoadedModel, Request, run
 from sam_moe.predict.files.manifest import Manifest, read_prompts, read_record
 from sam_moe.predict.files.many import finished
 from sam_moe.predict.files.outputs import Outputs, holds
@@ -27,7 +27,7 @@ def no_tell(stage, share):
 
 @pytest.fixture
 def load(model):
-    loaded = Loaded(replace(model, whole_targets=False), "a" * 64)
+    loaded = LoadedModel(replace(model, whole_targets=False), "a" * 64)
     return lambda: loaded
 
 
