@@ -14,9 +14,14 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.promptable import Sam3DModule
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.routing import Routing
-from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import SelectionRule
 from sam_moe.weights.checksums import fingerprint
 
 SPARE = "spare"
@@ -27,7 +32,7 @@ class System(Sam3DModule, Protocol):
 
     backbone: SamMed3D
     bank: ExpertBank
-    gate: GatingNetwork
+    gate: Gate
     selection: SelectionRule
 
     def choosing(self, selection: SelectionRule) -> "System": ...

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ from sam_moe.files import in_words, replace_text, withdraw
 from sam_moe.files.cells import shielded
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
+from sam_moe.progress import Progress
 
 log = logging.getLogger(__name__)
-
-Tell = Callable[[str, float], None]
 
 TABLE, RECORD, PICTURE = "routing.csv", "routing.json", "routing.png"
 
@@ -77,7 +76,7 @@ class Routes:
         return "\n".join(lines)
 
 
-def route(model: Model, cases: Sequence[Case], tell: Tell) -> Routes:
+def route(model: Model, cases: Sequence[Case], progress: Progress) -> Routes:
     """Ask a mixture everything about these cases.
 
     Raises:
@@ -87,7 +86,7 @@ def route(model: Model, cases: Sequence[Case], tell: Tell) -> Routes:
     found: list[Route] = []
     first: SamMoeError | None = None
     for number, case in enumerate(cases):
-        tell(f"asking about case {number + 1} of {len(cases)}", number / len(cases))
+        progress(f"asking about case {number + 1} of {len(cases)}", number / len(cases))
         try:
             predictor = model.open(case.scan)
             for question in case.questions(predictor.scan):

@@ -34,10 +34,10 @@ from sam_moe.predict.files.outputs import Outputs, stamp_of
 from sam_moe.predict.files.writing import TARGET, Written, put_down
 from sam_moe.predict.model import Model
 from sam_moe.predict.opening import opened
-from sam_moe.predict.parts import Progress
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions.where import check_positive
+from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.shapes import UInt8

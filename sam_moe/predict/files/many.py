@@ -17,8 +17,8 @@ from sam_moe.predict.files.outputs import holds, stamp_of
 from sam_moe.predict.files.overlap import overlapped
 from sam_moe.predict.files.writing import Written
 from sam_moe.predict.opening import opened
-from sam_moe.predict.parts import Progress
 from sam_moe.processes import Processes
+from sam_moe.progress import Progress, silent
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint
 
@@ -158,12 +158,9 @@ def run_many(
             make_folder(request.out.parent)
         return read_scan(check(request))
 
-    def quiet(stage: str, share: float) -> None:
-        """Stages of single scans overlap, and would make no line that can be read."""
-
-    progress("segmenting", 0.0)
+    progress("segmenting", 0.0)  # stages of single scans overlap: only the share of scans is shown
     outcomes = overlapped(
-        left, read, lambda scan: segment(loaded, scan, quiet), lambda made: _brief(write(made, quiet))
+        left, read, lambda scan: segment(loaded, scan, silent), lambda made: _brief(write(made, silent))
     )
     for number, outcome in enumerate(outcomes, start=1):
         if outcome.error is None:
