@@ -68,6 +68,15 @@ def test_a_saved_mask_comes_back_on_the_scans_grid(tmp_path):
     assert found.grid.same_as(GRID) and torch.equal(found.array.bool(), cube() > 0.5)
 
 
+def test_a_saved_mask_leaves_no_record_of_the_mask_that_it_replaces(tmp_path):
+    path, record = tmp_path / "mask.nii.gz", tmp_path / "mask.run.json"
+    joined = LabelMap.joined({"a": prediction(cube()), "b": prediction(cube())})
+    for saved in (prediction(cube()), joined):
+        record.write_text('{"kind": "run", "mask": "mask.nii.gz"}')
+        saved.save(path)
+        assert not record.exists()
+
+
 def blob(centre, radius, generator):
     """Noise below one half, and a ball of noise around it: as lumpy as answers come."""
     places = torch.stack(torch.meshgrid(*[torch.arange(24.0)] * 3, indexing="ij"), dim=-1)

@@ -17,10 +17,9 @@ from sam_moe.predict.prediction import Prediction
 from sam_moe.processes import threads
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
+from sam_moe.space.files.beside import RECORD
 from sam_moe.space.grid import Grid
 from sam_moe.version import versions
-
-SUFFIX = ".run.json"
 
 Triple = tuple[float, float, float]
 Row = tuple[float, float, float, float]
@@ -143,14 +142,8 @@ class Begun(Record):
     prompts: PromptSet = Field(description="Replay with `--prompts <this file>`.")
 
 
-def beside(mask: Path) -> Path:
-    """The manifest's path: `liver.nii.gz` has `liver.run.json`, and so has `liver.NII.GZ`."""
-    name = mask.name[:-3] if mask.name.lower().endswith(".gz") else mask.name
-    return mask.with_name(name.rpartition(".")[0] + SUFFIX)
-
-
 def machine(device: torch.device | str) -> MachineRecord:
-    """Say where this runs, and what is installed there."""
+    """Where this runs, and what is installed there."""
     return MachineRecord(
         system=f"{platform.system()} {platform.machine()}",
         device=str(device),
@@ -183,7 +176,7 @@ def prompts_of(
     labels: Mapping[str, int],
     to: Path,
 ) -> PromptSet:
-    """What was said, as a prompt set that lies in the folder of `to`; mixed units become millimetres."""
+    """The prompts as a prompt set that lies in the folder of `to`; mixed units become millimetres."""
     if len({item.space for prompt in prompts.values() for item in prompt}) > 1:
         prompts = {name: prompt.in_mm(grid.affine) for name, prompt in prompts.items()}
     try:
@@ -221,7 +214,7 @@ def read_prompts(path: Path) -> PromptSet:
     Raises:
         PromptError: naming the file and the field.
     """
-    if path.name.endswith(SUFFIX):
+    if path.name.endswith(RECORD):
         return read_record(path, PromptError).prompts
     return read_json(PromptSet, path, PromptError)
 

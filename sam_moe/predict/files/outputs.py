@@ -12,8 +12,8 @@ from pathlib import Path
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import check_writable, shown
 from sam_moe.ownership import check_not_read, check_ours, checksum, is_folder, is_same, picture
-from sam_moe.predict.files.manifest import Begun, Manifest, as_text, beside, read_record
-from sam_moe.space.files import labels_beside, suffix_of
+from sam_moe.predict.files.manifest import Begun, Manifest, as_text, read_record
+from sam_moe.space.files import labels_beside, record_beside, suffix_of
 
 _LONGEST = 255  # bytes in a file's name, on all file systems in use
 
@@ -28,7 +28,7 @@ class Outputs:
     @property
     def record(self) -> Path:
         """The manifest."""
-        return beside(self.mask)
+        return record_beside(self.mask)
 
     @property
     def labels(self) -> Path:

@@ -9,10 +9,9 @@ import torch
 
 from sam_moe.errors import FileError, PromptError
 from sam_moe.predict.files.command import LoadedModel, Request, run
-from sam_moe.predict.files.manifest import beside
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
-from sam_moe.space.files import read, write_volume
+from sam_moe.space.files import read, record_beside, write_volume
 from sam_moe.space.phantom import ball
 
 MIDDLE = Prompt((Point((24, 24, 24)),))
@@ -49,7 +48,7 @@ def test_the_mask_is_written_in_the_format_of_its_suffix(scan, load, tmp_path, s
     mask = read(out)
     assert torch.equal(mask.array, done.predictions["target"].mask)
     assert mask.grid.same_as(read(scan).grid)
-    assert beside(out).is_file()
+    assert record_beside(out).is_file()
 
 
 def test_the_stages_are_told_in_order(scan, load, tmp_path):

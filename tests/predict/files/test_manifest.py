@@ -16,7 +16,6 @@ from sam_moe.predict.files.manifest import (
     Manifest,
     ModelRecord,
     ScanRecord,
-    beside,
     case_for,
     machine,
     now,
@@ -49,17 +48,10 @@ def manifest(model, generator, tmp_path):
         model=ModelRecord(id="random", box_strategy="mask"),
         machine=machine("cpu"),
         targets=(target_record("liver", 4, found),),
-        prompts=prompts_of(scan, "f" * 64, GRID, {"liver": CLICKS}, {"liver": 4}, beside(mask)),
+        prompts=prompts_of(
+            scan, "f" * 64, GRID, {"liver": CLICKS}, {"liver": 4}, mask.with_name("liver.run.json")
+        ),
     )
-
-
-@pytest.mark.parametrize("name", ["liver.nii.gz", "liver.nii", "liver.nrrd", "liver.mha", "liver.NII.GZ"])
-def test_a_manifest_lies_beside_its_mask(tmp_path, name):
-    assert beside(tmp_path / name) == tmp_path / "liver.run.json"
-
-
-def test_dots_in_a_masks_name_are_kept(tmp_path):
-    assert beside(tmp_path / "p1.t2.nii.gz").name == "p1.t2.run.json"
 
 
 def test_a_manifest_reads_back_equal(manifest, tmp_path):
