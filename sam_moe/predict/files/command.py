@@ -144,7 +144,7 @@ def run(request: Request, load: Callable[[], LoadedModel], progress: Progress) -
     """Segment and write. Everything that can be wrong with the request is found before the model is loaded.
 
     Raises:
-        SamMoeError: saying what is wrong; then nothing was written.
+        SamMoeError: for whatever is wrong; then nothing was written.
     """
     checked = check(request)
     progress("reading the scan", 0.0)
@@ -158,7 +158,7 @@ def check(request: Request) -> CheckedRequest:
     """See that a request can be followed, by its paths, its prompts and the scan's header.
 
     Raises:
-        SamMoeError: saying what is wrong.
+        SamMoeError: for the first thing that is wrong.
     """
     start = time.perf_counter()
     if request.wrong:

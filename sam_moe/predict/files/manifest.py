@@ -86,7 +86,7 @@ class AnsweredRecord(Record):
     experts: dict[str, float] = Field(description="Their weights in the mask.")
     confidence: dict[str, float] = Field(description="The gate's in every expert.")
     why: str = Field(description="In words.")
-    regions: dict[str, int] = Field(description="How many regions were asked, by who answered there.")
+    regions: dict[str, int] = Field(description="How many regions were answered by which experts.")
     fell_back: bool = Field(
         False, description="Whether the general model answered for want of a sure expert."
     )
@@ -103,19 +103,19 @@ class TargetRecord(Record):
     latency_ms: float
     timings_ms: dict[str, float] = Field(description="Milliseconds by stage.")
     region: GridRecord = Field(description="The grid the model looked at; the last one where it zoomed.")
-    answered: AnsweredRecord | None = Field(None, description="Of a mixture: who answered.")
+    answered: AnsweredRecord | None = Field(None, description="Of a mixture: the experts behind the answer.")
 
 
 class Manifest(Record):
     """What ran, on what, and what came out."""
 
     format: Literal[1] = Field(1, description="Version of this format.")
-    kind: Literal["run"] = Field("run", description="Tells a manifest from a prompt set.")
+    kind: Literal["run"] = Field("run", description="Marks a manifest, not a prompt set.")
     finished: datetime = Field(description="When it was done, UTC.")
     seconds: float = Field(description="From the start of the work to the written mask.")
     command: tuple[str, ...] = Field(description="The command line.")
     mask: str = Field(description="File name of the mask, beside this file.")
-    mask_sha256: str | None = Field(None, description="Its SHA-256: of any other mask this says nothing.")
+    mask_sha256: str | None = Field(None, description="Its SHA-256; this file describes no other mask.")
     labels_sha256: str | None = Field(
         None, description="SHA-256 of the file with the mask's names; none where there is no such file."
     )
@@ -134,7 +134,7 @@ class Begun(Record):
     """
 
     format: Literal[1] = Field(1, description="Version of this format.")
-    kind: Literal["begun"] = Field("begun", description="Tells it from a manifest.")
+    kind: Literal["begun"] = Field("begun", description="Marks a mask in the making, not a manifest.")
     begun: datetime = Field(description="When the mask was about to be replaced, UTC.")
     command: tuple[str, ...] = Field(description="The command line.")
     mask: str = Field(description="File name of the mask, beside this file.")
@@ -154,7 +154,7 @@ def machine(device: torch.device | str) -> MachineRecord:
 
 def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord:
     """What to keep of one prediction."""
-    who = prediction.answered
+    experts = prediction.answered
     return TargetRecord(
         name=name,
         label=label,
@@ -164,7 +164,7 @@ def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord
         latency_ms=round(prediction.latency_ms, 3),
         timings_ms={stage: round(spent, 3) for stage, spent in prediction.timings_ms.items()},
         region=GridRecord.of(prediction.region),
-        answered=AnsweredRecord.model_validate(asdict(who)) if who else None,
+        answered=AnsweredRecord.model_validate(asdict(experts)) if experts else None,
     )
 
 

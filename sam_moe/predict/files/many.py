@@ -200,7 +200,7 @@ def _unchanged(scan: Path, record: Manifest) -> bool:
         return True
     try:
         return fingerprint(opened(scan)[0]) == record.scan.fingerprint
-    except SamMoeError:  # which its row will say
+    except SamMoeError:  # which the scan's own report will name
         return False
 
 

@@ -121,7 +121,7 @@ def stamp_of(scan: Path) -> str:
             place = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
             found.update(f"{os.fsencode(path.name)!r} {place}\n".encode())
     except (OSError, ValueError):
-        return ""  # reading it will say why
+        return ""  # reading it fails with the reason
     return found.hexdigest()
 
 

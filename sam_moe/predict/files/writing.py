@@ -1,6 +1,6 @@
 """A mask takes an older one's place with all that describes it, and no such file describes another mask.
 
-First the record in the manifest's place says that a run has begun, and claims nothing. Then the names and
+First a record that a run has begun, which describes no mask, takes the manifest's place. Then the names and
 the picture that this run will write again go (a picture of another name stays), the mask is replaced, and
 its own names, its picture and last its manifest are written. So whatever is killed when, manifest, names and
 picture are those of the mask beside them, or are not there.

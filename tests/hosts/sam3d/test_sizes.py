@@ -43,7 +43,7 @@ def test_what_was_built_is_read_back(sizes):
 
 
 @pytest.mark.parametrize("indexes", [(), (0,), (0, 2), (1,)])
-def test_blocks_that_attend_over_the_whole_grid_are_told_from_the_others(indexes):
+def test_blocks_that_attend_over_the_whole_grid_are_distinguished_from_the_others(indexes):
     sizes = replace(SMALL, global_attn_indexes=indexes)
     assert read_back(sizes) == sizes
 
