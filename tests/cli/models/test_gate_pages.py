@@ -74,4 +74,4 @@ def test_predict_explains_who_answered(sam_moe, cards, gate, scan, tmp_path):
 
 def test_predict_explains_that_a_model_alone_chooses_nobody(sam_moe, cards, scan, tmp_path):
     ran = sam_moe("predict", scan, "--point", 24, 24, 24, "--out", tmp_path / "mask.nii.gz", "--explain")
-    assert ran.out.splitlines()[1] == f"{DEFAULT_MODEL} answered: a model alone, with nobody to choose"
+    assert ran.out.splitlines()[1] == f"{DEFAULT_MODEL} answered: a model alone, without experts"
