@@ -13,7 +13,6 @@ from sam_moe.cases.reading import read_image, read_labels
 from sam_moe.errors import ConfigError, PromptError, SamMoeError
 from sam_moe.evaluation.asking.conversation import converse
 from sam_moe.evaluation.asking.protocols import SIMULATED
-from sam_moe.evaluation.asking.runner import Progress
 from sam_moe.evaluation.asking.systems import ModelUnderTest, Reply
 from sam_moe.evaluation.asking.targets import targets_of
 from sam_moe.evaluation.asking.unread import reason_of
@@ -21,6 +20,7 @@ from sam_moe.evaluation.challenge.challenge import Case, open_case
 from sam_moe.evaluation.routing.record import Route, Routes
 from sam_moe.evaluation.scoring.metrics import dice
 from sam_moe.predict.files.manifest import read_prompts
+from sam_moe.progress import Progress
 from sam_moe.prompts.promptset import PromptCase
 
 log = logging.getLogger(__name__)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sam_moe.predict.sharing import Sharing
 
 import sam_moe
 from benchmarks import cases
 from benchmarks.quality import fewer_encodings
+from sam_moe.predict.regions.sharing import Sharing
 from sam_moe.prompts import Box, Point
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume

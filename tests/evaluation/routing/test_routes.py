@@ -13,7 +13,8 @@ from sam_moe.evaluation.asking.systems import ModelUnderTest
 from sam_moe.evaluation.asking.targets import targets_of
 from sam_moe.evaluation.challenge.challenge import open_case
 from sam_moe.evaluation.routing.routes import Recorded, as_case, cases_in, route
-from sam_moe.moe.selection import Forced, TopK
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.prompts.promptset import write as write_prompts

@@ -1,0 +1,110 @@
+"""The verbs that train, each by a recipe; what they need is imported when one runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sam_moe.cli.predict.typed_prompts import EVERYWHERE
+
+training = typer.Typer()
+
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, on what, how long.")]
+Change = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a setting. Repeatable.")
+]
+
+
+@training.command(epilog=EVERYWHERE)
+def pretrain(
+    recipe: Recipe,
+    change: Change = None,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Stop before the training, with all it needs in the run's folder."),
+    ] = False,
+) -> None:
+    """Train a small general model by a recipe.
+
+    Started again on the same folder, it goes on where it stopped. What --prepare has made can be carried to
+    a machine with torch, accelerate and safetensors alone, and back again: there,
+    `python -m sam_moe.training.bare FOLDER` trains.
+    """
+    import logging
+
+    from sam_moe.cli.progress import ProgressLine
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    with ProgressLine() as progress:
+        from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain as run
+
+        made = run(
+            recipe, change or (), lambda row: progress("training", row["step"] / row["steps"]), prepare
+        )
+    typer.echo(str(made))
+
+
+@training.command(epilog=EVERYWHERE)
+def finetune(recipe: Recipe, change: Change = None) -> None:
+    """Train an expert by a recipe: a decoder, or deltas on one, for a frozen general model.
+
+    Regions are encoded once and kept in the run's folder; started again on it, the training goes on where it
+    stopped. It ends with weights and a card there, for sam-moe experts add, and with what was gained against
+    the general model on validation regions.
+    """
+    import logging
+
+    from sam_moe.cli.progress import ProgressLine
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    with ProgressLine() as progress:
+        from sam_moe.systems.sam_med3d_moe.finetune.recipe import finetune as run
+
+        made = run(recipe, change or (), progress)
+    _ended(made, f"Use it: sam-moe experts add {made.parent}")
+
+
+@training.command("train-gate", epilog=EVERYWHERE)
+def train_gate(recipe: Recipe, change: Change = None) -> None:
+    """Train the gate over a backbone and its experts, and nothing else of them, by a recipe.
+
+    The experts are asked once; what came of it is kept in the run's folder. Started again on it, the training
+    goes on where it stopped. It ends with weights, a card, the curve that the threshold was chosen from,
+    and what is gained and lost against the general model alone.
+    """
+    import logging
+
+    from sam_moe.cli.progress import ProgressLine
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    with ProgressLine() as progress:
+        progress("loading backbone and experts")
+        from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate as run
+
+        made = run(recipe, change or (), progress)
+    _ended(made, f"Look at {made.parent / 'curve.png'}; use it: --model {made.parent}")
+
+
+def _ended(made: Path, use: str) -> None:
+    """Say where the weights are, what they gained, and how to use them if they gained anything."""
+    from sam_moe.config import load_settings
+    from sam_moe.registry import CARD, ExpertCard, GateCard, read_card
+    from sam_moe.systems.sam_med3d_moe.outcome import of_expert, of_gate
+    from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
+    from sam_moe.training.engine.machines import processes
+    from sam_moe.training.recipes.parts import RECIPE
+
+    if not processes().is_main_process:
+        return
+    typer.echo(str(made))
+    card = read_card(made.parent / CARD)
+    if isinstance(card, GateCard):
+        found = of_gate(card, load_settings(GateRecipe, made.parent / RECIPE).most_drop)
+    else:
+        assert isinstance(card, ExpertCard)
+        found = of_expert(card)
+    typer.echo(found.told)
+    for warning in found.warnings:
+        typer.echo(f"sam-moe: warning: {warning}.", err=True)
+    if found.recommended:
+        typer.echo(use, err=True)

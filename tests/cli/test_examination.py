@@ -1,0 +1,100 @@
+"""What the doctor finds on this machine, and what makes it worry."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sam_moe.cli.examination import examine
+from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, user_folder
+from sam_moe.systems.sam_med3d_moe.cards.removal import take_out
+from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
+
+
+def test_a_machine_with_a_whole_model_is_ready(sam_moe, cards):
+    ran = sam_moe("doctor")
+    assert ran.code == 0
+    assert ran.out.endswith("\nready\n")
+    assert f"  {DEFAULT_MODEL} " in ran.out
+    assert "shipped, SHA-256 as on the card" in ran.out
+
+
+def test_it_tells_versions_devices_threads_and_folders_for_machines(sam_moe, cards, tmp_path):
+    told = json.loads(sam_moe("doctor", "--json").out)
+    assert told["versions"]["torch"] == torch.__version__
+    assert told["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert told["versions"]["segment_anything"] == "imports"
+    assert told["would be used"]["threads"] == str(torch.get_num_threads())
+    assert told["would be used"]["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert told["machine"]["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert told["folders"]["cards"] == str(cards)
+    assert told["folders"]["your models"] == f"{tmp_path}/cache/checkpoints (not made yet)"
+    assert told["usable"] is True
+
+
+def test_damaged_weights_are_named_and_make_it_unusable(sam_moe, cards):
+    (cards / DEFAULT_MODEL / "model.safetensors").write_bytes(b"damaged")
+    ran = sam_moe("doctor")
+    assert ran.code == 1
+    assert f"warning: the weights of {DEFAULT_MODEL} are not those the card names" in ran.out
+    assert ran.out.endswith("\nnot usable as it is\n")
+
+
+def test_missing_weights_are_named(cards):
+    (cards / DEFAULT_MODEL / "model.safetensors").unlink()
+    found = examine()
+    assert not found.usable
+    assert any(f"the weights of {DEFAULT_MODEL} are missing" in warning for warning in found.warnings)
+
+
+def test_a_bad_card_is_a_warning_not_a_crash(cards):
+    (cards / DEFAULT_MODEL / "card.json").write_text("{}")
+    found = examine()
+    assert not found.usable
+    assert any("card.json: " in warning for warning in found.warnings)
+
+
+def test_experts_and_gates_are_listed_and_what_is_wrong_with_them_named(sam_moe, cards):
+    base = find_entry(DEFAULT_MODEL)
+    user_folder().mkdir(parents=True)
+    expert = write_expert(user_folder(), "cord", base)
+    write_gate(user_folder(), "moe", base, [expert])
+    told = json.loads(sam_moe("doctor", "--json").out)
+    assert told["experts"] == {"cord": f"decoder on {DEFAULT_MODEL}, SHA-256 as on the card"}
+    assert told["gates"] == {"moe": f"1 expert on {DEFAULT_MODEL}, SHA-256 as on the card"}
+    assert list(told["models"]) == [DEFAULT_MODEL] and told["warnings"] == []
+    expert.weights_path.write_bytes(b"damaged")
+    found = examine()
+    assert found.facts["experts"]["cord"].endswith("not usable, see below") and found.usable
+    assert any("expert.safetensors: has 7 bytes" in warning for warning in found.warnings)
+    take_out("cord")
+    found = examine()
+    assert found.facts["gates"]["moe"].endswith("not usable, see below")
+    assert any("experts: cord: no expert with id 'cord'" in warning for warning in found.warnings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "state"),
+    [
+        ("__version__ = '9.9'", "whole, 9.9"),
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "broken (RuntimeError: operator"),
+    ],
+)
+def test_it_tells_a_whole_torchvision_from_a_broken_one(cards, tmp_path, source, state):
+    (tmp_path / "site" / "torchvision").mkdir(parents=True)
+    (tmp_path / "site" / "torchvision" / "__init__.py").write_text(source)
+    root = Path(__file__).resolve().parents[2]
+    program = "from sam_moe.cli.examination import _torchvision; print(_torchvision())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{root}"},
+    )
+    assert done.stdout.startswith(state)
