@@ -26,7 +26,7 @@ from benchmarks.cases import DATA, ROOT
 from benchmarks.peers import slicewise
 from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from benchmarks.quality.tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
-from sam_moe.cli.evaluate.pages import table
+from sam_moe.cli.evaluate.result_table import table
 from sam_moe.evaluation.asking.protocols import Kind, scripts_for
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge

@@ -25,6 +25,7 @@ from sam_moe.moe.rules.threshold import Threshold
 from sam_moe.moe.rules.top_k import TopK
 from sam_moe.moe.selection import confidence_of
 from sam_moe.processes import use_threads
+from sam_moe.progress import silent
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
 from sam_moe.systems.sam_med3d_moe.train_gate.scans import make_table, read_table
@@ -115,7 +116,7 @@ def main():
     team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])
     whole = recipe.model_copy(update={"target": "fused"})
     for part in ("train", "validation"):
-        make_table(whole, team, part, lambda stage, share: None)
+        make_table(whole, team, part, silent)
     train, validation = (read_table(whole, part) for part in ("train", "validation"))
     plain = replace(train, answers=None, targets=None)
     rows = []

@@ -13,11 +13,10 @@ import json
 from collections.abc import Iterator, Sequence
 from time import process_time
 
-import torch
-
 from benchmarks.quality.flat_prompts import RULES, Drawn, Scores, by_rule, chosen_targets, measure
 from benchmarks.quality.flat_tables import Row, mean_dice, of_difference, of_share, over_targets
 from sam_moe.predict.predictor import Predictor
+from sam_moe.processes import use_threads
 from sam_moe.prompts.lowering import Lowering
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=3, help="at most, of each structure")
     parser.add_argument("--drawn", nargs="+", default=list(RULES), choices=list(RULES))
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    use_threads(1)
     chosen = chosen_targets("validation", asked.targets)
 
     def scores_of(session: Predictor, drawn: Drawn) -> Scores:

@@ -25,6 +25,7 @@ from sam_moe.cli.predict.loading import loaded
 from sam_moe.predict.files.command import run
 from sam_moe.predict.files.many import requests
 from sam_moe.processes import processors, share_threads
+from sam_moe.progress import silent
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import write_volume
@@ -56,7 +57,7 @@ def one_by_one(scans: Path, prompts: Path, out: Path, model: str) -> float:
     start = perf_counter()
     ready = loaded(model, "cpu", None)
     for request in requests(scans, prompts, out):
-        run(request, lambda: ready, lambda stage, share: None)
+        run(request, lambda: ready, silent)
     return perf_counter() - start
 
 

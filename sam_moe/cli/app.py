@@ -7,20 +7,10 @@ from typing import Annotated
 import typer
 
 from sam_moe import __version__
-from sam_moe.cli.cards.experts import experts
-from sam_moe.cli.evaluate.comparing import comparing
-from sam_moe.cli.evaluate.evaluation import evaluation
-from sam_moe.cli.options import (
-    COMMAND_LINE,
-    EVERYWHERE,
-    AsJson,
-    AskedWrongly,
-    Force,
-    ListedByDefault,
-    PromptCommand,
-    in_order,
-)
-from sam_moe.cli.predict.prompting import (
+from sam_moe.cli.evaluate.compare import comparing
+from sam_moe.cli.evaluate.evaluate import evaluation
+from sam_moe.cli.models.experts import experts
+from sam_moe.cli.predict.prompt_options import (
     Boxes,
     FlatBoxes,
     Loops,
@@ -33,7 +23,17 @@ from sam_moe.cli.predict.prompting import (
     in_options,
     prompt_of,
 )
-from sam_moe.cli.training import training
+from sam_moe.cli.predict.typed_prompts import (
+    COMMAND_LINE,
+    EVERYWHERE,
+    AsJson,
+    AskedWrongly,
+    Force,
+    ListedByDefault,
+    PromptCommand,
+    in_order,
+)
+from sam_moe.cli.train import training
 
 # Plain help: drawing it with rich would cost more than everything else that --help does.
 app = typer.Typer(
@@ -136,7 +136,7 @@ def predict(
     finished before is not done again, what fails is listed at the end. Several processes share the work when
     torchrun or accelerate launch starts them: torchrun --nproc_per_node 2 -m sam_moe predict ...
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
     from sam_moe.errors import PromptError
     from sam_moe.ownership import is_folder
 
@@ -155,7 +155,7 @@ def predict(
     if prompts is not None and is_folder(scan) and (is_folder(out) or not out.suffix):
         if overlay is not None:
             raise AskedWrongly("--overlay draws one scan. Leave it out, or give one scan and one mask")
-        from sam_moe.cli.predict.many import segment_many
+        from sam_moe.cli.predict.many_scans import segment_many
 
         return segment_many(
             scan,
@@ -170,13 +170,13 @@ def predict(
             as_json=as_json,
         )
     prompt = prompt_of(typed, mm) if typed else None
-    with Progress(quiet=as_json) as tell:
+    with ProgressLine(quiet=as_json) as progress:
         from sam_moe.cli.predict.loading import loaded
         from sam_moe.predict.files.command import Request, run
 
         request = Request(scan, out, prompt, prompts, overlay, ("sam-moe", *COMMAND_LINE.get()), force=force)
         try:
-            done = run(request, lambda: loaded(model, device, box_strategy, dtype, lower or ()), tell)
+            done = run(request, lambda: loaded(model, device, box_strategy, dtype, lower or ()), progress)
         except PromptError as error:
             raise PromptError(in_options(str(error))) from error
     typer.echo(json.dumps(done.as_json()) if as_json else str(done))
@@ -201,10 +201,10 @@ def convert(
 
     A checkpoint that does not fit gets a report of what is missing, unexpected or of another shape.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress() as tell:
-        tell("reading and checking the checkpoint")
+    with ProgressLine() as progress:
+        progress("reading and checking the checkpoint")
         from sam_moe.errors import WeightsError
         from sam_moe.systems.sam_med3d_moe.cards.convert import convert as run
 
@@ -222,7 +222,7 @@ def convert(
 @checkpoints.command("list")
 def list_checkpoints(as_json: AsJson = False) -> None:
     """List the models, and whether their weights are here."""
-    from sam_moe.cli.cards.checkpoints import listed, table
+    from sam_moe.cli.models.checkpoint_pages import listed, table
 
     found = listed()
     typer.echo(json.dumps([item.as_json() for item in found]) if as_json else table(found))
@@ -233,7 +233,7 @@ def show_checkpoint(
     id: Annotated[str, typer.Argument(metavar="ID", help="As in the list.")], as_json: AsJson = False
 ) -> None:
     """Show all that a model's card says."""
-    from sam_moe.cli.cards.checkpoints import find, page
+    from sam_moe.cli.models.checkpoint_pages import find, page
 
     item = find(id)
     typer.echo(item.entry.card.model_dump_json(indent=2) if as_json else page(item))
@@ -242,10 +242,10 @@ def show_checkpoint(
 @app.command(epilog=EVERYWHERE)
 def doctor(as_json: AsJson = False) -> None:
     """Tell what is here and what would be used."""
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress(quiet=as_json):
-        from sam_moe.cli.doctor import examine
+    with ProgressLine(quiet=as_json):
+        from sam_moe.cli.examination import examine
 
         found = examine()
     typer.echo(json.dumps(found.as_json()) if as_json else str(found))
@@ -265,11 +265,11 @@ def demo(
 
     From a point and from a box each, held against their labels; writes the masks and pictures.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress() as tell:
-        from sam_moe.cli.demo import run
+    with ProgressLine() as progress:
+        from sam_moe.cli.demonstration import run
         from sam_moe.cli.predict.loading import loaded
 
-        report = run(out, lambda: loaded(model, "auto", None).model, tell, force=force)
+        report = run(out, lambda: loaded(model, "auto", None).model, progress, force=force)
     typer.echo(report)

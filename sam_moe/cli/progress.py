@@ -10,7 +10,7 @@ import typer
 _PATIENCE_S = 1.0
 
 
-class Progress:
+class ProgressLine:
     """Shows the current stage until it is left; called with its name and, where known, its share done."""
 
     def __init__(self, quiet: bool = False) -> None:
@@ -30,7 +30,7 @@ class Progress:
             self._timer.start()
         self._stage = stage
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressLine":
         return self
 
     def __exit__(

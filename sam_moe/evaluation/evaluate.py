@@ -16,7 +16,7 @@ from sam_moe.evaluation.asking.casefile import Setup, begin, case_path
 from sam_moe.evaluation.asking.freshness import changed
 from sam_moe.evaluation.asking.locks import check_several, claimed
 from sam_moe.evaluation.asking.predictions import checksum, match
-from sam_moe.evaluation.asking.runner import Folder, Progress, Work, supported_scripts, work_through
+from sam_moe.evaluation.asking.runner import Folder, Work, supported_scripts, work_through
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import Case, cases_of
 from sam_moe.evaluation.derived import forget, tidy, withdraw_result
@@ -28,6 +28,7 @@ from sam_moe.evaluation.results import (
 )
 from sam_moe.files import check_writable
 from sam_moe.processes import join, share_threads, threads, use_threads
+from sam_moe.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
@@ -203,4 +204,4 @@ def _others(work: Work, make_systems: MakeSystems, count: int) -> Iterator[None]
 
 def _work(work: Work, make_systems: MakeSystems, count: int) -> None:
     use_threads(count)
-    work_through(work, tuple(make_systems()), lambda stage, share: None)
+    work_through(work, tuple(make_systems()), silent)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.opening import opened
-from sam_moe.predict.parts import ModelParts, Progress
+from sam_moe.predict.parts import ModelParts
 from sam_moe.predict.predictor import Predictor
+from sam_moe.progress import Progress
 from sam_moe.space.files import fingerprint
 
 

@@ -1,6 +1,5 @@
 """What a loaded model consists of: everything that a session on a scan needs to know of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -10,8 +9,6 @@ from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.regions.sharing import Sharing
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import Card, Preprocessing
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,13 @@ from sam_moe.moe.routing import Routing
 from sam_moe.predict.answering import Answer, ask, choose
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.history import History, Turn
-from sam_moe.predict.parts import ModelParts, Progress
+from sam_moe.predict.parts import ModelParts
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.regions.cut import cut
 from sam_moe.predict.regions.refine import plan, refine
 from sam_moe.predict.regions.where import bounds_of, covers, home_of, touches_border, warn_of_boxes, wider
 from sam_moe.predict.timing import Cost, timed
+from sam_moe.progress import Progress
 from sam_moe.prompts.lowering import lower
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.space.grid import Grid

@@ -11,35 +11,35 @@ from pathlib import Path
 
 import pytest
 
-from sam_moe.cli.progress import Progress, Remarks
+from sam_moe.cli.progress import ProgressLine, Remarks
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_quick_stages_say_nothing(capsys):
-    with Progress() as tell:
-        tell("reading")
-        tell("encoding", 0.5)
+    with ProgressLine() as progress:
+        progress("reading")
+        progress("encoding", 0.5)
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.slow
 def test_a_stage_of_more_than_a_second_is_one_line_however_often_it_is_told(capsys):
-    with Progress() as tell:
-        tell("reading")
-        tell("refining", 0.1)
+    with ProgressLine() as progress:
+        progress("reading")
+        progress("refining", 0.1)
         end = time.monotonic() + 1.6
         while time.monotonic() < end:
-            tell("refining", 0.5)
+            progress("refining", 0.5)
             time.sleep(0.05)
-        tell("writing")
+        progress("writing")
     assert capsys.readouterr().err == "refining …\n"
 
 
 @pytest.mark.slow
 def test_asked_for_json_it_keeps_quiet(capsys):
-    with Progress(quiet=True) as tell:
-        tell("refining")
+    with ProgressLine(quiet=True) as progress:
+        progress("refining")
         time.sleep(1.2)
     assert capsys.readouterr().err == ""
 
@@ -57,8 +57,8 @@ def everything(terminal):
 @pytest.mark.slow
 def test_on_a_terminal_the_stage_is_shown_and_wiped_away():
     program = (
-        "import time\nfrom sam_moe.cli.progress import Progress\n"
-        "with Progress() as tell:\n    tell('encoding', 0.25); time.sleep(0.6)\n"
+        "import time\nfrom sam_moe.cli.progress import ProgressLine\n"
+        "with ProgressLine() as progress:\n    progress('encoding', 0.25); time.sleep(0.6)\n"
     )
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}

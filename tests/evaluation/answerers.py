@@ -12,6 +12,7 @@ from sam_moe.evaluation.asking.systems import Reply
 from sam_moe.evaluation.challenge.challenge import Challenge, load_challenge
 from sam_moe.evaluation.evaluate import evaluate
 from sam_moe.evaluation.finishing import EvaluationRequest
+from sam_moe.progress import silent
 from sam_moe.prompts import Box, Prompt
 from sam_moe.prompts.lowering import Lowering, lower
 from sam_moe.space.files import write_mask, write_volume
@@ -108,7 +109,7 @@ def phantoms(folder: Path, cases: int = 3, **changes) -> Challenge:
 def run(challenge, out, make=growing, protocol="clicks", **options):
     """Evaluate quietly."""
     scripts = options.pop("scripts", None) or scripts_for(protocol)
-    return evaluate(EvaluationRequest(challenge, scripts, out, **options), make, lambda stage, share: None)
+    return evaluate(EvaluationRequest(challenge, scripts, out, **options), make, silent)
 
 
 def untimed(rows):

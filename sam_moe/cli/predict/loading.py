@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sam_moe.assemble.load import load
-from sam_moe.cli.predict.prompting import lowering_of
+from sam_moe.cli.predict.prompt_options import lowering_of
 from sam_moe.predict.files.command import Loaded
 from sam_moe.processes import share_threads
 from sam_moe.registry import CARD, Card, Entry, read_card

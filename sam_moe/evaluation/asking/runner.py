@@ -7,7 +7,7 @@ its case over.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -29,6 +29,7 @@ from sam_moe.evaluation.challenge.challenge import Case, Challenge, Opened, open
 from sam_moe.evaluation.results import GIVEN, PREDICTIONS, Row
 from sam_moe.evaluation.scoring.scores import Scores
 from sam_moe.files import make_folder
+from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.prompts.simulate import Mask
@@ -36,8 +37,6 @@ from sam_moe.space.files import write_mask
 from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from sam_moe.errors import ConfigError, FileError, SamMoeError
 from sam_moe.evaluation.asking.casefile import relative
 from sam_moe.evaluation.asking.conversation import converse
 from sam_moe.evaluation.asking.protocols import BETWEEN, Simulated
-from sam_moe.evaluation.asking.runner import Progress
 from sam_moe.evaluation.asking.steps import ALL, Kind
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
 from sam_moe.evaluation.asking.targets import targets_of
 from sam_moe.evaluation.asking.unread import reason_of
 from sam_moe.evaluation.challenge.challenge import Challenge, cases_of, open_case
 from sam_moe.files import check_writable
+from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 from sam_moe.space.volume import Volume

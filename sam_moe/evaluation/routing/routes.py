@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ from sam_moe.files import in_words, replace_text, withdraw
 from sam_moe.files.cells import shielded
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
+from sam_moe.progress import Progress
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[str, float], None]
 
 TABLE, RECORD, PICTURE = "routing.csv", "routing.json", "routing.png"
 

@@ -37,6 +37,7 @@ from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions.where import check_positive
+from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.shapes import UInt8
@@ -44,8 +45,6 @@ from sam_moe.space.files import fingerprint, read_header
 from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
-
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -137,18 +136,18 @@ class Found:
     device: torch.device
 
 
-def run(request: Request, load: Callable[[], Loaded], tell: Tell) -> Done:
+def run(request: Request, load: Callable[[], Loaded], progress: Progress) -> Done:
     """Segment and write. Everything that can be wrong with the request is found before the model is loaded.
 
     Raises:
         SamMoeError: saying what is wrong; then nothing was written.
     """
     asked = check(request)
-    tell("reading the scan", 0.0)
+    progress("reading the scan", 0.0)
     taken = take(asked)
-    tell("loading the model", 0.0)
-    found = answer(load(), taken, tell)
-    return write(found, tell)
+    progress("loading the model", 0.0)
+    found = answer(load(), taken, progress)
+    return write(found, progress)
 
 
 def check(request: Request) -> Asked:
@@ -198,15 +197,15 @@ def take(asked: Asked) -> Taken:
     return taken
 
 
-def answer(loaded: Loaded, taken: Taken, tell: Tell) -> Found:
+def answer(loaded: Loaded, taken: Taken, progress: Progress) -> Found:
     """Segment every target."""
-    predictor = loaded.model.open(taken.volume, taken.fingerprint, progress=tell)
-    tell("segmenting", 0.0)
+    predictor = loaded.model.open(taken.volume, taken.fingerprint, progress=progress)
+    progress("segmenting", 0.0)
     mask, predictions = _predict(predictor, taken.asked.targets, taken.asked.labels)
     return Found(taken, mask, predictions, loaded.record(), loaded.model.device)
 
 
-def write(found: Found, tell: Tell) -> Done:
+def write(found: Found, progress: Progress) -> Done:
     """Draw, then write the mask, and last its manifest: where that lies, all else is whole.
 
     Raises:
@@ -216,11 +215,11 @@ def write(found: Found, tell: Tell) -> Done:
     request, labels, outputs = asked.request, asked.labels, asked.request.outputs
     drawn = None
     if outputs.overlay is not None:
-        tell("drawing", 0.0)
+        progress("drawing", 0.0)
         from sam_moe.pictures import overlay as picture
 
         drawn = picture.drawn([_scene(found.taken.volume, found.predictions)])
-    tell("writing", 0.0)
+    progress("writing", 0.0)
     before = request.check_outputs()  # again: much may have happened since
     manifest = Manifest(
         finished=now(),

@@ -11,13 +11,14 @@ from typing import Any, Literal
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import make_folder, sweep
 from sam_moe.ownership import is_folder, is_there
-from sam_moe.predict.files.command import Loaded, Request, Taken, Tell, answer, check, take, write
+from sam_moe.predict.files.command import Loaded, Request, Taken, answer, check, take, write
 from sam_moe.predict.files.manifest import Begun, Manifest, ModelRecord, as_text, read_prompts, read_record
 from sam_moe.predict.files.outputs import holds, stamp_of
 from sam_moe.predict.files.overlap import overlapped
 from sam_moe.predict.files.writing import Done
 from sam_moe.predict.opening import opened
 from sam_moe.processes import Processes
+from sam_moe.progress import Progress, silent
 from sam_moe.prompts.promptset import PromptCase
 from sam_moe.space.files import fingerprint
 
@@ -129,7 +130,7 @@ def _mask_name(case: PromptCase) -> Path | None:
 
 
 def run_many(
-    asked: list[Request], load: Callable[[], Loaded], tell: Tell, say: Callable[[CaseReport], None]
+    asked: list[Request], load: Callable[[], Loaded], progress: Progress, say: Callable[[CaseReport], None]
 ) -> Report:
     """Segment all scans, in as many processes as were launched; `say` hears of each as it ends.
 
@@ -138,7 +139,7 @@ def run_many(
     """
     start = time.perf_counter()
     processes = Processes()
-    tell("loading the model", 0.0)
+    progress("loading the model", 0.0)
     loaded = load()
     model = loaded.record()
     for folder in {request.out.parent for request in asked if not request.wrong}:
@@ -154,12 +155,9 @@ def run_many(
             make_folder(request.out.parent)
         return take(check(request))
 
-    def quiet(stage: str, share: float) -> None:
-        """Stages of single scans overlap: nobody could follow them."""
-
-    tell("segmenting", 0.0)
+    progress("segmenting", 0.0)  # stages of single scans overlap: only the share of scans is shown
     outcomes = overlapped(
-        left, read, lambda taken: answer(loaded, taken, quiet), lambda made: _brief(write(made, quiet))
+        left, read, lambda taken: answer(loaded, taken, silent), lambda made: _brief(write(made, silent))
     )
     for number, outcome in enumerate(outcomes, start=1):
         if outcome.error is None:
@@ -169,7 +167,7 @@ def run_many(
             log.debug("%s failed", outcome.item.scan, exc_info=outcome.error)
         reports.append(report)
         say(report)
-        tell("segmenting", number / len(left))
+        progress("segmenting", number / len(left))
     return Report(tuple(processes.gather(reports)), time.perf_counter() - start)
 
 

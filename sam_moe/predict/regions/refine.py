@@ -56,14 +56,14 @@ def refine(
     prompt: Prompt,
     regions: list[Grid],
     answer: Callable[[Grid, Prompt, Tensor], Answer],
-    tell: Callable[[float], None],
+    progress: Callable[[float], None],
 ) -> Volume:
     """Ask each region of a plan again, told what the coarse answer saw there; return the joined probability.
 
     Each region hears the coarse logits as its mask prompt, the coarse mask's box in it, the clicks that fall
     into it and, where none of them is positive, a click deep inside the coarse mask; regions without any of
     the mask keep the coarse answer. Answers are joined with weights that fall off towards the region's
-    border. `tell` hears the share done.
+    border. `progress` is given the share done.
     """
     seen = rough.probability()
     spacing = regions[0].spacing_mm[0]
@@ -83,7 +83,7 @@ def refine(
             result = answer(region, local, rough.fed_to(region)).probability()
             total[i, j, k] += result.array * hat
             weight[i, j, k] += hat
-        tell(number / len(regions))
+        progress(number / len(regions))
     background = resample(seen, onto=canvas).array
     return Volume(torch.where(weight > 0, total / weight.clamp(min=1e-9), background), canvas)
 

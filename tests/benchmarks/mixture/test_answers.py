@@ -9,7 +9,7 @@ import sam_moe
 from benchmarks.mixture import answers, systems
 from benchmarks.quality import blocks
 from benchmarks.quality.protocol import Score
-from sam_moe.moe.selection import Forced
+from sam_moe.moe.rules.forced import Forced
 from sam_moe.prompts import Box, Point
 from sam_moe.space.phantom import ball
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE

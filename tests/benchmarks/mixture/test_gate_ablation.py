@@ -4,7 +4,9 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.mixture import gate_ablation
-from sam_moe.moe.selection import Argmax, Forced, TopK
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.top_k import TopK
 from tests.systems.sam_med3d_moe.train_gate.tables import by_hand
 
 # Owners: general, general, expert 1 twice, expert 2, and a place without a label (structure 0).

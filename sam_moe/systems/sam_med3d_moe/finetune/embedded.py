@@ -17,14 +17,13 @@ from torch.utils.data import Dataset, default_collate
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replacing
 from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.progress import Progress
 from sam_moe.shapes import Bool, UInt8
 
 # Counts up when the same regions would be drawn, encoded or written otherwise.
 FORMAT = 1
 _BATCH = 8
 _TOLD_EVERY_S = 10.0
-
-Tell = Callable[[str, float], None]
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def keep_embedded(
     model: SamMed3D,
     path: Path,
     origin: str,
-    tell: Tell | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Encode the first `count` regions into a file, whole or not at all, unless one of this origin is there.
 
@@ -106,8 +105,8 @@ def keep_embedded(
             shape = list(batch["target"].shape[1:])
         embeddings[start : start + len(embedding)], bits[start : start + len(packed)] = embedding, packed
         done = start + len(embedding)
-        if tell is not None:
-            tell("embedding regions", done / count)
+        if progress is not None:
+            progress("embedding regions", done / count)
         if (now := time.monotonic()) - told > _TOLD_EVERY_S or done == count:
             log.info("embedded %d of %d regions, %.1f a second", done, count, done / (now - began))
             told = now

@@ -12,13 +12,13 @@ from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.progress import Progress
 from sam_moe.registry import CARD, BackboneCard, Base, Cover, Entry, ExpertCard, Lora, write_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import (
     Embedded,
-    Tell,
     embedding_hours,
     keep_embedded,
     origin_of,
@@ -108,12 +108,12 @@ class FinetuneRecipe(Settings):
         return self
 
 
-def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None = None) -> Path:
+def finetune(recipe_path: Path, overrides: Sequence[str] = (), progress: Progress | None = None) -> Path:
     """Follow a recipe and return the path of the expert's weights, `run/model.safetensors`.
 
     They are the averaged weights of the best validation, with `run/card.json` beside them, so that
     `sam-moe experts add run` takes them. Scans and embedded regions are kept in the run's folder; started
-    again on it, the training goes on where it stopped. `tell` is given stages and the share of each done.
+    again on it, the training goes on where it stopped. `progress` is given stages and the share of each done.
 
     Raises:
         ConfigError: for a recipe that cannot be followed.
@@ -138,11 +138,11 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
         make_folder(recipe.run)
         _begin(recipe.run, frozen, start)
         # All scans first: what is wrong with one part is not reported after hours of embedding another
-        origins = {part: _scans(recipe, part, tell) for part in parts}
+        origins = {part: _scans(recipe, part, progress) for part in parts}
         if together.is_main_process:  # not before: a start that finds no data is none to go on from
             write_recipe(recipe, recipe.run)
         for part in parts:
-            _embed(recipe, part, origins[part], entry.card, base, frozen, tell)
+            _embed(recipe, part, origins[part], entry.card, base, frozen, progress)
     note_machine(recipe.run, recipe.schedule.steps)
     validation = None
     if recipe.validation_regions:
@@ -158,7 +158,7 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), tell: Tell | None
         validate=validation,
         validate_every=recipe.validate_every,
         tracker=recipe.tracker,
-        report=None if tell is None else lambda row: tell("training", row["step"] / row["steps"]),
+        report=None if progress is None else lambda row: progress("training", row["step"] / row["steps"]),
     )
     check_untouched(base, frozen)
     if together.is_main_process:
@@ -249,11 +249,11 @@ def _embedded(run: Path, part: str) -> Path:
     return run / f"{part}.embedded.safetensors"
 
 
-def _scans(recipe: FinetuneRecipe, part: str, tell: Tell | None) -> str:
+def _scans(recipe: FinetuneRecipe, part: str, progress: Progress | None) -> str:
     """Keep the scans of one part, and see that all that is to be learnt is in them; what they came from."""
     data, learning = recipe.data, part == "train"
-    if tell is not None:
-        tell(f"reading the {part} part", 0.0)
+    if progress is not None:
+        progress(f"reading the {part} part", 0.0)
     origin = keep_scans(data, part, recipe.run, learn=data.structures)
     met = cached_labels(cache_path(recipe.run, part))
     missing = [name for name in data.structures if name not in met]
@@ -276,7 +276,7 @@ def _embed(
     card: BackboneCard,
     base: SamMed3D,
     sha256: str,
-    tell: Tell | None,
+    progress: Progress | None,
 ) -> None:
     """Keep embedded regions of one part; the validation's are never spoiled, nor phantoms."""
     data, learning = recipe.data, part == "train"
@@ -301,4 +301,4 @@ def _embed(
         return Regions(scans, size, seed, 10**9, *drawn, preprocessing.normalisation)
 
     count = recipe.regions if learning else recipe.validation_regions
-    keep_embedded(regions, count, base, _embedded(recipe.run, part), origin, tell)
+    keep_embedded(regions, count, base, _embedded(recipe.run, part), origin, progress)

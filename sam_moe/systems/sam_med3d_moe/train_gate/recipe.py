@@ -3,12 +3,13 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sam_moe.config import dump_settings, load_settings
 from sam_moe.files import replace_text
 from sam_moe.moe.gate import check_lightweight
+from sam_moe.progress import Progress, silent
 from sam_moe.systems.sam_med3d_moe.train_gate.card import ship_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, unchanged
 from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
@@ -32,7 +33,7 @@ BEGUN = "begun.sha256"
 def train_gate(
     recipe_path: Path,
     overrides: Sequence[str] = (),
-    report: Callable[[str, float], None] | None = None,
+    report: Progress | None = None,
 ) -> Path:
     """Follow a recipe and return the path of the trained gate, `run/model.safetensors`.
 
@@ -49,7 +50,7 @@ def train_gate(
     """
     recipe = load_settings(GateRecipe, recipe_path, overrides)
     prepare(recipe.run)
-    tell = report or (lambda stage, share: None)
+    progress = report or silent
     together = processes()
     team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])
     gate = fresh_gate(
@@ -57,9 +58,9 @@ def train_gate(
     )
     check_lightweight(gate, team.model)
     if together.is_main_process:
-        read_scans(recipe, tell)
+        read_scans(recipe, progress)
         dump_settings(recipe, recipe.run / RECIPE)  # not before: a start that finds no data is none
-        origins = [make_table(recipe, team, part, tell) for part in PARTS]
+        origins = [make_table(recipe, team, part, progress) for part in PARTS]
         _begin(recipe, origins)
     together.wait_for_everyone()
     train, validation = (read_table(recipe, part) for part in PARTS)
@@ -80,7 +81,7 @@ def train_gate(
             recipe.noise,
             recipe.validate_every,
             recipe.tracker,
-            lambda row: tell("training the gate", row["step"] / row["steps"]),
+            lambda row: progress("training the gate", row["step"] / row["steps"]),
         )
     if together.is_main_process:
         made_by = told(

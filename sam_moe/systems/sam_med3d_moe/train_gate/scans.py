@@ -3,11 +3,11 @@
 import json
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
+from sam_moe.progress import Progress
 from sam_moe.systems.sam_med3d_moe.train_gate.members import Team
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import Stream, draw_regions
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
@@ -42,7 +42,7 @@ def read_table(recipe: GateRecipe, part: str) -> GateTable:
     return table
 
 
-def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, float], None]) -> str:
+def make_table(recipe: GateRecipe, team: Team, part: str, progress: Progress) -> str:
     """Build one part's table, unless it is there; returns all that it was made from."""
     data, training = recipe.data, part == "train"
     scans_origin = keep_scans(data, part, recipe.run)
@@ -88,7 +88,7 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
         scored,
         keep,
         recipe.turns,
-        lambda done: tell(f"asking the experts ({part})", done / total),
+        lambda done: progress(f"asking the experts ({part})", done / total),
     )
     lacking = set(range(len(team.refs))) - set(table.owner.tolist())
     if lacking and training:
@@ -103,7 +103,7 @@ def make_table(recipe: GateRecipe, team: Team, part: str, tell: Callable[[str, f
     return origin
 
 
-def read_scans(recipe: GateRecipe, tell: Callable[[str, float], None]) -> None:
+def read_scans(recipe: GateRecipe, progress: Progress) -> None:
     """Read the scans of both parts, and see that they show something of every expert, before one is asked.
 
     All labels are read at once, the experts' and the general expert's: scans cut around an expert's
@@ -117,7 +117,7 @@ def read_scans(recipe: GateRecipe, tell: Callable[[str, float], None]) -> None:
         for part in PARTS:  # all are looked for before the first is read
             listed_cases(data.folder, data.splits, part)
     for part in PARTS:
-        tell(f"reading scans ({part})", 0.0)
+        progress(f"reading scans ({part})", 0.0)
         keep_scans(data, part, recipe.run)
         met = cached_labels(cache_path(recipe.run, part))
         for expert in recipe.experts:

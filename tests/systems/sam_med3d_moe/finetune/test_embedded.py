@@ -34,8 +34,8 @@ def model(sizes):
 def kept(regions, model, tmp_path):
     """Embeds regions into one file; returns its path."""
 
-    def make(count=11, origin="here", tell=None, model=model):
-        keep_embedded(regions, count, model, tmp_path / "e.safetensors", origin, tell)
+    def make(count=11, origin="here", progress=None, model=model):
+        keep_embedded(regions, count, model, tmp_path / "e.safetensors", origin, progress)
         return tmp_path / "e.safetensors"
 
     return make
@@ -87,7 +87,7 @@ def test_the_same_is_not_encoded_again_and_anything_else_is(kept):
     kept()
     assert path.stat().st_mtime_ns == before
     told = []
-    kept(origin="elsewhere", tell=lambda stage, share: told.append(share))
+    kept(origin="elsewhere", progress=lambda stage, share: told.append(share))
     assert told == [8 / 11, 1.0]
     kept(count=5, origin="elsewhere")
     assert Embedded(path).count == 5
@@ -100,7 +100,7 @@ def killed(kept, kill):
     if pid == 0:
         try:
             kill()
-            kept(tell=lambda *_: None)
+            kept(progress=lambda *_: None)
         finally:
             os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -43,11 +43,11 @@ def cards(backbone, monkeypatch):
 
 
 def stop_at(share):
-    def tell(stage, done):
+    def progress(stage, done):
         if stage == "training" and done >= share:
             raise Stopped
 
-    return tell
+    return progress
 
 
 @pytest.mark.slow
@@ -102,11 +102,11 @@ def test_a_recipe_ends_in_an_expert_that_is_taken(task, cards, backbone, tmp_pat
 def test_started_again_it_goes_on_bit_for_bit_and_once_more_it_is_done(task, tmp_path, kind):
     whole = finetune(task(run=str(tmp_path / "whole"), **kind)).read_bytes()
     with pytest.raises(Stopped):
-        finetune(task(**kind), tell=stop_at(0.5))
+        finetune(task(**kind), progress=stop_at(0.5))
     embedded = (tmp_path / "expert" / "train.embedded.safetensors").stat().st_mtime_ns
     assert finetune(task(**kind)).read_bytes() == whole
     stages = set()
-    assert finetune(task(**kind), tell=lambda stage, share: stages.add(stage)).read_bytes() == whole
+    assert finetune(task(**kind), progress=lambda stage, share: stages.add(stage)).read_bytes() == whole
     assert stages == {"reading the train part", "reading the validation part"}
     assert (tmp_path / "expert" / "train.embedded.safetensors").stat().st_mtime_ns == embedded
 
@@ -230,7 +230,7 @@ def test_what_a_part_lacks_is_told_once_and_before_anything_is_embedded(task, tm
     with pytest.raises(ConfigError, match=r"the validation part of .* holds no voxel of ball"):
         finetune(
             task(data={"structures": structures, "weights": {}}),
-            tell=lambda stage, share: stages.append(stage),
+            progress=lambda stage, share: stages.append(stage),
         )
     assert stages == ["reading the train part", "reading the validation part"]
     with pytest.raises(ConfigError, match=r"the train part of .* holds no voxel of moon"):
@@ -249,7 +249,7 @@ def test_a_start_after_one_whose_structures_were_not_there_is_no_change(task, tm
     with pytest.raises(ConfigError, match="no voxel of moon"):
         finetune(task(data={"structures": {"ball": ["ball"], "moon": ["moon"]}}))
     with pytest.raises(Stopped):
-        finetune(task(), tell=stop_at(0.0))
+        finetune(task(), progress=stop_at(0.0))
     assert (tmp_path / "expert" / "recipe.yaml").is_file() and "with changes to" not in caplog.text
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sam_moe.cli.options import COMMAND_LINE, EVERYWHERE, AsJson, AskedWrongly, Force
+from sam_moe.cli.predict.typed_prompts import COMMAND_LINE, EVERYWHERE, AsJson, AskedWrongly, Force
 
 evaluation = typer.Typer()
 
@@ -94,7 +94,7 @@ def evaluate(
     case in hand and no more. --processes N, torchrun or `accelerate launch -m sam_moe evaluate …` share the
     cases.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
     if example:
         from sam_moe.evaluation.challenge.example import EXAMPLE
@@ -110,14 +110,14 @@ def evaluate(
         raise AskedWrongly(
             "both --prompts and --protocol. Recorded prompts are replayed as they are; give one"
         )
-    from sam_moe.cli.outputs import METRICS, check_evaluation
+    from sam_moe.cli.own_files import METRICS, check_evaluation
     from sam_moe.ownership import check_folder
 
     if grand_challenge and predictions is not None:
         check_folder(out, METRICS, force=force)
         _judge(challenge, predictions, out)
         return
-    with Progress(quiet=as_json) as progress:
+    with ProgressLine(quiet=as_json) as progress:
         progress("reading the challenge")
         from functools import partial
 
@@ -178,11 +178,11 @@ def simulate(
 
     Replay it: sam-moe evaluate CHALLENGE.yaml --prompts prompts.json --out DIR
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress() as progress:
+    with ProgressLine() as progress:
         progress("reading the challenge")
-        from sam_moe.cli.outputs import check_file
+        from sam_moe.cli.own_files import check_file
         from sam_moe.config import write_json
         from sam_moe.evaluation.asking.protocols import scripts_for
         from sam_moe.evaluation.asking.simulate import needs_answers
@@ -241,7 +241,7 @@ def _scripts(protocol: str, prompts: Path | None) -> tuple[Any, str]:
 
 
 def _show(done: Any, as_json: bool) -> None:
-    from sam_moe.cli.evaluate.pages import table
+    from sam_moe.cli.evaluate.result_table import table
     from sam_moe.evaluation.results import REPORT, RESULT, ROWS
 
     files = {

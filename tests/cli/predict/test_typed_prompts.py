@@ -7,7 +7,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_moe.cli.options import AskedWrongly, PromptCommand, Typed, in_order
+from sam_moe.cli.predict.typed_prompts import AskedWrongly, PromptCommand, Typed, in_order
 
 
 def typed(*words):

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.cards.gates import grow, is_gate, leave_out, left_behind, put_back
-from sam_moe.cli.evaluate.routes import route
-from sam_moe.cli.options import AsJson, AskedWrongly, ListedByDefault
+from sam_moe.cli.evaluate.route import route
+from sam_moe.cli.models.gate_changes import grow, is_gate, leave_out, left_behind, put_back
+from sam_moe.cli.predict.typed_prompts import AsJson, AskedWrongly, ListedByDefault
 
 experts = typer.Typer(cls=ListedByDefault, help="List, show, check, add or remove experts.")
 experts.command("route")(route)
@@ -22,7 +22,7 @@ Folder = Annotated[
 @experts.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List the experts and the licence of all of them in one mixture."""
-    from sam_moe.cli.cards import expert_pages
+    from sam_moe.cli.models import expert_pages
     from sam_moe.registry import plugins
     from sam_moe.registry.finding import list_experts
 
@@ -34,7 +34,7 @@ def list_all(as_json: AsJson = False) -> None:
 @experts.command("show")
 def show(id: Expert, as_json: AsJson = False) -> None:
     """Show all that an expert's card says."""
-    from sam_moe.cli.cards.expert_pages import page
+    from sam_moe.cli.models.expert_pages import page
     from sam_moe.registry.finding import find_expert
 
     entry = find_expert(id)
@@ -52,10 +52,10 @@ def check(
 
     Stops at the first that fails.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress() as tell:
-        tell("checking experts")
+    with ProgressLine() as progress:
+        progress("checking experts")
         from sam_moe.registry.finding import find_expert, list_experts
         from sam_moe.systems.sam_med3d_moe.cards.experts import check_expert
 
@@ -115,7 +115,7 @@ def add(
     every bit. That gate stays, and the new one is written to your own folder. An expert that is here already
     with the same weights is taken as it is; SOURCE may then be its id.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
     from sam_moe.errors import WeightsError
 
     if (gate is None) != (examples is None):
@@ -132,8 +132,8 @@ def add(
         typer.echo(f"{back.name}: a gate, back in {back}")
         typer.echo(f"Undo it: sam-moe experts remove {back.name}{where}", err=True)
         return
-    with Progress() as tell:
-        tell("reading and checking the expert")
+    with ProgressLine() as progress:
+        progress("reading and checking the expert")
         from sam_moe.systems.sam_med3d_moe.cards.experts import keep_expert, remove_expert
 
         try:
@@ -147,7 +147,7 @@ def add(
         if not kept.new:
             told = [f"{id}: here already with the same weights, in {entry.folder}"]
         if gate is not None and examples is not None:
-            tell("fitting the gate")
+            progress("fitting the gate")
 
             def take_back() -> None:
                 if kept.new:

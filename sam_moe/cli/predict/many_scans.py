@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from sam_moe.cli.options import COMMAND_LINE
-from sam_moe.cli.progress import Progress
+from sam_moe.cli.predict.typed_prompts import COMMAND_LINE
+from sam_moe.cli.progress import ProgressLine
 from sam_moe.processes import rank
 
 
@@ -28,7 +28,7 @@ def segment_many(
 
     Of several processes the first one tells, and fails, for all: a launcher ends the others when one fails.
     """
-    with Progress(quiet=as_json) as tell:
+    with ProgressLine(quiet=as_json) as progress:
         from sam_moe.cli.predict.loading import loaded
         from sam_moe.predict.files.many import CaseReport, requests, run_many
 
@@ -37,7 +37,7 @@ def segment_many(
                 typer.echo(f"{case.mask}: {case.text}")
 
         asked = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()), force=force)
-        report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype, lower), tell, say)
+        report = run_many(asked, lambda: loaded(model, device, box_strategy, dtype, lower), progress, say)
     if rank() != 0:
         return
     typer.echo(json.dumps(report.as_json()) if as_json else str(report))

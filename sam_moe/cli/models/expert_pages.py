@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sam_moe.cli.cards.checkpoints import credits, facts, in_words, measured, wrapped
+from sam_moe.cli.models.checkpoint_pages import credits, facts, in_words, measured, wrapped
 from sam_moe.errors import CardError
 from sam_moe.registry import Entry, ExpertCard, Plugin, most_restrictive
 from sam_moe.registry.finding import find_entry

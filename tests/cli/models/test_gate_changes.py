@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sam_moe.cli.cards.gates import grow
+from sam_moe.cli.models.gate_changes import grow
 from sam_moe.errors import CardError
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_gate, user_folder
 from sam_moe.weights.files import read_state

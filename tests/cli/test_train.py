@@ -16,7 +16,7 @@ def test_a_recipe_and_its_overrides_reach_the_training(sam_moe, tmp_path, verb):
 
 
 def test_an_expert_that_gained_nothing_ends_with_a_warning_and_without_advice(capsys, tmp_path):
-    from sam_moe.cli.training import _ended
+    from sam_moe.cli.train import _ended
     from sam_moe.registry import write_card
     from tests.systems.sam_med3d_moe.test_outcome import expert
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.cli.demo import demo_cases
+from sam_moe.cli.demonstration import demo_cases
 from sam_moe.prompts.simulate import centre_point
 from sam_moe.space.files import read, same_grid
 

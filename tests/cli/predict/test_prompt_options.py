@@ -2,8 +2,8 @@
 
 import pytest
 
-from sam_moe.cli.options import AskedWrongly, Typed
-from sam_moe.cli.predict.prompting import in_options, lowering_of, prompt_of
+from sam_moe.cli.predict.prompt_options import in_options, lowering_of, prompt_of
+from sam_moe.cli.predict.typed_prompts import AskedWrongly, Typed
 from sam_moe.prompts import Box, Loop, Point, Prompt, Stroke
 from sam_moe.prompts.lowering import Lowering
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.options import COMMAND_LINE, EVERYWHERE, AsJson, Force
+from sam_moe.cli.predict.typed_prompts import COMMAND_LINE, EVERYWHERE, AsJson, Force
 
 comparing = typer.Typer()
 
@@ -50,24 +50,24 @@ def compare(
     All must have been asked the same about the same targets; what a system missed counts with the worst
     values.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress(quiet=as_json) as tell:
-        tell("reading the results")
+    with ProgressLine(quiet=as_json) as progress:
+        progress("reading the results")
         from sam_moe.evaluation.compare.comparison import DEFAULT_METRICS
         from sam_moe.evaluation.compare.comparison import compare as run
         from sam_moe.evaluation.compare.page import write_comparison
         from sam_moe.evaluation.results import read_result
 
         if out is not None:
-            from sam_moe.cli.outputs import COMPARISON
+            from sam_moe.cli.own_files import COMPARISON
             from sam_moe.files import check_writable
             from sam_moe.ownership import check_folder
 
             check_folder(out, COMPARISON, force=force)
             check_writable(out)
         folders = [read_result(folder) for folder in result]
-        tell("ranking")
+        progress("ranking")
         metrics = tuple(dict.fromkeys(metric or DEFAULT_METRICS))
         found = run(folders, metrics, prompt or (), seed, only=tuple(dict.fromkeys(system or ())))
         page = write_comparison(found, out, ("sam-moe", *COMMAND_LINE.get())) if out is not None else None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sam_moe.cli.outputs import (
+from sam_moe.cli.own_files import (
     COMPARISON,
     METRICS,
     RESULT,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.options import EVERYWHERE
+from sam_moe.cli.predict.typed_prompts import EVERYWHERE
 
 training = typer.Typer()
 
@@ -32,13 +32,15 @@ def pretrain(
     """
     import logging
 
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
-    with Progress() as tell:
+    with ProgressLine() as progress:
         from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain as run
 
-        made = run(recipe, change or (), lambda row: tell("training", row["step"] / row["steps"]), prepare)
+        made = run(
+            recipe, change or (), lambda row: progress("training", row["step"] / row["steps"]), prepare
+        )
     typer.echo(str(made))
 
 
@@ -52,13 +54,13 @@ def finetune(recipe: Recipe, change: Change = None) -> None:
     """
     import logging
 
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
-    with Progress() as tell:
+    with ProgressLine() as progress:
         from sam_moe.systems.sam_med3d_moe.finetune.recipe import finetune as run
 
-        made = run(recipe, change or (), tell)
+        made = run(recipe, change or (), progress)
     _ended(made, f"Use it: sam-moe experts add {made.parent}")
 
 
@@ -72,14 +74,14 @@ def train_gate(recipe: Recipe, change: Change = None) -> None:
     """
     import logging
 
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
-    with Progress() as tell:
-        tell("loading backbone and experts")
+    with ProgressLine() as progress:
+        progress("loading backbone and experts")
         from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate as run
 
-        made = run(recipe, change or (), tell)
+        made = run(recipe, change or (), progress)
     _ended(made, f"Look at {made.parent / 'curve.png'}; use it: --model {made.parent}")
 
 

@@ -15,6 +15,7 @@ from sam_moe.pictures.overlay import overlay
 from sam_moe.pictures.scene import Scene
 from sam_moe.predict.model import Model
 from sam_moe.predict.prediction import Prediction
+from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Box, Item, Point, Prompt
 from sam_moe.registry import shipped
 from sam_moe.space.files import labels_beside, labels_text, read, same_grid, write_mask
@@ -63,9 +64,7 @@ def demo_cases() -> dict[Path, DemoCase]:
     return {folder / name: read_json(DemoCase, folder / name / CASE, FileError) for name in CASES}
 
 
-def run(
-    out: Path, load: Callable[[], Model], tell: Callable[[str, float], None], *, force: bool = False
-) -> str:
+def run(out: Path, load: Callable[[], Model], progress: Progress, *, force: bool = False) -> str:
     """Segment every target of every case; write masks and a picture of each case; report in lines.
 
     Raises:
@@ -81,9 +80,11 @@ def run(
     for folder in cases:
         make_folder(out / folder.name)
         check_writable(out / folder.name)
-    tell("loading the model", 0.0)
+    progress("loading the model", 0.0)
     model = load()
-    parts = [_show(case, folder, out / folder.name, model, tell, ledger) for folder, case in cases.items()]
+    parts = [
+        _show(case, folder, out / folder.name, model, progress, ledger) for folder, case in cases.items()
+    ]
     return "\n\n".join([*parts, _DICE])
 
 
@@ -127,13 +128,13 @@ def _show(
     folder: Path,
     masks_folder: Path,
     model: Model,
-    tell: Callable[[str, float], None],
+    progress: Progress,
     ledger: _Ledger,
 ) -> str:
     """One case: a line for each answer, then where the masks and the picture are, and whose scan it is."""
     name = folder.name
-    tell(f"{name}: reading the scan", 0.0)
-    predictor = model.open(folder / case.scan, progress=tell)
+    progress(f"{name}: reading the scan", 0.0)
+    predictor = model.open(folder / case.scan, progress=progress)
     label = read(folder / case.label)
     same_grid(predictor.scan.grid, label.grid)
     lines, scenes = [f"{case.title} ({folder / case.scan})"], []
@@ -150,7 +151,7 @@ def _show(
         title = f"{target.name} · {' · '.join(found)} · {predictor.model_id}"
         prompt = Prompt(tuple(target.prompts.values()))
         scenes.append(Scene(predictor.scan, answers, prompt, title, truth.array))
-    tell(f"{name}: drawing", 0.0)
+    progress(f"{name}: drawing", 0.0)
     drawn = masks_folder.parent / f"{name}.png"
     overlay(drawn, scenes)
     lines.append(f"  picture {drawn}, masks in {masks_folder}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_moe.cli.cards.expert_pages import as_json, mixture, page, table
+from sam_moe.cli.models.expert_pages import as_json, mixture, page, table
 from sam_moe.registry import Entry, ExpertCard
 from sam_moe.registry.finding import DEFAULT_MODEL
 

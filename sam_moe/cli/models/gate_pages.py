@@ -1,6 +1,6 @@
 """What `sam-moe checkpoints show` tells of a gate: whom it chooses among, how, and under which terms."""
 
-from sam_moe.cli.cards.checkpoints import Checkpoint, facts, in_words, measured, wrapped
+from sam_moe.cli.models.checkpoint_pages import Checkpoint, facts, in_words, measured, wrapped
 from sam_moe.registry import GateCard
 
 

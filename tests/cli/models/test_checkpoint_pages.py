@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from sam_moe.cli.cards.checkpoints import find, listed
+from sam_moe.cli.models.checkpoint_pages import find, listed
 from sam_moe.registry import Registry, read_card, write_card
 from sam_moe.registry.finding import DEFAULT_MODEL, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert

@@ -118,7 +118,7 @@ def page(item: Checkpoint) -> str:
     """A card as a person reads it."""
     card = item.entry.card
     if isinstance(card, GateCard):
-        from sam_moe.cli.cards.gate_pages import page as page_of_gate
+        from sam_moe.cli.models.gate_pages import page as page_of_gate
 
         return page_of_gate(card, item)
     lines = [f"{card.id}: {card.title}", *wrapped(card.description), ""]

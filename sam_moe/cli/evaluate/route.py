@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.options import AsJson, Force
+from sam_moe.cli.predict.typed_prompts import AsJson, Force
 
 
 def route(
@@ -32,10 +32,10 @@ def route(
     Of a data folder each labelled structure is asked for by a click in its middle and by a hurried box.
     Writes routing.csv with a row a prompt, routing.json, and routing.png: structures by experts.
     """
-    from sam_moe.cli.progress import Progress
+    from sam_moe.cli.progress import ProgressLine
 
-    with Progress(quiet=as_json) as tell:
-        from sam_moe.cli.outputs import ROUTES
+    with ProgressLine(quiet=as_json) as progress:
+        from sam_moe.cli.own_files import ROUTES
         from sam_moe.cli.predict.loading import loaded
         from sam_moe.errors import CardError
         from sam_moe.evaluation.routing.labelled import cases_of
@@ -56,11 +56,11 @@ def route(
         make_folder(out)
         check_writable(out)  # before the work, not after it
         sweep(out)
-        tell("loading the model")
+        progress("loading the model")
         mixture = loaded(str(entry.path), device, None).model
         withdraw_old(out)
-        found = run(mixture, asked, tell)
-        tell("writing")
+        found = run(mixture, asked, progress)
+        progress("writing")
         files = write(found, out)
     if as_json:
         typer.echo(json.dumps({"files": files, "model": found.model, "shares": found.shares()}))

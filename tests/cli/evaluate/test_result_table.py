@@ -1,6 +1,6 @@
 """The table of `sam-moe evaluate`: a line a system and prompt, failures counted below."""
 
-from sam_moe.cli.evaluate.pages import table
+from sam_moe.cli.evaluate.result_table import table
 from sam_moe.evaluation.results import Result, ResultFolder
 from sam_moe.evaluation.scoring.summary import summarise
 from tests.evaluation.rows import missing, row, study

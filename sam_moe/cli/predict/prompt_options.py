@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sam_moe.cli.options import AskedWrongly, Typed
+from sam_moe.cli.predict.typed_prompts import AskedWrongly, Typed
 
 if TYPE_CHECKING:
     from sam_moe.prompts.lowering import Lowering
