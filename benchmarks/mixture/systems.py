@@ -51,6 +51,10 @@ class Uniform:
         """That all answer alike."""
         return ("all alike",) * len(confidence)
 
+    def describe(self, experts: Sequence[str] = ()) -> str:
+        """The rule in words."""
+        return "all alike"
+
 
 @dataclass(frozen=True)
 class Systems:

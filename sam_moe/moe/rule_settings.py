@@ -13,9 +13,7 @@ from sam_moe.moe.selection import ExpertIndex, NamedRule, SelectionRule
 from sam_moe.parsing import parse_yaml
 
 
-def make_rule(
-    name: str, settings: Mapping[str, Any] | None = None, experts: Sequence[str] = ()
-) -> NamedRule:
+def make_rule(name: str, settings: Mapping[str, Any] | None = None, experts: Sequence[str] = ()) -> NamedRule:
     """The rule of a name with these settings; others are its defaults.
 
     `experts` are the ids in the gate's order, for settings that name an expert.
