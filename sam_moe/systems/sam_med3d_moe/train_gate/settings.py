@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from sam_moe.config import Record
-from sam_moe.moe.fusion import Fusion
-from sam_moe.systems.sam_med3d_moe.gate import GateMode
+from sam_moe.moe.names import Fusion
+from sam_moe.registry import GateMode
 from sam_moe.training.recipes.settings import LabelledScans, Naming, ScheduleRecipe, TrainingRecipe
 
 Selected = Literal["threshold", "top_k", "argmax", "dense"]
