@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.rows import Task
-from benchmarks.speed.sections.experts import Asked
+from benchmarks.speed.sections.experts import EmbeddedClick
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.systems.sam_med3d_moe.experts.decoder import Decoder
@@ -64,7 +64,7 @@ def expert_step() -> Task:
 
 def gate_step() -> Task:
     """A batch of a table's rows, against asking the experts in every step."""
-    asked = Asked()
+    asked = EmbeddedClick()
     mixture = asked.mixture(_EXPERTS)
     torch.manual_seed(0)
     gate = gating_network(384, _EXPERTS, hidden=64)
