@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import sam_moe as package
+from sam_moe.files import sha256_of
 from sam_moe.predict.files.manifest import Manifest
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.registry.finding import DEFAULT_MODEL
 from sam_moe.space.files import read, record_beside, write_volume
 from sam_moe.space.volume import Volume
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_state
 
 MIDDLE = ("--point", 24, 24, 24)

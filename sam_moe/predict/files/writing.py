@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sam_moe.config import write_json
 from sam_moe.files import replace_bytes, withdraw
-from sam_moe.ownership import checksum
+from sam_moe.ownership import sha256_or_none
 from sam_moe.predict.files.manifest import Begun, Manifest, now
 from sam_moe.predict.files.outputs import Outputs
 from sam_moe.predict.prediction import Prediction
@@ -82,7 +82,7 @@ def put_down(
         found["labels_sha256"] = hashlib.sha256(table).hexdigest()
 
     def ready(new: Path) -> None:
-        found["mask_sha256"] = checksum(new)
+        found["mask_sha256"] = sha256_or_none(new)
         write_json(_begun(manifest, (*before, *filter(None, found.values()))), outputs.record)
         if outputs.overlay is not None:
             withdraw(outputs.overlay)
