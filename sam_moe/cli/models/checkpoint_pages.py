@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sam_moe.errors import CardError, WeightsError
@@ -36,7 +36,7 @@ class Checkpoint:
     @property
     def complete(self) -> bool:
         """Whether its weights lie here with the size and the SHA-256 that the card says; reads them whole."""
-        from sam_moe.weights.checksums import sha256_of
+        from sam_moe.files import sha256_of
 
         path = self.weights_entry.weights_path
         if self.weights is None or path is None or not path.is_file():
@@ -126,7 +126,7 @@ def page(item: Checkpoint) -> str:
         "weights": f"{item.state}, {item.size}, {item.weights.dtype}" if item.weights else item.state,
         "sha256": item.weights.sha256 if item.weights else None,
         "public file": f"{card.hub.repo_id}/{card.hub.filename}" if card.hub else None,
-        "architecture": in_words(card.architecture.model_dump()),
+        "architecture": in_words(asdict(card.architecture)),
         "preprocessing": in_words(card.preprocessing.model_dump()),
         "boxes by": card.default_box_strategy,
         "licence": card.licence,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sam_moe.assemble.load import load
 from sam_moe.cli.predict.prompt_options import lowering_of
-from sam_moe.predict.files.command import Loaded
+from sam_moe.predict.files.command import LoadedModel
 from sam_moe.processes import share_threads
 from sam_moe.registry import CARD, Card, Entry, read_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_model, user_folder
@@ -16,13 +16,13 @@ def loaded(
     box_strategy: str | None,
     dtype: str = "float32",
     lower: Sequence[str] = (),
-) -> Loaded:
+) -> LoadedModel:
     """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
     share_threads()
     rules = lowering_of(lower)
     entry = find_model(model or DEFAULT_MODEL)
     chosen = load(entry.path, device=device, box_strategy=box_strategy, dtype=dtype, lowering=rules)
-    return Loaded(chosen, weights_sha256(entry))
+    return LoadedModel(chosen, weights_sha256(entry))
 
 
 def weights_sha256(entry: Entry[Card]) -> str | None:
