@@ -10,7 +10,7 @@ import typer
 
 from sam_moe.cli.app import app
 from sam_moe.cli.environment import set_right
-from sam_moe.cli.predict.typed_prompts import COMMAND_LINE
+from sam_moe.cli.options import COMMAND_LINE
 from sam_moe.cli.progress import Remarks
 from sam_moe.cli.standard_streams import sturdy_streams
 from sam_moe.errors import SamMoeError

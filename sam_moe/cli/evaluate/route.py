@@ -1,4 +1,4 @@
-"""`sam-moe experts route`: who answers what, as a table, for machines and as a picture."""
+"""`sam-moe experts route`: which expert answers which structure, as a table, as JSON and as a picture."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.predict.typed_prompts import AsJson, Force
+from sam_moe.cli.options import Computing, Device, Writing
+from sam_moe.cli.records import takes_records
 
 
+@takes_records("cases model out first seed device force as_json")
 def route(
     cases: Annotated[
         Path,
@@ -19,13 +21,12 @@ def route(
     ],
     model: Annotated[str, typer.Option(metavar="GATE", help="Id, card or folder of the mixture's gate.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write; made if missing.")],
+    writing: Writing,
     first: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only the first N cases; else all.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the boxes that are drawn around labels.")] = 0,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
-    force: Force = False,
-    as_json: AsJson = False,
+    device: Device = "auto",
 ) -> None:
     """Show who answers what: asks a mixture about many cases.
 
@@ -34,7 +35,7 @@ def route(
     """
     from sam_moe.cli.progress import ProgressLine
 
-    with ProgressLine(quiet=as_json) as progress:
+    with ProgressLine(quiet=writing.as_json) as progress:
         from sam_moe.cli.own_files import ROUTES
         from sam_moe.cli.predict.loading import loaded
         from sam_moe.errors import CardError
@@ -51,18 +52,18 @@ def route(
                 f"{entry.card.id} is the card of a {entry.card.kind}. Expected a gate's; see "
                 "sam-moe checkpoints."
             )
-        check_folder(out, ROUTES, [cases], force=force)
+        check_folder(out, ROUTES, [cases], force=writing.force)
         asked = cases_of(cases, seed)[:first]
         make_folder(out)
         check_writable(out)  # before the work, not after it
         sweep(out)
         progress("loading the model")
-        mixture = loaded(str(entry.path), device, None).model
+        mixture = loaded(str(entry.path), Computing(device)).model
         withdraw_old(out)
         found = run(mixture, asked, progress)
         progress("writing")
         files = write(found, out)
-    if as_json:
+    if writing.as_json:
         typer.echo(json.dumps({"files": files, "model": found.model, "shares": found.shares()}))
         return
     typer.echo(str(found))

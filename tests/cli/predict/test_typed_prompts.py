@@ -7,7 +7,8 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_moe.cli.predict.typed_prompts import AskedWrongly, PromptCommand, Typed, in_order
+from sam_moe.cli.options import UsageError
+from sam_moe.cli.predict.typed_prompts import PromptCommand, Typed, in_order
 
 
 def typed(*words):
@@ -122,7 +123,7 @@ def test_whatever_is_typed_comes_back_in_order_and_to_the_last_digit(asked):
     ],
 )
 def test_a_mistake_is_answered_with_how_to_write_it(words, complaint):
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(UsageError) as caught:
         typed(*words)
     assert complaint in caught.value.format_message()
     assert caught.value.exit_code == 2
