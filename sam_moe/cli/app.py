@@ -12,7 +12,7 @@ from sam_moe.cli.models.experts import experts
 from sam_moe.cli.models.gates import gates
 from sam_moe.cli.options import EVERYWHERE
 from sam_moe.cli.predict.verb import prediction
-from sam_moe.cli.start import start
+from sam_moe.cli.start.verbs import start
 from sam_moe.cli.train import training
 
 # Plain help: drawing it with rich would cost more than everything else that --help does.

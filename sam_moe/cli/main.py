@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import typer
 
 from sam_moe.cli.app import app
-from sam_moe.cli.environment import set_right
 from sam_moe.cli.options import COMMAND_LINE
-from sam_moe.cli.progress import Remarks
-from sam_moe.cli.standard_streams import sturdy_streams
+from sam_moe.cli.terminal.environment import set_right
+from sam_moe.cli.terminal.progress import Remarks
+from sam_moe.cli.terminal.standard_streams import sturdy_streams
 from sam_moe.errors import SamMoeError
 from sam_moe.files import in_words, shown
 from sam_moe.processes import world_size

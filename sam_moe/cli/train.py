@@ -29,7 +29,7 @@ def pretrain(
     """
     import logging
 
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with ProgressLine() as progress:
@@ -51,7 +51,7 @@ def finetune(recipe: Recipe, change: Changes = None) -> None:
     """
     import logging
 
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with ProgressLine() as progress:
@@ -71,7 +71,7 @@ def train_gate(recipe: Recipe, change: Changes = None) -> None:
     """
     import logging
 
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with ProgressLine() as progress:

@@ -59,7 +59,7 @@ def compare(
     All must have been asked the same about the same targets; what a system missed counts with the worst
     values.
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine(quiet=writing.as_json) as progress:
         progress("reading the results")

@@ -136,7 +136,7 @@ def evaluate(
     if way.grand_challenge and masks.predictions is not None:
         return _judge(challenge, masks.predictions, out, force=writing.force)
     from sam_moe.cli.own_files import check_evaluation
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine(quiet=writing.as_json) as progress:
         progress("reading the challenge")
@@ -199,7 +199,7 @@ def simulate(
 
     Replay it: sam-moe evaluate CHALLENGE.yaml --prompts prompts.json --out DIR
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine() as progress:
         progress("reading the challenge")

@@ -33,7 +33,7 @@ def route(
     Of a data folder each labelled structure is asked for by a click in its middle and by a hurried box.
     Writes routing.csv with a row a prompt, routing.json, and routing.png: structures by experts.
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine(quiet=writing.as_json) as progress:
         from sam_moe.cli.own_files import ROUTES

@@ -48,7 +48,7 @@ def convert(
 
     A checkpoint that does not fit gets a report of what is missing, unexpected or of another shape.
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine() as progress:
         progress("reading and checking the checkpoint")

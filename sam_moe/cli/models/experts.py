@@ -52,7 +52,7 @@ def check(
 
     Stops at the first that fails.
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine() as progress:
         progress("checking experts")
@@ -115,7 +115,7 @@ def add(
     every bit. That gate stays, and the new one is written to your own folder. An expert that is here already
     with the same weights is taken as it is; SOURCE may then be its id.
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
     from sam_moe.errors import WeightsError
 
     if (gate is None) != (examples is None):

@@ -98,7 +98,7 @@ def add_expert(
     ] = None,
 ) -> None:
     """Make a new gate that also chooses an expert which is here; the other columns keep every bit."""
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
     from sam_moe.registry.finding import find_expert
 
     with ProgressLine() as progress:

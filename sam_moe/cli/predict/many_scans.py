@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sam_moe.cli.options import COMMAND_LINE, Writing
-from sam_moe.cli.progress import ProgressLine
+from sam_moe.cli.terminal.progress import ProgressLine
 from sam_moe.processes import rank
 
 if TYPE_CHECKING:

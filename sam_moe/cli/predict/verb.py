@@ -65,7 +65,7 @@ def predict(
     finished before is not done again, what fails is listed at the end. Several processes share the work when
     torchrun or accelerate launch starts them: torchrun --nproc_per_node 2 -m sam_moe predict ...
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
     from sam_moe.errors import PromptError
     from sam_moe.ownership import is_folder
 

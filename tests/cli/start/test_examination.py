@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.cli.examination import examine
+from sam_moe.cli.start.examination import examine
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.removal import take_out
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
@@ -88,8 +88,8 @@ def test_experts_and_gates_are_listed_and_what_is_wrong_with_them_named(sam_moe,
 def test_it_tells_a_whole_torchvision_from_a_broken_one(cards, tmp_path, source, state):
     (tmp_path / "site" / "torchvision").mkdir(parents=True)
     (tmp_path / "site" / "torchvision" / "__init__.py").write_text(source)
-    root = Path(__file__).resolve().parents[2]
-    program = "from sam_moe.cli.examination import _torchvision; print(_torchvision())"
+    root = Path(__file__).resolve().parents[3]
+    program = "from sam_moe.cli.start.examination import _torchvision; print(_torchvision())"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

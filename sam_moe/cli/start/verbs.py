@@ -14,10 +14,10 @@ start = typer.Typer()
 @start.command(epilog=EVERYWHERE)
 def doctor(as_json: AsJson = False) -> None:
     """Show what is here and what would be used."""
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine(quiet=as_json):
-        from sam_moe.cli.examination import examine
+        from sam_moe.cli.start.examination import examine
 
         found = examine()
     typer.echo(json.dumps(found.as_json()) if as_json else str(found))
@@ -37,11 +37,11 @@ def demo(
 
     From a point and from a box each, held against their labels; writes the masks and pictures.
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine() as progress:
-        from sam_moe.cli.demonstration import run
         from sam_moe.cli.predict.loading import loaded
+        from sam_moe.cli.start.demonstration import run
 
         report = run(out, lambda: loaded(model).model, progress, force=force)
     typer.echo(report)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.cli.demonstration import demo_cases
+from sam_moe.cli.start.demonstration import demo_cases
 from sam_moe.prompts.simulate import centre_point
 from sam_moe.space.files import read, same_grid
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_an_mr_and_a_ct_ship():
