@@ -31,7 +31,7 @@ from sam_moe.evaluation.asking.protocols import Kind, scripts_for
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest, ask_models
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
 from sam_moe.evaluation.evaluate import evaluate
-from sam_moe.evaluation.finishing import Request
+from sam_moe.evaluation.finishing import EvaluationRequest
 from sam_moe.evaluation.report.report import report
 from sam_moe.evaluation.results import REPORT, RESULT, ROWS, ResultFolder, read_result
 from sam_moe.evaluation.scoring.interactive import interactive
@@ -62,7 +62,7 @@ class Baseline:
     """A tool that needs no training, asked by clicks or by a box."""
 
     def __init__(self, id: str, kind: Kind, tool: Tool) -> None:
-        self.id, self.hears, self._tool = id, frozenset({kind}), tool
+        self.id, self.supports, self._tool = id, frozenset({kind}), tool
 
     def open(self, scan: Volume) -> None:
         """Take up a scan."""
@@ -85,7 +85,7 @@ class Baseline:
 class Peer:
     """LiteMedSAM, slice by slice from a box."""
 
-    id, hears = PEER, frozenset({"box"})
+    id, supports = PEER, frozenset({"box"})
 
     def __init__(self) -> None:
         self._network = slicewise.load_network()
@@ -134,7 +134,7 @@ def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
         for case in cases_of(challenge):
             first.setdefault(case.truth.parents[1].name, {})[case.patient] = None
         only = {PEER: frozenset(p for own in first.values() for p in list(own)[:peer_patients])}
-    request = Request(
+    request = EvaluationRequest(
         challenge,
         scripts_for(challenge.protocol),
         work,

@@ -18,7 +18,12 @@ from torch.nn import functional as F
 from sam_moe.config import load_settings
 from sam_moe.moe.fusion import fuse
 from sam_moe.moe.gate import parameter_share
-from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK, confidence_of
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import confidence_of
 from sam_moe.processes import use_threads
 from sam_moe.progress import silent
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, logits_of

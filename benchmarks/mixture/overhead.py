@@ -24,8 +24,9 @@ import torch
 
 from benchmarks.speed.encoder import hardware, timed
 from sam_moe.assemble.load import load
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import Forced, SelectionRule, TopK
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import SelectionRule
 from sam_moe.predict.parts import ModelParts
 from sam_moe.predict.predictor import Predictor
 from sam_moe.processes import use_threads
@@ -34,6 +35,7 @@ from sam_moe.registry import BackboneCard, Entry, ExpertCard, GateCard, shipped,
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 from sam_moe.weights.checksums import fingerprint, sha256_of
 from sam_moe.weights.files import save_weights
@@ -83,7 +85,7 @@ def make_gate(folder: Path, base: Entry[BackboneCard], experts: list[Entry[Exper
     model = load_backbone(base)
     torch.manual_seed(len(experts))
     features, columns = model.sizes.out_channels, 1 + len(experts)
-    gate = GatingNetwork(features, columns, HIDDEN)
+    gate = gating_network(features, columns, HIDDEN)
     for column in gate.columns.parameters():
         torch.nn.init.normal_(column, std=0.1)
     place = folder / "cards" / f"gate-{len(experts)}"

@@ -17,12 +17,13 @@ from benchmarks.cases import ROOT
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.promptable import Sam3DModule
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import Forced, Selection
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.selection import Selection
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.registry import ExpertCard, read_entry
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 BASELINES = ROOT / "benchmarks" / "mixture" / "baselines"
@@ -49,6 +50,10 @@ class Uniform:
     def explain(self, confidence: Tensor, chosen: Selection) -> tuple[str, ...]:
         """That all answer alike."""
         return ("all alike",) * len(confidence)
+
+    def describe(self, experts: Sequence[str] = ()) -> str:
+        """The rule in words."""
+        return "all alike"
 
 
 @dataclass(frozen=True)
@@ -121,5 +126,5 @@ def _alone(mixture: SamMed3DMoE, name: str, decoder: MaskDecoder) -> SamMed3DMoE
     """A decoder that answers everything, on the mixture's backbone."""
     general = mixture.backbone.mask_decoder
     bank = ExpertBank((mixture.bank.ids[0], name), lambda _: decoder, general)
-    gate = GatingNetwork(mixture.sizes.out_channels, 2, 1)
+    gate = gating_network(mixture.sizes.out_channels, 2, 1)
     return SamMed3DMoE(mixture.backbone, bank, gate, Forced(1))

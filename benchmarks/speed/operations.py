@@ -30,8 +30,7 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import TopK
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.model import Model
 from sam_moe.predict.predictor import Predictor
 from sam_moe.predict.regions.cut import cut
@@ -42,6 +41,7 @@ from sam_moe.space.files import read, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.upsampling import upsample
 from sam_moe.space.volume import Volume
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 STORED = ROOT / "tests" / "benchmarks" / "speed" / "operations.json"
@@ -190,7 +190,7 @@ def of_experts() -> Counts:
         ids = ("general", *(f"expert-{n}" for n in range(count - 1)))
         made = {name: MaskDecoder(TINY).eval().requires_grad_(False) for name in ids[1:]}
         bank = ExpertBank(ids, made.__getitem__, backbone.mask_decoder)
-        mixture = SamMed3DMoE(backbone, bank, GatingNetwork(TINY.out_channels, count, hidden=16))
+        mixture = SamMed3DMoE(backbone, bank, gating_network(TINY.out_channels, count, hidden=16))
         for k in chosen:
             predictor = opened(mixture.choosing(TopK(k)), scan_of())
             predictor.predict(Point((0, 0, 0), space="mm"))

@@ -1,11 +1,44 @@
 """`sam_moe.load`: the id of a card in, a model out whose `open` begins a session on a scan."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+import torch
+
+from sam_moe.errors import ConfigError
+from sam_moe.predict.answering import Promptable
 from sam_moe.predict.model import Model
+from sam_moe.processes import choose_device
 from sam_moe.prompts.lowering import Lowering
+from sam_moe.registry import Card, Entry, Preprocessing
 from sam_moe.registry.finding import DEFAULT_MODEL, find_model
-from sam_moe.systems.sam_med3d_moe import load as sam_med3d_moe
+from sam_moe.registry.system import DEFAULT_SYSTEM, SYSTEMS
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@runtime_checkable
+class Loaded(Protocol):
+    """What a paper makes of a card: a network that answers prompts, and how regions are cut for it."""
+
+    @property
+    def network(self) -> Promptable:
+        """The frozen network, on its device."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How regions are cut, from the backbone's card."""
+
+
+@runtime_checkable
+class Loading(Protocol):
+    """A paper's `load`."""
+
+    def __call__(
+        self, entry: Entry[Card], folder: Path | str | None, device: str, box_strategy: str | None
+    ) -> Loaded:
+        """Load what a card describes; arguments and errors are those of `load`."""
 
 
 def load(
@@ -38,7 +71,38 @@ def load(
         ConfigError: for an unknown dtype or box strategy, one that the weights cannot do, or a device that
             this machine has not.
     """
+    if dtype not in _DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is unknown. Known: {', '.join(_DTYPES)}.")
     entry = find_model(DEFAULT_MODEL if model_id is None else model_id, folder)
-    return sam_med3d_moe.load(
-        entry, folder=folder, device=device, box_strategy=box_strategy, dtype=dtype, lowering=lowering
+    loaded = loading(entry.card.system or DEFAULT_SYSTEM)(entry, folder, device, box_strategy)
+    return Model(
+        loaded.network,
+        loaded.preprocessing,
+        entry.card.id,
+        card=entry.card,
+        lowering=lowering or Lowering(),
+        device=choose_device(device),
+        dtype=_DTYPES[dtype],
     )
+
+
+def loading(system: str) -> Loading:
+    """The `load` of a paper, which is imported now and not before.
+
+    Raises:
+        ConfigError: for a paper whose extra is not installed, with the command that installs it.
+    """
+    if SYSTEMS.check(system) not in SYSTEMS.own:
+        others: Loading = SYSTEMS.load(system)
+        return others
+    try:
+        found: Loading = import_module(f"{SYSTEMS.room}.{system}.load").load
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "sam_moe":
+            raise
+        extra = system.replace("_", "")
+        raise ConfigError(
+            f"models of {system} need {error.name}, which is not installed. Run: pip install "
+            f"'sam-moe[{extra}]'"
+        ) from error
+    return found

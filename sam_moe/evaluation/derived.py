@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sam_moe.errors import SamMoeError
-from sam_moe.evaluation.asking.casefile import ASKED, case_path, file_name
+from sam_moe.evaluation.asking.casefile import SETUP, case_path, file_name
 from sam_moe.evaluation.asking.locks import clear
 from sam_moe.evaluation.results import (
     CASES,
@@ -34,7 +34,7 @@ _PROMPTS_OF_SEVERAL = "prompts"
 def digest_of(out: Path, cases: Iterable[str], more: str = "") -> str:
     """A digest of what a result follows from: what was asked, and every case's file; `more` of what else."""
     found = hashlib.sha256(more.encode())
-    for path in (out / ASKED, *(case_path(out, case) for case in cases)):
+    for path in (out / SETUP, *(case_path(out, case) for case in cases)):
         found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()
 

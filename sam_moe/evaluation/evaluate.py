@@ -12,15 +12,15 @@ from time import perf_counter
 from pydantic import JsonValue
 
 from sam_moe.errors import ConfigError
-from sam_moe.evaluation.asking.casefile import Asked, begin, case_path
+from sam_moe.evaluation.asking.casefile import Setup, begin, case_path
 from sam_moe.evaluation.asking.freshness import changed
 from sam_moe.evaluation.asking.locks import check_several, claimed
 from sam_moe.evaluation.asking.predictions import checksum, match
-from sam_moe.evaluation.asking.runner import Folder, Work, heard, work_through
+from sam_moe.evaluation.asking.runner import Folder, Work, supported_scripts, work_through
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import Case, cases_of
 from sam_moe.evaluation.derived import forget, tidy, withdraw_result
-from sam_moe.evaluation.finishing import Request, Run
+from sam_moe.evaluation.finishing import EvaluationRequest, Run
 from sam_moe.evaluation.results import (
     CASES,
     REPORT,
@@ -37,7 +37,9 @@ RESULT_LOCK = "result"  # no case file is called so: those end in .json
 MakeSystems = Callable[[], Sequence[SystemUnderTest]]
 
 
-def evaluate(request: Request, make_systems: MakeSystems, progress: Progress) -> ResultFolder | None:
+def evaluate(
+    request: EvaluationRequest, make_systems: MakeSystems, progress: Progress
+) -> ResultFolder | None:
     """Ask every system about every case that its folder lacks, then write rows, record and report.
 
     `make_systems` is called in every process, and must be a function that another process can import. Under
@@ -58,7 +60,7 @@ def evaluate(request: Request, make_systems: MakeSystems, progress: Progress) ->
     notes = _not_asked(request, cases, systems)
     given = _given(request, cases, systems)
     described = _described(systems, given)
-    begin(request.out, _asked(request, described, given))
+    begin(request.out, _setup(request, described, given))
     check_several(processes, request.out / CASES)
     work = Work(request.challenge, cases, request.scripts, request.out, given, request.only)
     before = _prepare(work)
@@ -108,7 +110,9 @@ def _when_writable(out: Path) -> Iterator[None]:
         yield
 
 
-def _given(request: Request, cases: Sequence[Case], systems: Sequence[SystemUnderTest]) -> Folder | None:
+def _given(
+    request: EvaluationRequest, cases: Sequence[Case], systems: Sequence[SystemUnderTest]
+) -> Folder | None:
     if request.predictions is None:
         if not systems:
             raise ConfigError("nobody to ask. Expected a system, by its id, or a folder of predictions.")
@@ -127,11 +131,13 @@ def _described(systems: Sequence[SystemUnderTest], given: Folder | None) -> dict
     return described
 
 
-def _asked(request: Request, systems: dict[str, dict[str, JsonValue]], given: Folder | None) -> Asked:
+def _setup(
+    request: EvaluationRequest, systems: dict[str, dict[str, JsonValue]], given: Folder | None
+) -> Setup:
     """What must stay as it is; masks made elsewhere may change, case by case (`changed.made_of`)."""
     if given is not None:
         systems = {**systems, given.id: {"id": given.id}}
-    return Asked(
+    return Setup(
         challenge=request.challenge.model_dump(mode="json"),
         protocols=tuple(script.name for script in request.scripts),
         prompts=request.prompts,
@@ -140,7 +146,9 @@ def _asked(request: Request, systems: dict[str, dict[str, JsonValue]], given: Fo
     )
 
 
-def _not_asked(request: Request, cases: Sequence[Case], systems: Sequence[SystemUnderTest]) -> list[str]:
+def _not_asked(
+    request: EvaluationRequest, cases: Sequence[Case], systems: Sequence[SystemUnderTest]
+) -> list[str]:
     """What is not asked of whom, in words.
 
     Raises:
@@ -151,9 +159,9 @@ def _not_asked(request: Request, cases: Sequence[Case], systems: Sequence[System
         raise ConfigError(f"systems: {', '.join(ids)}. Expected each with an id of its own.")
     notes = []
     for system in systems:
-        own = {script.name: script for script in heard(system, request.scripts)}
+        own = {script.name: script for script in supported_scripts(system, request.scripts)}
         if not own:
-            said = " and ".join(sorted(system.hears))
+            said = " and ".join(sorted(system.supports))
             raise ConfigError(f"{system.id} understands {said} only, and no protocol is made of these alone.")
         for script in request.scripts:
             if script.name not in own:

@@ -35,7 +35,7 @@ PACKAGES = ("torch", "numpy", "scipy", "monai", "nibabel", "SimpleITK", "safeten
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What was asked: by which scripts, into which folder, on how many processes of this machine.
 
     `prompts` is the checksum of a file of recorded prompts, where the scripts come from one. `predictions` is
@@ -59,7 +59,7 @@ class Request:
 class Run:
     """What a result is made of, once all cases are finished."""
 
-    request: Request
+    request: EvaluationRequest
     work: Work
     systems: dict[str, dict[str, JsonValue]]
     processes: int
@@ -149,7 +149,7 @@ def result_of(challenge: Challenge, rows: Sequence[Row], how: Circumstances) -> 
     return Result(**found)
 
 
-def _write_prompts(request: Request, said: dict[str, list[PromptCase]]) -> None:
+def _write_prompts(request: EvaluationRequest, said: dict[str, list[PromptCase]]) -> None:
     """One file where there is one system, else one a system: clicks follow each one's own answers."""
     name = ",".join(script.name for script in request.scripts)
     for id, cases in said.items():

@@ -1,1 +1,1 @@
-"""The mixture: who answers a prompt, and how several answers become one; embeddings and logits, no images."""
+"""Mixtures of experts in any network: gates score, rules select, the chosen run, and answers are fused."""

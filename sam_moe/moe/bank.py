@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from threading import Condition
 from typing import Generic, TypeVar
 
-import torch
 from torch import Tensor
 
 from sam_moe.errors import ConfigError
+from sam_moe.moe.dispatch import grouped
 from sam_moe.shapes import Float, Int
 
 D = TypeVar("D")
@@ -26,7 +26,7 @@ class _Slot(Generic[D]):
 class ExpertBank(Generic[D]):
     """Decoders by id, in the gate's order; the general one is first and always held.
 
-    What a decoder is, the bank does not know: it hands them to whoever asks for answers. `make_decoder` is
+    What a decoder is, the bank does not know: it gives them to the `call` of `decode`. `make_decoder` is
     called with the id of a specialist when that is first chosen, and again if it has been let go since.
     At most `most` specialists are held beside the general one, those in use included: a thread that needs one
     more waits until another is no longer used. `calls` counts how often each was run.
@@ -126,24 +126,15 @@ class ExpertBank(Generic[D]):
         return answer
 
     def decode(
-        self, experts: Int[Tensor, "b k"], call: Callable[[D, Int[Tensor, " r"]], Tensor]
-    ) -> Float[Tensor, "b k ..."]:
-        """Run each chosen expert once, on all rows of the batch that chose it.
+        self, experts: Int[Tensor, "*rows k"], call: Callable[[D, Int[Tensor, " r"]], Tensor]
+    ) -> Float[Tensor, "..."]:
+        """Run each chosen expert once, on all rows of the batch that chose it, as `dispatch.grouped` does.
 
         `call(decoder, rows)` answers these rows, one answer each, in their order.
         """
-        if experts.numel() == 1:  # a click's usual case, spared the bookkeeping
-            return self._run(int(experts), torch.zeros(1, dtype=torch.long), call)[:, None]
-        answers: Tensor | None = None
-        for index in experts.unique().tolist():
-            rows, slots = (experts == index).nonzero(as_tuple=True)
-            answer = self._run(index, rows, call)
-            if answers is None:
-                answers = answer.new_empty(*experts.shape, *answer.shape[1:])
-            answers[rows, slots] = answer
-        if answers is None:
+        if not experts.numel():
             raise ConfigError("no expert was chosen for any prompt. Expected a batch of at least one.")
-        return answers
+        return grouped(experts, lambda index, rows: self._run(index, rows, call))
 
     def add(self, name: str) -> None:
         """Append an expert, which `make_decoder` must know; the gate needs a column for it."""

@@ -1,4 +1,4 @@
-"""How the answers of several experts become one mask."""
+"""How the answers of several experts become one."""
 
 from typing import Literal
 
@@ -11,19 +11,34 @@ from sam_moe.shapes import Float
 Fusion = Literal["logits", "probabilities"]
 
 
+def weighted_sum(answers: Float[Tensor, "..."], weights: Float[Tensor, "*rows k"]) -> Float[Tensor, "..."]:
+    """The sum over the experts' axis of answer times weight, for features and raw weights alike.
+
+    `answers` have the shape of `weights`, then of one answer.
+    """
+    return (answers * _like(weights, answers)).sum(dim=weights.ndim - 1)
+
+
 def fuse(
-    answers: Float[Tensor, "b k l l l"], weights: Float[Tensor, "b k"], how: Fusion
-) -> Float[Tensor, "b l l l"]:
+    answers: Float[Tensor, "..."], weights: Float[Tensor, "*rows k"], how: Fusion
+) -> Float[Tensor, "..."]:
     """Average the experts' logits, or their probabilities, by weights that sum to 1; logits either way.
 
-    One expert's answer comes back bit for bit. Fused probabilities become logits without leaving the
-    logarithm, so that a sure answer stays finite. The paper does not say which it fuses.
+    `answers` have the shape of `weights`, then of one answer. One expert's answer comes back bit for bit,
+    whatever its weight. Probabilities are sigmoids of logits; fused, they become logits without leaving the
+    logarithm, so that a sure answer stays finite. The paper (arXiv 2407.04938) does not say which it fuses.
     """
-    if answers.shape[1] == 1:
-        return answers[:, 0]
-    weights = weights[..., None, None, None].to(answers)
+    axis = weights.ndim - 1
+    if weights.shape[-1] == 1:
+        return answers.squeeze(axis)
     if how == "logits":
-        return (answers * weights).sum(dim=1)
-    share = weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
-    inside = torch.logsumexp(share + F.logsigmoid(answers), dim=1)
-    return inside - torch.logsumexp(share + F.logsigmoid(-answers), dim=1)
+        return weighted_sum(answers, weights)
+    share = _like(weights, answers)
+    share = share.clamp(min=torch.finfo(share.dtype).tiny).log()
+    inside = torch.logsumexp(share + F.logsigmoid(answers), dim=axis)
+    return inside - torch.logsumexp(share + F.logsigmoid(-answers), dim=axis)
+
+
+def _like(weights: Tensor, answers: Tensor) -> Tensor:
+    """Weights in the answers' dtype, with an axis for each of theirs."""
+    return weights.reshape(*weights.shape, *[1] * (answers.ndim - weights.ndim)).to(answers)

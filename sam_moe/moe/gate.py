@@ -1,53 +1,29 @@
-"""The gating network: from what the frozen model made of image and prompt, a logit for each expert."""
+"""Gates: a logit for each expert from what the host made of its input, in columns that come and go."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
 from sam_moe.shapes import Float
 
-GateMode = Literal["both", "image", "prompt"]
 
-_PARTS: dict[GateMode, tuple[str, ...]] = {
-    "both": ("pooled", "at_prompt", "prompt"),
-    "image": ("pooled",),
-    "prompt": ("prompt",),
-}
+@dataclass(frozen=True)
+class GateShape:
+    """The sizes of a gate.
 
-
-class GateInput(NamedTuple):
-    """What a gate looks at, in float32; made once a prompt, so a gate can be trained on a table of these."""
-
-    pooled: Float[Tensor, "b c"]
-    at_prompt: Float[Tensor, "b c"]
-    prompt: Float[Tensor, "b c"]
-
-
-def gate_input(
-    embedding: Float[Tensor, "b c g g g"], sparse: Float[Tensor, "b n c"], places: Float[Tensor, "b n 3"]
-) -> GateInput:
-    """Pool an embedding everywhere and where the prompt points, and the prompt's tokens.
-
-    SAM-Med3D-MoE (arXiv 2407.04938) gives its gate image and prompt embeddings and says no more; looking at
-    the image where the prompt points is ours. `places` are shares of the region's edge along the embedding's
-    axes; NaN marks a token without a place. Sampled is trilinearly, from the edge where a place lies within
-    half a cell of it; without any place `at_prompt` is `pooled`, without tokens `prompt` is zeros.
+    Args:
+        features: width of each part that it is given.
+        hidden: width of its inner layer, for kinds that have one.
+        parts: names of its parts; one alone may be given as a plain tensor, several as a named tuple.
     """
-    embedding, sparse = embedding.float(), sparse.float()
-    pooled = embedding.mean(dim=(2, 3, 4))
-    # Few operations, because each costs a click what its call costs
-    known = places.sum(dim=-1).isfinite()
-    at = places.nan_to_num(0.5).to(embedding).mul(2).sub(1)
-    at = at.flip(-1)[:, :, None, None]  # grid_sample wants the last axis of the tensor first
-    there = F.grid_sample(embedding, at, padding_mode="border", align_corners=False)[..., 0, 0]
-    share = known[:, None].to(embedding)
-    count = share.sum(dim=-1)
-    sampled = (there * share).sum(dim=-1) / count
-    prompt = sparse.mean(dim=1) if sparse.shape[1] else torch.zeros_like(pooled)
-    return GateInput(pooled, sampled.where(count > 0, pooled), prompt)
+
+    features: int
+    hidden: int = 0
+    parts: tuple[str, ...] = ("features",)
 
 
 class GateColumn(nn.Module):
@@ -59,55 +35,50 @@ class GateColumn(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
 
 
-class GatingNetwork(nn.Module):
-    """A shared trunk (LayerNorm of each part, one linear layer, GELU) and one column an expert.
+class Gate(nn.Module):
+    """Scores experts: one column an expert, column 0 the general expert's where there is one.
 
-    Column 0 is the general expert's. Columns see the trunk's output and its normalised input: the trunk keeps
-    only what told apart the experts it was trained for, and a column that comes later needs the rest. Each is
-    multiplied and summed by itself, so that its logits keep every bit when columns come or go, where one
-    matrix product for all would not promise that (ours, as are layers and sizes: the paper names none).
-    `mode` narrows what is seen, as a control: "image" is the pooled embedding alone, "prompt" the prompt's
-    tokens alone.
+    A kind of gate is a module of `gates/`: a class made of a `GateShape` and the number of experts, with its
+            raise ConfigError(f"a gate over {experts} experts scores none. Expected 1 or more.")
+    keep every bit when others come or go, where one matrix product for all would not promise that (ours).
     """
 
-    def __init__(self, features: int, experts: int, hidden: int, mode: GateMode = "both") -> None:
+    kind: ClassVar[str]
+    columns: nn.ModuleList
+
+    def __init__(self, shape: GateShape, experts: int) -> None:
         super().__init__()
         if experts < 1:
-            raise ConfigError(f"a gate over {experts} experts cannot be: the general expert is always one.")
-        self.mode: GateMode = mode
-        self.norms = nn.ModuleDict({part: nn.LayerNorm(features) for part in _PARTS[mode]})
-        self.trunk = nn.Linear(len(self.norms) * features, hidden)
-        self.columns = nn.ModuleList(GateColumn(self._width) for _ in range(experts))
+            raise ConfigError(f"a gate over {experts} experts scores none. Expected 1 or more.")
+        self.shape = shape
 
-    @property
-    def _width(self) -> int:
-        return self.trunk.out_features + self.trunk.in_features
+    def hidden(self, seen: Tensor | tuple[Tensor, ...]) -> Float[Tensor, "*rows h"]:
+        """What the columns see, in the dtype of the gate's weights also under autocast."""
+        raise NotImplementedError
+
+    def forward(self, seen: Tensor | tuple[Tensor, ...]) -> Float[Tensor, "*rows e"]:
+        """A logit for each expert, in the dtype of the gate's weights also under autocast."""
+        x = self.hidden(seen)
+        weight = torch.stack([column.get_parameter("weight") for column in self.columns])
+        bias = torch.stack([column.get_parameter("bias") for column in self.columns])
+        return (x[..., None, :] * weight).sum(dim=-1) + bias
 
     @property
     def experts(self) -> int:
         """How many experts it chooses among, the general one included."""
         return len(self.columns)
 
-    def forward(self, seen: GateInput) -> Float[Tensor, "b e"]:
-        """A logit for each expert, in float32 also under autocast."""
-        x = self.hidden(seen)
-        weight = torch.stack([column.get_parameter("weight") for column in self.columns])
-        bias = torch.stack([column.get_parameter("bias") for column in self.columns])
-        return (x[:, None] * weight).sum(dim=-1) + bias
-
-    def hidden(self, seen: GateInput) -> Float[Tensor, "b h"]:
-        """What the columns see of a prompt, in float32 also under autocast."""
-        with torch.autocast(seen.pooled.device.type, enabled=False):
-            x = torch.cat([norm(getattr(seen, part).float()) for part, norm in self.norms.items()], dim=-1)
-            return torch.cat([F.gelu(self.trunk(x)), x], dim=-1)
+    def fresh(self) -> "Gate":
+        """Another of the same kind and sizes, with initial weights."""
+        return type(self)(self.shape, self.experts)
 
     def freeze(self) -> None:
-        """Freeze the trunk and every column there is; columns added later are free."""
+        """Freeze every weight and column there is; columns added later are free."""
         self.requires_grad_(False)
 
     def add_column(self) -> GateColumn:
         """Append an undecided column for one more expert and return it; fit it before it is asked."""
-        column = GateColumn(self._width).to(self.trunk.weight.device)
+        column = GateColumn(self._width).to(self.columns[0].get_parameter("weight"))
         self.columns.append(column)
         return column
 
@@ -123,6 +94,16 @@ class GatingNetwork(nn.Module):
                 "is the general expert's, on which all others fall back."
             )
         del self.columns[index]
+
+    @property
+    def _width(self) -> int:
+        """What one column sees."""
+        return len(self.columns[0].get_parameter("weight"))
+
+    def _parts(self, seen: Tensor | tuple[Tensor, ...]) -> Sequence[Float[Tensor, "*rows c"]]:
+        """The parts by the names in the gate's shape, in its weights' dtype."""
+        parts = [seen] if isinstance(seen, Tensor) else [getattr(seen, part) for part in self.shape.parts]
+        return [part.to(self.columns[0].get_parameter("weight").dtype) for part in parts]
 
 
 def parameter_share(gate: nn.Module, backbone: nn.Module) -> float:

@@ -1,7 +1,7 @@
 """Cards of backbones, experts and gates: where weights lie, what was measured, whose they are; no torch."""
 
 from sam_moe.registry.backbone import BackboneCard
-from sam_moe.registry.expert import Base, Cover, ExpertCard, ExpertKind, Lora
+from sam_moe.registry.expert import Base, Cover, ExpertCard, Lora
 from sam_moe.registry.folder import (
     FOLDER_VARIABLE,
     Entry,
@@ -44,7 +44,6 @@ __all__ = [
     "Draft",
     "Entry",
     "ExpertCard",
-    "ExpertKind",
     "ExpertRef",
     "GateCard",
     "GateSizes",

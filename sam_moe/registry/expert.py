@@ -1,8 +1,8 @@
 """The card of an expert: what was learnt on top of which backbone, for what, under which terms."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sam_moe.config import Record
 from sam_moe.registry.parts import (
@@ -17,8 +17,10 @@ from sam_moe.registry.parts import (
     Weights,
     same_file,
 )
+from sam_moe.registry.system import System, check_kind
 
-ExpertKind = Literal["decoder", "lora", "full"]
+# Fields that format 1 gave to two kinds; the others have theirs under `settings`.
+_FIELDS = {"lora": "lora", "architecture": "full"}
 
 
 class Base(Record):
@@ -48,13 +50,15 @@ class Cover(Record):
 
 
 class ExpertCard(Record):
-    """A finetuned decoder, low-rank deltas on the base's decoder, or a model with its own encoder."""
+    """What was learnt on top of a backbone; its kind is one of its system's, or of another package's."""
 
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     id: CardId = Field(description="Name of the card and of its folder.")
     kind: Literal["expert"] = Field("expert", description="What the card describes.")
-    expert_kind: ExpertKind = Field(
-        description="A mask decoder, low-rank deltas on the base's, or a full model with its own encoder."
+    system: System = None
+    expert_kind: str = Field(
+        description="'decoder' is a mask decoder, 'lora' low-rank deltas on the base's, 'full' a model with "
+        "its own encoder; other packages have kinds of their own."
     )
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it is good at.")
@@ -63,6 +67,7 @@ class ExpertCard(Record):
     architecture: Architecture | None = Field(
         None, description="Sizes of the whole network; for expert_kind 'full' only."
     )
+    settings: dict[str, Any] | None = Field(None, description="What an expert of another kind needs.")
     covers: tuple[Cover, ...] = Field(min_length=1, description="What it is there for.")
     weights: Weights
     licence: str = Field(min_length=1, description="SPDX identifier of the weights' licence.")
@@ -74,14 +79,21 @@ class ExpertCard(Record):
         None, description="What the gate sees of a few of its cases, as safetensors beside the card."
     )
 
+    @field_validator("expert_kind")
+    @classmethod
+    def _known(cls, name: str, info: Any) -> str:
+        return check_kind(name, info.data.get("system"))
+
     @model_validator(mode="after")
     def _agrees(self) -> "ExpertCard":
-        for field, kind in (("lora", "lora"), ("architecture", "full")):
+        for field, kind in _FIELDS.items():
             if (getattr(self, field) is not None) != (self.expert_kind == kind):
                 do = "add it" if self.expert_kind == kind else "leave it out"
                 raise ValueError(
                     f"'{field}' is for expert_kind '{kind}' alone, and this one is '{self.expert_kind}'; {do}"
                 )
+        if self.settings is not None and self.expert_kind in ("decoder", *_FIELDS.values()):
+            raise ValueError(f"expert_kind '{self.expert_kind}' has no 'settings'; leave them out")
         if self.id == self.base.id:
             raise ValueError(f"id '{self.id}' is the base's; give the expert one of its own")
         if self.feature_bank is not None and same_file(self.feature_bank.file, self.weights.file):

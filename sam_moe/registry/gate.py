@@ -1,14 +1,40 @@
 """The card of a gate: over which experts it chooses, in which order its outputs stand, and how it chooses."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sam_moe.config import Record
+from sam_moe.errors import ConfigError
+from sam_moe.moe.gates import GATES
+from sam_moe.moe.rules import RULES
 from sam_moe.registry.expert import Base
 from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights, same_file
+from sam_moe.registry.system import System
+from sam_moe.variants import Variants
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+# Rules whose one setting has a field of its own in a card: rule, field, the rule's name of it.
+_FIELDS = (("threshold", "threshold", "tau"), ("top_k", "k", "k"), ("forced", "forced", "index"))
+
+
+def card_fields(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields by which a card names a rule; `GateCard.rule_settings` gives the settings back."""
+    rest, fields = dict(settings), {"selection": rule}
+    for strategy, field, setting in _FIELDS:
+        if rule == strategy and setting in rest:
+            fields[field] = rest.pop(setting)
+    return fields | {"selection_settings": rest or None}
+
+
+def _checked(variants: Variants, name: str) -> str:
+    try:
+        return variants.check(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
 
 
 class ExpertRef(Record):
@@ -29,6 +55,12 @@ class GateSizes(Record):
     mode: Literal["both", "image", "prompt"] = Field(
         "both", description="What it looks at; the image or the prompt alone are controls."
     )
+    kind: str | None = Field(None, description="Kind of gate, of `sam_moe.moe.gates`; 'trunk' if left out.")
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str | None) -> str | None:
+        return kind if kind is None else _checked(GATES, kind)
 
 
 class CurvePoint(Record):
@@ -44,6 +76,7 @@ class GateCard(Record):
 
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     id: CardId = Field(description="Name of the card and of its folder.")
+    system: System = None
     kind: Literal["gate"] = Field("gate", description="What the card describes.")
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it chooses between.")
@@ -52,14 +85,17 @@ class GateCard(Record):
         min_length=1, description="In the order of the gate's outputs; the general expert first."
     )
     architecture: GateSizes
-    selection: Literal["threshold", "top_k", "argmax", "forced", "dense"] = Field(
-        "threshold", description="How experts are chosen by their confidence."
+    selection: str = Field(
+        "threshold", description="How experts are chosen by their confidence: a rule of `sam_moe.moe.rules`."
     )
     threshold: Share | None = Field(
         None, description="Confidence below which the general expert answers; for 'threshold'."
     )
     k: Positive | None = Field(None, description="Experts that answer; for 'top_k'.")
     forced: CardId | None = Field(None, description="Id of the one expert that answers; for 'forced'.")
+    selection_settings: dict[str, str | int | float | bool] | None = Field(
+        None, description="Further settings of the selection, by name; experts by their ids."
+    )
     fusion: Literal["logits", "probabilities"] = Field(
         "logits", description="What is averaged where several experts answer."
     )
@@ -72,6 +108,20 @@ class GateCard(Record):
     measured: tuple[Measurement, ...] = Field((), description="What is known of its quality.")
     curve: tuple[CurvePoint, ...] = Field((), description="What other thresholds gave, by threshold.")
     not_for: str = Field("", description="What it must not be used for, beyond what its experts say.")
+
+    @property
+    def rule_settings(self) -> dict[str, str | int | float | bool]:
+        """All settings of the selection by the rule's own names, experts by their ids."""
+        found = dict(self.selection_settings or {})
+        for _, field, setting in _FIELDS:
+            if getattr(self, field) is not None:
+                found[setting] = getattr(self, field)
+        return found
+
+    @field_validator("selection")
+    @classmethod
+    def _known(cls, selection: str) -> str:
+        return _checked(RULES, selection)
 
     @model_validator(mode="after")
     def _orders(self) -> "GateCard":
@@ -94,13 +144,15 @@ class GateCard(Record):
 
     @model_validator(mode="after")
     def _chooses(self) -> "GateCard":
-        for strategy, field in (("threshold", "threshold"), ("top_k", "k"), ("forced", "forced")):
+        for strategy, field, setting in _FIELDS:
             if self.selection == strategy and getattr(self, field) is None:
                 raise ValueError(f"selection '{strategy}' needs '{field}'; add it")
             if self.selection != strategy and getattr(self, field) is not None:
                 raise ValueError(
                     f"'{field}' is for selection '{strategy}', and this is '{self.selection}'; leave it out"
                 )
+            if self.selection == strategy and setting in (self.selection_settings or {}):
+                raise ValueError(f"selection_settings.{setting} is this card's '{field}'; leave it out")
         ids = [expert.id for expert in self.experts]
         if self.k is not None and self.k > len(ids):
             raise ValueError(f"k {self.k} is more than the {len(ids)} experts there are")

@@ -4,7 +4,7 @@ import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from sam_moe.config import Record
 
@@ -12,6 +12,11 @@ FORMAT: Literal[1] = 1
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(gt=0)]
+# The tags are for errors, which speak of one of them instead of both
+RegionVoxels = Annotated[
+    Annotated[Positive, Tag("edge")] | Annotated[tuple[Positive, Positive, Positive], Tag("edges")],
+    Discriminator(lambda given: "edges" if isinstance(given, tuple | list) else "edge"),
+]
 CardId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=100)]
 
 CARD = "card.json"
@@ -68,7 +73,7 @@ class Architecture(Record):
 class Preprocessing(Record):
     """How a region is cut from a scan: saved with the weights because they work with no other."""
 
-    region_voxels: Positive | tuple[Positive, Positive, Positive] = Field(
+    region_voxels: RegionVoxels = Field(
         description="Edges of the region in voxels; one number for a cube, 1 across a slice."
     )
     spacing_mm: float = Field(gt=0, description="Voxel edge of the region unless zoomed.")

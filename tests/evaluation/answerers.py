@@ -11,7 +11,7 @@ from sam_moe.evaluation.asking.steps import ALL
 from sam_moe.evaluation.asking.systems import Reply
 from sam_moe.evaluation.challenge.challenge import Challenge, load_challenge
 from sam_moe.evaluation.evaluate import evaluate
-from sam_moe.evaluation.finishing import Request
+from sam_moe.evaluation.finishing import EvaluationRequest
 from sam_moe.progress import silent
 from sam_moe.prompts import Box, Prompt
 from sam_moe.prompts.lowering import Lowering, lower
@@ -26,7 +26,7 @@ REACH_MM = 12.0
 class Growing:
     """Bright voxels within 12 mm of a positive click, or in the box, and nearer to no negative one."""
 
-    hears = frozenset({"point", "box"})
+    supports = frozenset({"point", "box"})
 
     def __init__(self, id="growing", fails_on=""):
         self.id, self.fails_on, self.asked = id, fails_on, 0
@@ -58,7 +58,7 @@ class Growing:
 class Drawn(Growing):
     """The same of what is drawn on one slice, lowered to clicks."""
 
-    hears = ALL
+    supports = ALL
 
     def answer(self, said):
         grid = self.scan.grid
@@ -109,7 +109,7 @@ def phantoms(folder: Path, cases: int = 3, **changes) -> Challenge:
 def run(challenge, out, make=growing, protocol="clicks", **options):
     """Evaluate quietly."""
     scripts = options.pop("scripts", None) or scripts_for(protocol)
-    return evaluate(Request(challenge, scripts, out, **options), make, silent)
+    return evaluate(EvaluationRequest(challenge, scripts, out, **options), make, silent)
 
 
 def untimed(rows):

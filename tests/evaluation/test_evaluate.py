@@ -20,7 +20,7 @@ from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.asking.protocols import replays_of, scripts_for
 from sam_moe.evaluation.challenge.challenge import load_challenge
 from sam_moe.evaluation.evaluate import evaluate
-from sam_moe.evaluation.finishing import Request
+from sam_moe.evaluation.finishing import EvaluationRequest
 from sam_moe.evaluation.results import read_result
 from sam_moe.prompts import promptset
 from sam_moe.space.files import read_header, write_mask
@@ -121,7 +121,7 @@ def test_what_cannot_be_asked_is_refused_or_said(tmp_path):
 
     def deaf():
         system = Growing("clicker")
-        system.hears = frozenset({"point"})
+        system.supports = frozenset({"point"})
         return (system,)
 
     with pytest.raises(ConfigError, match="clicker understands point only"):
@@ -135,7 +135,7 @@ def test_what_cannot_be_asked_is_refused_or_said(tmp_path):
 
     def boxer():
         system = Growing("boxer")
-        system.hears = frozenset({"box"})
+        system.supports = frozenset({"box"})
         return (system,)
 
     done = run(challenge, tmp_path / "e", boxer, protocol="cvpr2025")
@@ -261,7 +261,7 @@ def test_no_figures_of_old_labels_stand_whenever_a_run_is_ended(tmp_path, when):
             raise Killed
 
     with pytest.raises(Killed):
-        evaluate(Request(challenge, scripts_for("box"), out), growing, told)
+        evaluate(EvaluationRequest(challenge, scripts_for("box"), out), growing, told)
     assert not [name for name in ("rows.csv", "result.json", "report.html") if (out / name).exists()]
     again = run(challenge, out, protocol="box")
     fresh = run(challenge, tmp_path / "fresh", protocol="box")

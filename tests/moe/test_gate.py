@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.gate import GateInput, GatingNetwork, check_lightweight, gate_input, parameter_share
+from sam_moe.moe.gate import Gate, check_lightweight, parameter_share
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, gate_input, gating_network
 
 NAN = float("nan")
 
@@ -19,8 +20,8 @@ def seen(batch: int = 5, features: int = 6) -> GateInput:
 
 
 @pytest.fixture
-def gate(generator) -> GatingNetwork:
-    gate = GatingNetwork(features=6, experts=3, hidden=8)
+def gate(generator) -> Gate:
+    gate = gating_network(features=6, experts=3, hidden=8)
     for parameter in gate.parameters():
         nn.init.normal_(parameter, generator=generator)
     return gate
@@ -63,7 +64,7 @@ def test_the_prompt_is_the_mean_of_its_tokens_in_float32_whatever_came_in():
 
 
 def test_a_new_gate_is_undecided_and_learns_from_its_first_step():
-    gate = GatingNetwork(6, 4, 8)
+    gate = gating_network(6, 4, 8)
     logits = gate(seen())
     assert torch.equal(logits, torch.zeros(5, 4))
     logits[:, 1].sum().backward()
@@ -94,7 +95,7 @@ def test_after_freezing_only_a_new_column_learns(gate):
 
 @pytest.mark.parametrize(("mode", "moved"), [("image", {0}), ("prompt", {2}), ("both", {0, 1, 2})])
 def test_each_control_sees_its_part_alone(mode, moved, generator):
-    gate = GatingNetwork(6, 2, 8, mode)
+    gate = gating_network(6, 2, 8, mode)
     for parameter in gate.parameters():
         nn.init.normal_(parameter, generator=generator)
     given = seen()
@@ -116,7 +117,7 @@ def test_the_general_experts_column_stays(gate):
 
 def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
     """6 features, 4 wide: norms 3 * 12, trunk 18 * 4 + 4, two columns of 4 + 18 + 1."""
-    gate = GatingNetwork(6, 2, 4)
+    gate = gating_network(6, 2, 4)
     assert parameter_share(gate, nn.Linear(158, 1, bias=False)) == 1
     check_lightweight(gate, nn.Linear(15_800, 1, bias=False))
     with pytest.raises(
@@ -126,5 +127,5 @@ def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
 
 
 def test_a_gate_over_no_expert_is_refused():
-    with pytest.raises(ConfigError, match="general expert is always one"):
-        GatingNetwork(6, 0, 8)
+    with pytest.raises(ConfigError, match="scores none. Expected 1 or more"):
+        gating_network(6, 0, 8)

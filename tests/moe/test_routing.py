@@ -3,14 +3,16 @@
 import torch
 
 from sam_moe.moe.routing import Routing
-from sam_moe.moe.selection import Forced, TopK, confidence_of
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import confidence_of
 
 LOGITS = torch.tensor([[0.0, 2.0, 1.0]]).log_softmax(dim=-1)
 
 
 def routing(rule: TopK | Forced) -> Routing:
     selection = rule.select(confidence_of(LOGITS))
-    return Routing(("general", "a", "b"), LOGITS, selection, ("so",))
+    return Routing(("general", "a", "b"), LOGITS, selection, rule)
 
 
 def test_who_answered_is_named_heaviest_first():

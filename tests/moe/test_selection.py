@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK, confidence_of
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import SelectionRule, confidence_of
 
 CONFIDENCE = torch.tensor([[0.30, 0.62, 0.08], [0.50, 0.19, 0.31], [0.40, 0.10, 0.50]])
 RULES: list[SelectionRule] = [Threshold(0.5), TopK(2), TopK(9), Argmax(), Forced(1), Dense()]

@@ -8,9 +8,9 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
 from sam_moe.predict.model import Model
 from sam_moe.registry import Preprocessing
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 SMALL = Sizes(32, 8, 48, 2, 4, 4, (1,), 48, 128, 8, 2, 32, corner_embeddings=True)
@@ -49,7 +49,7 @@ def mixture(network, preprocessing):
 
     with torch.random.fork_rng():
         torch.manual_seed(6)
-        gate = GatingNetwork(SMALL.out_channels, 3, hidden=8)
+        gate = gating_network(SMALL.out_channels, 3, hidden=8)
         for parameter in gate.columns.parameters():
             torch.nn.init.normal_(parameter)
     bank = ExpertBank(("random", "cord", "liver"), expert, network.mask_decoder)

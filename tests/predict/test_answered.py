@@ -3,7 +3,9 @@
 import torch
 
 from sam_moe.moe.routing import Routing
-from sam_moe.moe.selection import Threshold, TopK, confidence_of
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import confidence_of
 from sam_moe.predict.answered import Answered, answered_by
 
 IDS = ("general", "cord", "liver")
@@ -13,7 +15,7 @@ def routed(rule, *shares):
     """What a rule makes of these confidences."""
     logits = torch.tensor([shares]).log()
     chosen = rule.select(confidence_of(logits))
-    return answered_by(Routing(IDS, logits, chosen, rule.explain(confidence_of(logits), chosen)))
+    return answered_by(Routing(IDS, logits, chosen, rule))
 
 
 def test_one_sure_expert_answers_with_its_confidence():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sam_moe.moe.selection import Argmax
+from sam_moe.moe.rules.argmax import Argmax
 from sam_moe.predict.answering import Answer
 from sam_moe.predict.history import History, Turn
 from sam_moe.predict.predictor import Predictor

@@ -13,7 +13,7 @@ import torch
 
 import sam_moe
 from sam_moe.hosts.sam3d.promptable import PromptableSam3D
-from sam_moe.moe.selection import TopK
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.answered import Answered
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model

@@ -12,7 +12,8 @@ from sam_moe.errors import FileError, PromptError
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.moe.selection import Argmax, Forced
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.forced import Forced
 from sam_moe.predict.answered import answered_by
 from sam_moe.predict.answering import choose
 from sam_moe.predict.cache import EmbeddingCache

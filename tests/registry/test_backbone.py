@@ -88,6 +88,11 @@ def test_a_convolutional_encoder_needs_no_heads_and_a_card_is_a_vits_unless_it_s
         ),
         (
             "card",
+            {"preprocessing": {"region_voxels": [64, 64, 1]}},
+            r"region_voxels \(64, 64, 1\) must equal architecture\.image_size 64",
+        ),
+        (
+            "card",
             {"preprocessing": {"normalisation": "max"}},
             r"preprocessing\.normalisation: .*'positive' or 'mean'",
         ),

@@ -40,7 +40,7 @@ def test_a_card_of_each_selection_reads_back_as_it_was_written(tmp_path, changes
         ({"k": 2}, r"'k' is for selection 'top_k', and this is 'threshold'; leave it out"),
         ({"selection": "top_k", "k": 3, "threshold": None}, r"k 3 is more than the 2 experts"),
         ({"selection": "forced", "forced": "x", "threshold": None}, r"forced 'x' is not among .*small, cord"),
-        ({"selection": "vote"}, r"selection: .*'threshold', 'top_k'"),
+        ({"selection": "vote"}, r"selection: .*'vote' is unknown. Known, nearest first: .*top_k"),
         (
             {"feature_bank": make_gate_card()["weights"]},
             r"'gate\.safetensors' is weights\.file; they",

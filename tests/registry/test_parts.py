@@ -1,5 +1,7 @@
 """What cards are made of is checked by itself."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
@@ -41,3 +43,19 @@ def test_a_click_is_zoomed_within_the_limits():
         ValidationError, match=r"click_zoom 9\.0 must lie between zoom_min 1\.0 and zoom_max 8\.0"
     ):
         Preprocessing(region_voxels=8, spacing_mm=1.0, normalisation="mean", click_zoom=9.0)
+
+
+def test_a_region_is_a_cube_of_one_number_or_has_three_and_is_written_as_it_was_read():
+    for given, shape in ((8, (8, 8, 8)), ((256, 256, 1), (256, 256, 1))):
+        found = Preprocessing(region_voxels=given, spacing_mm=1.0, normalisation="mean")
+        assert found.region_shape == shape
+        assert Preprocessing.model_validate_json(found.model_dump_json()) == found
+        assert json.loads(found.model_dump_json())["region_voxels"] == (
+            given if given == 8 else [256, 256, 1]
+        )
+
+
+@pytest.mark.parametrize("wrong", [0, (8, 8), (8, 8, 0), 8.5])
+def test_a_region_of_no_voxels_or_of_two_axes_is_refused(wrong):
+    with pytest.raises(ValidationError, match="region_voxels"):
+        Preprocessing(region_voxels=wrong, spacing_mm=1.0, normalisation="mean")

@@ -12,22 +12,27 @@ from torch import Tensor
 
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
+from sam_moe.hosts.sam3d.promptable import Sam3DModule
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.routing import Routing
-from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK
-from sam_moe.predict.answering import Promptable
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import SelectionRule
 from sam_moe.weights.checksums import fingerprint
 
 SPARE = "spare"
 
 
-class System(Promptable, Protocol):
+class System(Sam3DModule, Protocol):
     """A model that answers prompts with experts, and says which."""
 
     backbone: SamMed3D
     bank: ExpertBank
-    gate: GatingNetwork
+    gate: Gate
     selection: SelectionRule
 
     def choosing(self, selection: SelectionRule) -> "System": ...
@@ -40,7 +45,7 @@ class System(Promptable, Protocol):
 Factory = Callable[[SelectionRule, int], System]
 
 
-def asked(system: Promptable, batch: int = 4) -> tuple[Tensor, PromptTokens]:
+def asked(system: Sam3DModule, batch: int = 4) -> tuple[Tensor, PromptTokens]:
     """Regions and prompts, each prompt another: two clicks, one of them ignored in every second prompt."""
     rng, sizes = torch.Generator().manual_seed(3), system.sizes
     image = torch.randn(batch, 1, *[sizes.image_size] * 3, generator=rng)
@@ -63,7 +68,7 @@ def rows_of(embedding: Tensor, tokens: PromptTokens, rows: Tensor) -> tuple[Tens
 
 def answers_prompts_as_a_plain_model_does(factory: Factory) -> None:
     system = factory(Threshold(0.5), 3)
-    assert isinstance(system, Promptable)
+    assert isinstance(system, Sam3DModule)
     embedding, tokens = asked(system)
     low = system.sizes.low_res
     assert system.decode(embedding, tokens).shape == (4, 1, low, low, low)

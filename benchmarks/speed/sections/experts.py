@@ -15,9 +15,10 @@ from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.fusion import fuse
-from sam_moe.moe.gate import GatingNetwork, gate_input
-from sam_moe.moe.selection import Dense, TopK
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.space.upsampling import upsample
+from sam_moe.systems.sam_med3d_moe.gate import gate_input, gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
 EXPERTS = (4, 16, 64)
@@ -52,7 +53,7 @@ class Asked:
         made = {name: self.decoders[number % _DECODERS] for number, name in enumerate(ids[1:])}
         bank = ExpertBank(ids, made.__getitem__, self.backbone.mask_decoder, most=experts)
         torch.manual_seed(experts)
-        gate = GatingNetwork(384, experts, _HIDDEN)
+        gate = gating_network(384, experts, _HIDDEN)
         for column in gate.columns.parameters():
             nn.init.normal_(column, std=0.1)
         return SamMed3DMoE(self.backbone, bank, gate)

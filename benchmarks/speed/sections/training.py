@@ -10,8 +10,8 @@ from benchmarks.speed.rows import Task
 from benchmarks.speed.sections.experts import Asked
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.moe.gate import GateInput, GatingNetwork
 from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, whole_learner
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, gating_network
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import GateLoss
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable, Panel
 
@@ -63,7 +63,7 @@ def gate_step() -> Task:
     asked = Asked()
     mixture = asked.mixture(_EXPERTS)
     torch.manual_seed(0)
-    gate = GatingNetwork(384, _EXPERTS, hidden=64)
+    gate = gating_network(384, _EXPERTS, hidden=64)
     loss = GateLoss(gate, random_table())
     optimiser = torch.optim.AdamW(gate.parameters())
     decoders = [mixture.bank.decoder(index) for index in range(_EXPERTS)]

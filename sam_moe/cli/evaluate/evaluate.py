@@ -144,13 +144,13 @@ def evaluate(
 
         from sam_moe.evaluation.asking.systems import ask_models
         from sam_moe.evaluation.evaluate import evaluate as run
-        from sam_moe.evaluation.finishing import Request
+        from sam_moe.evaluation.finishing import EvaluationRequest
 
         read = _challenge(challenge, source)
         inputs = [file for file in (challenge, asking.prompts) if file]
         check_evaluation(out, inputs, masks.predictions, force=writing.force)
         scripts, checksum = _scripts(asking.protocol or read.protocol, asking.prompts)
-        request = Request(
+        request = EvaluationRequest(
             read,
             scripts,
             out,
@@ -206,7 +206,7 @@ def simulate(
         from sam_moe.cli.own_files import check_file
         from sam_moe.config import write_json
         from sam_moe.evaluation.asking.protocols import scripts_for
-        from sam_moe.evaluation.asking.simulate import needs_somebody
+        from sam_moe.evaluation.asking.simulate import needs_answers
         from sam_moe.evaluation.asking.simulate import simulate as run
         from sam_moe.evaluation.asking.systems import ask_models
         from sam_moe.files import check_writable
@@ -216,7 +216,7 @@ def simulate(
         check_writable(out.parent)
         read = _challenge(challenge, source)
         scripts = scripts_for(protocol or read.protocol)
-        answering = ask_models((system,), device)[0] if needs_somebody(scripts) else None
+        answering = ask_models((system,), device)[0] if needs_answers(scripts) else None
         recorded = run(read, scripts, out, answering, progress)
         write_json(recorded, out)
     targets = sum(len(case.targets) for case in recorded.cases)

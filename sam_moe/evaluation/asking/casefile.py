@@ -15,7 +15,7 @@ from sam_moe.evaluation.results import CASES, Row
 from sam_moe.files import make_folder, replace_text
 from sam_moe.prompts.promptset import PromptCase
 
-ASKED = "asked.json"
+SETUP = "asked.json"
 _LONGEST_NAME = 180  # with what comes before and behind it below the 255 bytes of file systems
 
 
@@ -33,7 +33,7 @@ class CaseFile(Record):
     made_of: str = Field("", description="A digest of the files that it came from, see `changed.made_of`.")
 
 
-class Asked(Record):
+class Setup(Record):
     """What an evaluation's folder was begun with; only the same may go on in it."""
 
     format: Literal[1] = Field(1, description="Version of this format.")
@@ -44,7 +44,7 @@ class Asked(Record):
     only: dict[str, tuple[str, ...]] = Field({}, description="Patients of systems not asked about all.")
 
 
-def begin(folder: Path, asked: Asked) -> None:
+def begin(folder: Path, setup: Setup) -> None:
     """Make the folder of an evaluation, or take up one that was begun in the same way.
 
     Raises:
@@ -52,10 +52,10 @@ def begin(folder: Path, asked: Asked) -> None:
         FileError: where it cannot be made.
     """
     make_folder(folder / CASES)
-    path = folder / ASKED
+    path = folder / SETUP
     if path.is_file():
-        before = read_json(Asked, path, FileError)
-        differ = [name for name in Asked.model_fields if getattr(before, name) != getattr(asked, name)]
+        before = read_json(Setup, path, FileError)
+        differ = [name for name in Setup.model_fields if getattr(before, name) != getattr(setup, name)]
         if differ:
             raise ConfigError(
                 f"{folder}: holds another evaluation, with other {', '.join(differ)}. Expected the same, to "
@@ -63,8 +63,8 @@ def begin(folder: Path, asked: Asked) -> None:
             )
         return
     if any((folder / CASES).glob("*.json")):
-        raise ConfigError(f"{folder}: has cases but no {ASKED}. Give another --out, or remove this one.")
-    write_whole(asked, path)
+        raise ConfigError(f"{folder}: has cases but no {SETUP}. Give another --out, or remove this one.")
+    write_whole(setup, path)
 
 
 def case_path(folder: Path, case: str) -> Path:

@@ -1,15 +1,16 @@
-"""One conversation: a script speaks to a system about a target, and each answer is scored as it comes."""
+"""A protocol run on one system and one target: prompt by prompt, each answer scored as it comes."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
 from sam_moe.errors import PromptError
-from sam_moe.evaluation.asking.protocols import Script, Target
+from sam_moe.evaluation.asking.protocols import Script
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
+from sam_moe.evaluation.asking.targets import Target
 from sam_moe.evaluation.results import Status
 from sam_moe.evaluation.scoring.scores import Scores, score, worst
 from sam_moe.prompts.prompt import Item
@@ -17,65 +18,63 @@ from sam_moe.prompts.simulate import Mask
 
 log = logging.getLogger(__name__)
 
-SILENT = "nothing more was said; the answer stands"
+NO_PROMPT = "no further prompt; the answer stands"
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One step: what was said (None: nothing more), the answer as it stands after it, what went wrong."""
+    """One step: its prompt (None: no further one), the answer as it stands after it, its status."""
 
     prompt: str
     step: int
-    said: Item | None
-    mask: Mask
+    item: Item | None
+    reply: Reply
     status: Status = "ok"
     reason: str = ""
     seconds: float = 0.0
-    answered: Mapping[str, float] = field(default_factory=dict)
-    confidence: Mapping[str, float] = field(default_factory=dict)
 
 
 def converse(system: SystemUnderTest, script: Script, target: Target) -> Iterator[Turn]:
-    """Ask step by step. Where the system fails, its mask stays as it was, for the next click to go by.
+    """Run every step of a script. Where the system fails, its mask stays, and the next click goes by that.
 
-    Where nothing is left to say the last turn is repeated, so that every target has every step.
+    Where the script has no further prompt the last turn is repeated, so that every target has every step.
     """
-    said: list[Item] = []
-    last = Turn("", 0, None, np.zeros_like(target.truth), "missing", "nothing was said")
+    items: list[Item] = []
+    last = Turn("", 0, None, Reply(np.zeros_like(target.truth)), "missing", "no prompt was given")
     for step, name in enumerate(script.steps):
         try:
-            item = script.item(target, said, target.judged(last.mask))
+            item = script.item(target, items, target.judged(last.reply.mask))
         except PromptError as error:
-            last = Turn(name, step, None, last.mask, "missing", str(error))
+            last = Turn(name, step, None, Reply(last.reply.mask), "missing", str(error))
         else:
             if item is None:
-                reason = SILENT if last.status == "ok" else last.reason
-                last = Turn(
-                    name, step, None, last.mask, last.status, reason, 0.0, last.answered, last.confidence
-                )
+                reason = NO_PROMPT if last.status == "ok" else last.reason
+                last = replace(last, prompt=name, step=step, item=None, reason=reason, seconds=0.0)
             else:
-                said.append(item)
-                last = _asked(system, tuple(said), Turn(name, step, item, last.mask))
+                items.append(item)
+                last = _answered(system, tuple(items), Turn(name, step, item, Reply(last.reply.mask)))
         yield last
 
 
-def _asked(system: SystemUnderTest, said: tuple[Item, ...], turn: Turn) -> Turn:
-    """The turn with its answer, or with why there is none."""
+def failure(error: Exception) -> str:
+    """An error of a system under test in one line: its class, then its words."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _answered(system: SystemUnderTest, items: Sequence[Item], turn: Turn) -> Turn:
+    """The turn with its answer, or with the reason for having none."""
     start = perf_counter()
     try:
-        reply = system.answer(said)
-    except Exception as error:  # whatever a system under test does wrong is its result, not our end
+        reply = system.answer(items)
+    except Exception as error:  # whatever a system under test does wrong is its result
         log.debug("%s failed", system.id, exc_info=True)
-        seconds = perf_counter() - start
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return Turn(turn.prompt, turn.step, turn.said, turn.mask, "failed", reason, seconds)
+        return replace(turn, status="failed", reason=failure(error), seconds=perf_counter() - start)
     seconds = perf_counter() - start
-    wrong = _wrong(reply, turn.mask)
+    wrong = _wrong(reply, turn.reply.mask)
     if wrong is not None:
-        return Turn(turn.prompt, turn.step, turn.said, turn.mask, *wrong, seconds)
-    return Turn(
-        turn.prompt, turn.step, turn.said, reply.mask, "ok", "", seconds, reply.answered, reply.confidence
-    )
+        status, reason = wrong
+        return replace(turn, status=status, reason=reason, seconds=seconds)
+    return replace(turn, reply=reply, seconds=seconds)
 
 
 def _wrong(reply: Reply, expected: Mask) -> tuple[Status, str] | None:
@@ -100,9 +99,10 @@ class Scorer:
         truth, spacing_mm = self.target.truth, self.target.spacing_mm
         if turn.status != "ok":
             return worst(truth, spacing_mm, turn.status, turn.reason)
-        if self._scores is None or self._mask is not turn.mask:
-            self._scores = score(truth, self.target.judged(turn.mask), spacing_mm, self.tolerance_mm)
-            self._mask = turn.mask
+        mask = turn.reply.mask
+        if self._scores is None or self._mask is not mask:
+            self._scores = score(truth, self.target.judged(mask), spacing_mm, self.tolerance_mm)
+            self._mask = mask
         found = self._scores.copy()
         found["reason"] = found["reason"] or turn.reason
         return found

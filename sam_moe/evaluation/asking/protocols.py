@@ -1,16 +1,15 @@
-"""Prompt protocols: in which order a simulated user says what about a target; recorded ones say it again."""
+"""Prompt protocols: the prompts of a simulated user about a target, in order; recorded ones are replayed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-import numpy as np
-
 from sam_moe.config import nearest_first
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.steps import Kind as Kind
 from sam_moe.evaluation.asking.steps import kinds_of, step_names
-from sam_moe.prompts.prompt import Item, Triple
+from sam_moe.evaluation.asking.targets import Target
+from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.promptset import PromptSet
 from sam_moe.prompts.simulate import Mask, box_around, centre_point, challenge_click, next_click
 from sam_moe.prompts.sketch import (
@@ -31,53 +30,27 @@ JITTER = 0.05  # a person's box: each side up to a twentieth of the edge in or o
 BETWEEN = " · "  # between a structure and its protocol in a prompt file that holds several protocols
 
 
-@dataclass(frozen=True)
-class Target:
-    """One structure of one case, as a user who knows the truth sees it.
-
-    `scan` is the fingerprint of the scan, by which recorded prompts are found again. `ignored` is true where
-    nothing was annotated: such voxels are in no truth, and whatever is answered there counts for nothing.
-    """
-
-    case: str
-    label: str
-    truth: Mask
-    spacing_mm: Triple
-    scan: str = ""
-    seed: int = 0
-    ignored: Mask | None = None
-
-    def judged(self, answer: Mask) -> Mask:
-        """An answer where the scan was annotated, nothing elsewhere."""
-        return answer if self.ignored is None else answer & ~self.ignored
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """A generator that starts the same for this target, whatever else is asked and in which order."""
-        return np.random.default_rng([self.seed, *f"{self.case}/{self.label}".encode()])
-
-
 @runtime_checkable
 class Script(Protocol):
-    """What is said about a target, one item a step; `steps` has the name of each step."""
+    """The prompts about a target, one item a step; `steps` has the name of each step."""
 
     @property
     def name(self) -> str:
-        """How it is called."""
+        """Its name."""
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What was said last at each step: `box`, `click1`, `box+click3`."""
+        """The last prompt of each step: `box`, `click1`, `box+click3`."""
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        """What a system must understand to be asked."""
+        """The kinds of prompts that a system must support."""
 
-    def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
-        """What is said next, after these items and the answer to them; None where nothing is left to say.
+    def item(self, target: Target, items: Sequence[Item], answer: Mask) -> Item | None:
+        """The next prompt, after these items and the answer to them; None where there is no further one.
 
         Raises:
-            PromptError: where it knows nothing of this target.
+            PromptError: for a target that it has no prompts for.
         """
 
 
@@ -112,22 +85,22 @@ class Simulated:
         """What its steps are made of."""
         return kinds_of(self.steps)
 
-    def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
+    def item(self, target: Target, items: Sequence[Item], answer: Mask) -> Item | None:
         """The box, the first click, stroke or loop, or the one that mends the answer."""
         axis = drawing_axis(target.spacing_mm)
-        if self.first and not said:
+        if self.first and not items:
             if self.cvpr:
                 return challenge_box(target.truth, flat=self.first == "flat")
             if self.first == "flat":
                 return flat_box(target.truth, axis, target.rng, jitter=JITTER)
             return box_around(target.truth, target.rng, jitter=JITTER)
         if self.means == "stroke":
-            return next_stroke(target.truth, answer, axis) if said else stroke_along(target.truth, axis)
+            return next_stroke(target.truth, answer, axis) if items else stroke_along(target.truth, axis)
         if self.means == "loop":
-            return next_loop(target.truth, answer, axis) if said else loop_around(target.truth, axis)
+            return next_loop(target.truth, answer, axis) if items else loop_around(target.truth, axis)
         if self.cvpr:
             return challenge_click(target.truth, answer)
-        if not said:
+        if not items:
             return centre_point(target.truth, target.spacing_mm)
         return next_click(target.truth, answer, spacing_mm=target.spacing_mm)
 
@@ -200,21 +173,21 @@ class Replay:
         """What the recorded items are."""
         return kinds_of(self.steps)
 
-    def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
+    def item(self, target: Target, items: Sequence[Item], answer: Mask) -> Item | None:
         """The next of the recorded items, whatever was answered."""
-        items = self.recorded.get((target.scan, target.label))
-        if items is None:
+        recorded = self.recorded.get((target.scan, target.label))
+        if recorded is None:
             raise PromptError(
                 f"the recorded prompts have none for {target.label} of {target.case}. Expected a case with "
                 "the fingerprint of this scan, and a target of this name in it."
             )
-        return items[len(said)] if len(said) < len(items) else None
+        return recorded[len(items)] if len(items) < len(recorded) else None
 
 
 def replays_of(prompts: PromptSet) -> tuple[Replay, ...]:
     """The protocols recorded in a prompt set that `sam-moe simulate` or `evaluate` wrote, or one by hand.
 
-    A set whose name is a protocol's has that one's steps; of any other the longest target says how many.
+    A set whose name is a protocol's has that one's steps; any other has as many as its longest target.
 
     Raises:
         PromptError: for a case without the fingerprint of its scan.
@@ -241,8 +214,8 @@ def replays_of(prompts: PromptSet) -> tuple[Replay, ...]:
 
 
 @dataclass(frozen=True)
-class Begun:
-    """The first steps of a script, for a system that understands no more of it."""
+class FirstSteps:
+    """The first steps of a script, for a system that does not support the others."""
 
     script: Script
     count: int
@@ -262,14 +235,14 @@ class Begun:
         """What these steps are made of."""
         return kinds_of(self.steps)
 
-    def item(self, target: Target, said: Sequence[Item], answer: Mask) -> Item | None:
-        """What the script says."""
-        return self.script.item(target, said, answer)
+    def item(self, target: Target, items: Sequence[Item], answer: Mask) -> Item | None:
+        """The script's."""
+        return self.script.item(target, items, answer)
 
 
-def understood(script: Script, hears: frozenset[Kind]) -> Script | None:
-    """As much of a script as who hears only this understands from its beginning; None for nothing."""
-    if script.kinds <= hears:
+def supported_part(script: Script, supports: frozenset[Kind]) -> Script | None:
+    """The first steps of a script that need these kinds only; None where the first needs others."""
+    if script.kinds <= supports:
         return script
-    count = sum(kinds_of(script.steps[: n + 1]) <= hears for n in range(len(script.steps)))
-    return Begun(script, count) if count else None
+    count = sum(kinds_of(script.steps[: n + 1]) <= supports for n in range(len(script.steps)))
+    return FirstSteps(script, count) if count else None

@@ -1,8 +1,8 @@
-"""Asking systems about the cases of a challenge: case by case, on any number of processes, resumable.
+"""Systems run on the cases of a challenge: case by case, on any number of processes, resumable.
 
-A finished case is a file; whoever starts again on the same folder asks about the others only. Processes find
-cases by locks and never wait for one another but at the end: each case is asked about once, and where a
-process dies another takes its case over.
+A finished case is a file; a second start on the same folder runs the others only. Processes find cases by
+locks and wait for one another at the end only: each case is run once, and where a process dies another takes
+its case over.
 """
 
 import logging
@@ -16,21 +16,25 @@ import numpy as np
 import torch
 
 from sam_moe.evaluation.asking.casefile import CaseFile, case_path, file_name, relative, write_whole
-from sam_moe.evaluation.asking.conversation import Scorer, Turn, converse
+from sam_moe.evaluation.asking.conversation import Scorer, Turn, converse, failure
 from sam_moe.evaluation.asking.freshness import made_of
 from sam_moe.evaluation.asking.hardware import device_of
 from sam_moe.evaluation.asking.locks import claimed
 from sam_moe.evaluation.asking.predictions import Given, score_given
-from sam_moe.evaluation.asking.protocols import BETWEEN, Script, Target, understood
-from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.asking.protocols import BETWEEN, Script, supported_part
+from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
+from sam_moe.evaluation.asking.targets import Target, targets_of
 from sam_moe.evaluation.asking.unread import reason_of, unread_rows
 from sam_moe.evaluation.challenge.challenge import Case, Challenge, Opened, open_case
 from sam_moe.evaluation.results import GIVEN, PREDICTIONS, Row
+from sam_moe.evaluation.scoring.scores import Scores
 from sam_moe.files import make_folder
 from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase
-from sam_moe.space.files import fingerprint, write_mask
+from sam_moe.prompts.simulate import Mask
+from sam_moe.space.files import write_mask
+from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +52,8 @@ class Folder:
 class Work:
     """What each process does its share of.
 
-    `only` has the patients that a slow system is asked about, of systems that are not asked about all;
-    `parent` is the process that this one must not outlive.
+    `only` has the patients that a slow system is run on, of systems that are not run on all; `parent` is the
+    process that this one must not outlive.
     """
 
     challenge: Challenge
@@ -67,7 +71,7 @@ class Work:
 
 
 def work_through(work: Work, systems: Sequence[SystemUnderTest], progress: Progress) -> None:
-    """Ask about every case that nobody has asked about; return when all are finished, by whomever."""
+    """Run every case without a file; return when all have one, whichever process wrote it."""
     start, before = perf_counter(), _finished(work)
     for wait in (False, True):  # at last those that others had: they are done by then, or dead
         for case in work.cases:
@@ -98,20 +102,28 @@ def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> Case
         log.warning("%s: %s", case.id, reason)
         return CaseFile(
             case=case.id,
-            rows=tuple(unread_rows(case, _asked(work, systems), reason)),
+            rows=tuple(unread_rows(case, _steps(work, systems), reason)),
             notes=(f"{case.id}: {reason}",),
             seconds=perf_counter() - start,
             unread=True,
         )
     left_out = [name for name in case.labels if name not in opened.truths]
     notes = (f"{case.id}: left out as absent or too small: {', '.join(left_out)}",) if left_out else ()
-    found = _Found(work, case, opened)
+    targets = targets_of(case, opened, work.challenge.seed)
+    rows: list[Row] = []
+    prompts: dict[str, PromptCase] = {}
     for system in systems:
-        found.ask(system)
+        found = _answers_of(work, case, opened.scan, targets, system)
+        rows += found.rows
+        if found.prompts:
+            image = relative(case.images[case.reference], work.out)
+            prompts[system.id] = PromptCase.of(image, found.prompts, fingerprint=targets[0].scan)
+        if found.masks:
+            _save(work, case, opened.scan, system, found.masks)
     return CaseFile(
         case=case.id,
-        rows=(*found.rows, *_given(work, case, opened)),
-        prompts=found.prompts,
+        rows=(*rows, *_given(work, case, opened)),
+        prompts=prompts,
         notes=notes,
         devices={system.id: device_of(system) for system in systems},
         seconds=perf_counter() - start,
@@ -125,100 +137,89 @@ def _given(work: Work, case: Case, opened: Opened) -> list[Row]:
     return score_given(case, opened, file, work.given.id, tolerance_mm, work.given.resample)
 
 
-class _Found:
-    """One case being asked about: its rows, and what was said."""
+@dataclass(frozen=True)
+class _Answers:
+    """One system's rows about a case; the prompts it was given and its last masks, by structure."""
 
-    def __init__(self, work: Work, case: Case, opened: Opened) -> None:
-        self.work, self.case, self.scan = work, case, opened.scan
-        self.key = fingerprint(self.scan)
-        self.targets = [
-            Target(
-                case.id,
-                label,
-                np.asarray(truth.array.numpy().astype(bool)),
-                self.scan.grid.spacing_mm,
-                self.key,
-                work.challenge.seed,
-                opened.ignored,
-            )
-            for label, truth in opened.truths.items()
-        ]
-        self.rows: list[Row] = []
-        self.prompts: dict[str, PromptCase] = {}
-
-    def ask(self, system: SystemUnderTest) -> None:
-        """Everything, of one system."""
-        try:
-            system.open(self.scan)
-        except Exception as error:  # as in a conversation: its failure is its result
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            self.rows += self._closed(system, reason)
-            return
-        said: dict[str, Prompt] = {}
-        masks: dict[str, np.ndarray] = {}
-        for target in self.targets:
-            scorer = Scorer(target, self.work.challenge.nsd_tolerance_mm)
-            for script in heard(system, self.work.scripts):
-                items: list[Item] = []
-                for turn in converse(system, script, target):
-                    items += [turn.said] if turn.said is not None else []
-                    self.rows.append(self._row(system, target, turn, scorer))
-                    masks[target.label] = turn.mask
-                if items:
-                    several = len(self.work.scripts) > 1
-                    said[target.label + (BETWEEN + script.name) * several] = Prompt(tuple(items))
-        if said:
-            image = relative(self.case.images[self.case.reference], self.work.out)
-            self.prompts[system.id] = PromptCase.of(image, said, fingerprint=self.key)
-        if masks:
-            self._save(system, masks)
-
-    def _row(self, system: SystemUnderTest, target: Target, turn: Turn, scorer: Scorer) -> Row:
-        return Row(
-            system=system.id,
-            case=self.case.id,
-            patient=self.case.patient,
-            label=target.label,
-            strata=dict(self.case.strata),
-            prompt=turn.prompt,
-            step=turn.step,
-            seconds=turn.seconds,
-            answered=dict(turn.answered),
-            confidence=dict(turn.confidence),
-            **scorer(turn),
-        )
-
-    def _closed(self, system: SystemUnderTest, reason: str) -> Iterator[Row]:
-        """The rows of a system that could not take up the scan."""
-        nothing = np.zeros(self.scan.grid.shape, bool)
-        for target in self.targets:
-            scorer = Scorer(target, self.work.challenge.nsd_tolerance_mm)
-            for script in heard(system, self.work.scripts):
-                for step, name in enumerate(script.steps):
-                    yield self._row(system, target, Turn(name, step, None, nothing, "failed", reason), scorer)
-
-    def _save(self, system: SystemUnderTest, masks: dict[str, np.ndarray]) -> None:
-        """Keep the last answers in one map; where two claim a voxel, the structure named later has it."""
-        folder = self.work.out / PREDICTIONS / file_name(system.id)
-        make_folder(folder)
-        names = dict(enumerate(self.work.challenge.labels, start=1))
-        labels = torch.zeros(self.scan.grid.shape, dtype=torch.int32)
-        for value, name in names.items():
-            if name in masks:
-                labels[torch.from_numpy(masks[name])] = value
-        write_mask(folder / f"{file_name(self.case.id)}.nii.gz", labels, self.scan.grid, names)
+    rows: list[Row] = field(default_factory=list)
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+    masks: dict[str, Mask] = field(default_factory=dict)
 
 
-def heard(system: SystemUnderTest, scripts: Sequence[Script]) -> list[Script]:
-    """The scripts as far as a system understands them."""
-    own = (understood(script, system.hears) for script in scripts)
+def _answers_of(
+    work: Work, case: Case, scan: Volume, targets: Sequence[Target], system: SystemUnderTest
+) -> _Answers:
+    """Run every protocol on every target; a scan that the system cannot open fails every step."""
+    found, scripts = _Answers(), supported_scripts(system, work.scripts)
+    try:
+        system.open(scan)
+        refusal = ""
+    except Exception as error:  # as in a conversation: its failure is its result
+        refusal = failure(error)
+    for target in targets:
+        scorer = Scorer(target, work.challenge.nsd_tolerance_mm)
+        for script in scripts:
+            items: list[Item] = []
+            for turn in _failed(script, target, refusal) if refusal else converse(system, script, target):
+                items += [turn.item] if turn.item is not None else []
+                found.rows.append(_row(system, case, target, turn, scorer(turn)))
+                if not refusal:
+                    found.masks[target.label] = turn.reply.mask
+            if items:
+                found.prompts[target.label + (BETWEEN + script.name) * (len(work.scripts) > 1)] = Prompt(
+                    tuple(items)
+                )
+    return found
+
+
+def _failed(script: Script, target: Target, reason: str) -> Iterator[Turn]:
+    """Every step of a script as a failed one."""
+    nothing = Reply(np.zeros_like(target.truth))
+    for step, name in enumerate(script.steps):
+        yield Turn(name, step, None, nothing, "failed", reason)
+
+
+def _row(system: SystemUnderTest, case: Case, target: Target, turn: Turn, scores: Scores) -> Row:
+    return Row(
+        system=system.id,
+        case=case.id,
+        patient=case.patient,
+        label=target.label,
+        strata=dict(case.strata),
+        prompt=turn.prompt,
+        step=turn.step,
+        seconds=turn.seconds,
+        answered=dict(turn.reply.answered),
+        confidence=dict(turn.reply.confidence),
+        **scores,
+    )
+
+
+def _save(work: Work, case: Case, scan: Volume, system: SystemUnderTest, masks: Mapping[str, Mask]) -> None:
+    """Keep the last answers in one map; where two claim a voxel, the structure named later has it."""
+    folder = work.out / PREDICTIONS / file_name(system.id)
+    make_folder(folder)
+    names = dict(enumerate(work.challenge.labels, start=1))
+    labels = torch.zeros(scan.grid.shape, dtype=torch.int32)
+    for value, name in names.items():
+        if name in masks:
+            labels[torch.from_numpy(masks[name])] = value
+    write_mask(folder / f"{file_name(case.id)}.nii.gz", labels, scan.grid, names)
+
+
+def supported_scripts(system: SystemUnderTest, scripts: Sequence[Script]) -> list[Script]:
+    """The scripts as far as a system supports them."""
+    own = (supported_part(script, system.supports) for script in scripts)
     return [script for script in own if script is not None]
 
 
-def _asked(work: Work, systems: Sequence[SystemUnderTest]) -> dict[str, list[str]]:
-    """The names of all steps that each system is asked, by its id."""
-    asked = {s.id: [step for script in heard(s, work.scripts) for step in script.steps] for s in systems}
-    return asked if work.given is None else {**asked, work.given.id: [GIVEN]}
+def _steps(work: Work, systems: Sequence[SystemUnderTest]) -> dict[str, list[str]]:
+    """The names of all steps of each system, by its id."""
+    steps = {
+        s.id: [step for script in supported_scripts(s, work.scripts) for step in script.steps]
+        for s in systems
+    }
+    return steps if work.given is None else {**steps, work.given.id: [GIVEN]}
 
 
 def _finished(work: Work) -> int:

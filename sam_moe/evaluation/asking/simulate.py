@@ -1,4 +1,4 @@
-"""A prompt file for a challenge, so that systems can be given the very same clicks."""
+"""A prompt file for a challenge, so that other systems can be given the same clicks."""
 
 import logging
 from collections.abc import Sequence
@@ -10,32 +10,32 @@ from pydantic import JsonValue
 from sam_moe.errors import ConfigError, FileError, SamMoeError
 from sam_moe.evaluation.asking.casefile import relative
 from sam_moe.evaluation.asking.conversation import converse
-from sam_moe.evaluation.asking.protocols import BETWEEN, Simulated, Target
+from sam_moe.evaluation.asking.protocols import BETWEEN, Simulated
 from sam_moe.evaluation.asking.steps import ALL, Kind
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
+from sam_moe.evaluation.asking.targets import targets_of
 from sam_moe.evaluation.asking.unread import reason_of
 from sam_moe.evaluation.challenge.challenge import Challenge, cases_of, open_case
 from sam_moe.files import check_writable
 from sam_moe.progress import Progress
 from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
-from sam_moe.space.files import fingerprint
 from sam_moe.space.volume import Volume
 
 log = logging.getLogger(__name__)
 
 
-class Nobody:
-    """Answers nothing at all; enough where one thing is said."""
+class EmptyMasks:
+    """A system of empty masks: enough where one prompt is given, whatever is answered."""
 
-    id = "nobody"
-    hears: frozenset[Kind] = ALL
+    id = "empty masks"
+    supports: frozenset[Kind] = ALL
 
     def open(self, scan: Volume) -> None:
         """Take up a scan."""
         self._nothing = np.zeros(scan.grid.shape, bool)
 
-    def answer(self, said: Sequence[Item]) -> Reply:
+    def answer(self, items: Sequence[Item]) -> Reply:
         """An empty mask."""
         return Reply(self._nothing)
 
@@ -44,8 +44,8 @@ class Nobody:
         return {}
 
 
-def needs_somebody(scripts: Sequence[Simulated]) -> bool:
-    """Whether what is said depends on answers."""
+def needs_answers(scripts: Sequence[Simulated]) -> bool:
+    """Whether prompts depend on answers: those after the first do."""
     return any(len(script.steps) > 1 for script in scripts)
 
 
@@ -56,21 +56,21 @@ def simulate(
     system: SystemUnderTest | None,
     progress: Progress,
 ) -> PromptSet:
-    """What a simulated user says about every target, to the errors of `system` where there are several steps.
+    """A simulated user's prompts for every target, at the errors of `system` where there are several steps.
 
     Raises:
-        ConfigError: for several steps and nobody who answers.
-        FileError: where `out` cannot be written, before anything is asked.
+        ConfigError: for several steps and no system.
+        FileError: where `out` cannot be written, before the work.
         SamMoeError: where no case can be read, for the first reason. Of several the others go on without one
             that cannot be read, with a warning.
     """
     check_writable(out.parent)
-    if system is None and needs_somebody(scripts):
+    if system is None and needs_answers(scripts):
         raise ConfigError(
             f"the protocol {', '.join(s.name for s in scripts)} clicks where an answer errs. Expected "
-            "somebody who answers; give --system ID."
+            "a system that answers; give --system ID."
         )
-    answering: SystemUnderTest = Nobody() if system is None else system
+    answering: SystemUnderTest = EmptyMasks() if system is None else system
     cases = cases_of(challenge)
     recorded: list[PromptCase] = []
     unread: list[SamMoeError] = []
@@ -82,18 +82,15 @@ def simulate(
             log.warning("%s: left out, it cannot be read: %s", case.id, reason_of(error))
             unread.append(error if isinstance(error, SamMoeError) else FileError(reason_of(error)))
             continue
-        scan, truths = opened.scan, opened.truths
-        answering.open(scan)
-        key, said = fingerprint(scan), dict[str, Prompt]()
-        for label, truth in truths.items():
-            mask = np.asarray(truth.array.numpy().astype(bool))
-            target = Target(case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed, opened.ignored)
+        answering.open(opened.scan)
+        targets, prompts = targets_of(case, opened, challenge.seed), dict[str, Prompt]()
+        for target in targets:
             for script in scripts:
-                items = [turn.said for turn in converse(answering, script, target) if turn.said is not None]
-                said[label + (BETWEEN + script.name) * (len(scripts) > 1)] = Prompt(tuple(items))
-        if said:
+                items = [turn.item for turn in converse(answering, script, target) if turn.item is not None]
+                prompts[target.label + (BETWEEN + script.name) * (len(scripts) > 1)] = Prompt(tuple(items))
+        if prompts:
             image = relative(case.images[case.reference], out.parent)
-            recorded.append(PromptCase.of(image, said, fingerprint=key))
+            recorded.append(PromptCase.of(image, prompts, fingerprint=targets[0].scan))
     if len(unread) == len(cases):
         raise unread[0]
     to = f", said to {system.id}" if system is not None else ""

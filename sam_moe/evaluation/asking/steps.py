@@ -1,4 +1,4 @@
-"""What the steps of a protocol are called, by the kinds of items given so far: `box`, `box+click3`."""
+"""The names of a protocol's steps, by the kinds of items given so far: `box`, `box+click3`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _WORDS: Mapping[Kind, str] = {
 
 
 def step_names(items: Sequence[Item]) -> tuple[str, ...]:
-    """What was given at each step, by counting boxes, flat boxes, clicks, strokes and loops.
+    """The name of each step: a count of its boxes, flat boxes, clicks, strokes and loops.
 
     A recorded box is flat where it is given as flat, or one voxel thick; of a box in millimetres alone one of
     no more than 1 mm, as its scan's slices are not known here.

@@ -1,4 +1,4 @@
-"""Systems under test: whatever answers an opened scan, prompt by prompt; a model of ours is one of them."""
+"""Systems under test: what answers prompts on an opened scan, such as a model of ours."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.steps import ALL, Kind
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
+from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
@@ -24,23 +25,29 @@ from sam_moe.space.volume import Volume
 from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
 
 _SHARED_BYTES = 1 << 30
-_WORDS = {"title", "description", "licence", "attribution", "made_by", "measured", "not_for"}
+_PROSE = {"title", "description", "licence", "attribution", "made_by", "measured", "not_for"}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: the mask on the scan's grid; of a mixture also who gave it and how sure the gate was."""
+    """An answer: the mask on the scan's grid; of a mixture also its routing.
+
+    `answered` has the weights of the experts behind it, `confidence` the gate's in every expert, `why` the
+    reason for the choice, `regions` the number of regions that were decoded.
+    """
 
     mask: Mask
     answered: Mapping[str, float] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
+    why: str = ""
+    regions: int = 0
 
 
 @runtime_checkable
 class SystemUnderTest(Protocol):
-    """What an evaluation asks of a system: open a scan, answer what was said about a target so far.
+    """What an evaluation needs of a system: open a scan, answer the prompts about a target so far.
 
-    It is never shown the truth. What it raises makes a failed row and no more; the next target is asked all
+    It is never shown the truth. What it raises makes a failed row and no more; the next target follows all
     the same.
     """
 
@@ -49,23 +56,23 @@ class SystemUnderTest(Protocol):
         """Its name in every table."""
 
     @property
-    def hears(self) -> frozenset[Kind]:
-        """What it understands; a protocol with anything else is not asked of it."""
+    def supports(self) -> frozenset[Kind]:
+        """The kinds of prompts that it takes; no other is given to it."""
 
     def open(self, scan: Volume) -> None:
         """Take up a scan."""
 
-    def answer(self, said: Sequence[Item]) -> Reply:
-        """Answer all items said about a target so far; only the last is new, one alone begins a target."""
+    def answer(self, items: Sequence[Item]) -> Reply:
+        """Answer all items about a target so far; only the last is new, one alone begins a target."""
 
     def describe(self) -> dict[str, JsonValue]:
         """What to note about it: id, checksum, licence."""
 
 
-class AskedPredictor:
+class ModelUnderTest:
     """A model of ours; each further item refines, as in a session with a person."""
 
-    hears: frozenset[Kind] = ALL
+    supports: frozenset[Kind] = ALL
 
     def __init__(
         self,
@@ -76,12 +83,12 @@ class AskedPredictor:
         self.model, self._described, self._shared = model, dict(described), shared
         self.id = model.id
         self._session: Predictor | None = None
-        self._begun = False  # whether what was said first about the target in hand was answered
+        self._begun = False  # whether the first prompt about the target in hand was answered
 
     def open(self, scan: Volume) -> None:
         """Take up a scan, and forget what was embedded: seconds are those of a fresh scan.
 
-        With a shared cache nothing is forgotten, and who is asked first pays for all.
+        With a shared cache nothing is forgotten, and the first system pays for all.
         """
         cache = EmbeddingCache() if self._shared is None else self._shared
         self._session = self.model.open(scan, cache=cache)
@@ -99,27 +106,35 @@ class AskedPredictor:
             raise PromptError("no scan is open. Call open(scan) before the first prompt.")
         return self._session
 
-    def answer(self, said: Sequence[Item]) -> Reply:
+    def answer(self, items: Sequence[Item]) -> Reply:
         """Predict the first item, refine by each further one; after a refusal begin anew with all of them."""
-        if len(said) > 1 and self._begun:
-            found = self.session.refine(said[-1])
-        else:
-            self._begun = False
-            found = self.session.predict(*said)
-            self._begun = True
-        mask = np.asarray(found.mask.numpy().astype(bool))
-        if found.answered is None:
-            return Reply(mask)
-        return Reply(mask, dict(found.answered.experts), dict(found.answered.confidence))
+        if len(items) > 1 and self._begun:
+            return _reply(self.session.refine(items[-1]))
+        return self.answer_together(items)
+
+    def answer_together(self, items: Sequence[Item]) -> Reply:
+        """Predict a new target from all of its items at once, as `sam-moe predict` does."""
+        self._begun = False
+        found = self.session.predict(*items)
+        self._begun = True
+        return _reply(found)
 
     def describe(self) -> dict[str, JsonValue]:
         """Id, title, checksum of the weights, licence."""
         return self._described
 
 
+def _reply(found: Prediction) -> Reply:
+    mask, routing = np.asarray(found.mask.numpy().astype(bool)), found.answered
+    if routing is None:
+        return Reply(mask)
+    regions = sum(routing.regions.values())
+    return Reply(mask, dict(routing.experts), dict(routing.confidence), routing.why, regions)
+
+
 def ask_models(
     models: Sequence[str], device: str = "auto", share_embeddings: bool = False
-) -> tuple[AskedPredictor, ...]:
+) -> tuple[ModelUnderTest, ...]:
     """Models, mixtures or experts alone as systems, by id, card or folder.
 
     `share_embeddings` embeds each region once for all that have one encoder: the same masks in a fraction of
@@ -129,7 +144,7 @@ def ask_models(
         ConfigError: for two of one id.
         CardError: for an unknown id, the known ones listed.
     """
-    systems: list[AskedPredictor] = []
+    systems: list[ModelUnderTest] = []
     shared = EmbeddingCache(_SHARED_BYTES) if share_embeddings else None
     for model in models:
         entry = find_model(model)
@@ -141,7 +156,7 @@ def ask_models(
             )
         described = describe(entry) | {"box_strategy": loaded.box_strategy, **loaded.lowering.model_dump()}
         described["embeddings"] = "shared with the systems of one encoder" if share_embeddings else "its own"
-        systems.append(AskedPredictor(loaded, described, shared))
+        systems.append(ModelUnderTest(loaded, described, shared))
     return tuple(systems)
 
 
@@ -166,6 +181,6 @@ def describe(entry: Entry[Card]) -> dict[str, JsonValue]:
 
 
 def _settings(cards: Sequence[Card]) -> str:
-    """A digest of what cards say beside their words: a gate with another threshold answers otherwise."""
-    said = [card.model_dump(mode="json", exclude=_WORDS) for card in cards]
-    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    """A digest of what cards hold beside their prose: a gate with another threshold answers otherwise."""
+    fields = [card.model_dump(mode="json", exclude=_PROSE) for card in cards]
+    return sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]

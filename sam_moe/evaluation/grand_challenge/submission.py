@@ -11,8 +11,9 @@ from torch import Tensor
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.conversation import Turn, converse
 from sam_moe.evaluation.asking.hardware import device_of, hardware
-from sam_moe.evaluation.asking.protocols import Script, Target
+from sam_moe.evaluation.asking.protocols import Script
 from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.asking.targets import targets_of
 from sam_moe.evaluation.challenge.challenge import Case, Challenge, Opened, cases_of
 from sam_moe.evaluation.derived import withdraw_result
 from sam_moe.evaluation.finishing import Circumstances, result_of
@@ -20,7 +21,6 @@ from sam_moe.evaluation.grand_challenge.rehearsal import check_new, rehearse
 from sam_moe.evaluation.report.report import write_report
 from sam_moe.evaluation.results import ResultFolder, write_result
 from sam_moe.shapes import UInt8
-from sam_moe.space.files import fingerprint
 
 CONTAINER = "grand-challenge"
 
@@ -47,17 +47,12 @@ def submit(
     start, script = perf_counter(), scripts[0]
 
     def answer(case: Case, opened: Opened) -> UInt8[Tensor, "i j k"]:
-        scan = opened.scan
-        system.open(scan)
-        (label,) = case.labels
-        mask, key = np.asarray(opened.truths[label].array.numpy().astype(bool)), fingerprint(scan)
-        target = Target(
-            case.id, label, mask, scan.grid.spacing_mm, key, challenge.seed, ignored=opened.ignored
-        )
+        system.open(opened.scan)
+        (target,) = targets_of(case, opened, challenge.seed)
         last: Turn = list(converse(system, script, target))[-1]
         if last.status != "ok":
             raise PromptError(last.reason)
-        return torch.from_numpy(last.mask.astype(np.uint8))
+        return torch.from_numpy(last.reply.mask.astype(np.uint8))
 
     cases = cases_of(challenge)
     check_new(out / CONTAINER)

@@ -9,7 +9,7 @@ from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
 
 
-def cut(scan: Volume, region: Grid, spacing_mm: float, fill: float) -> Float[Tensor, "s s s"]:
+def cut(scan: Volume, region: Grid, spacing_mm: float, fill: float) -> Float[Tensor, "x y z"]:
     """Take the region's intensities from the scan.
 
     At the model's own spacing this is plain trilinear interpolation, as in the reference's preprocessing. A

@@ -130,7 +130,7 @@ def deepest(inside: Tensor) -> Tensor | None:
 
 def _neighbours(x: Tensor, width: int) -> Tensor:
     """How many voxels of a mask lie in the cube around each voxel: whole numbers, one axis after another."""
-    for axis in range(3):
+    for axis in (axis for axis in range(3) if x.shape[2 + axis] > 1):
         kernel, margin = [1, 1, 1], [0, 0, 0]
         kernel[axis], margin[axis] = width, width // 2
         x = F.avg_pool3d(x, kernel, 1, margin, divisor_override=1)

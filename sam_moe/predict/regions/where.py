@@ -133,7 +133,7 @@ def warn_of_boxes(prompt: Prompt, region: Grid, model_id: str) -> None:
         )
 
 
-def touches_border(inside: Bool[Tensor, "l l l"], region: Grid, scan: Grid, share: float = 0.004) -> bool:
+def touches_border(inside: Bool[Tensor, "l m n"], region: Grid, scan: Grid, share: float = 0.004) -> bool:
     """Whether a mask (of any resolution) runs into a face of its region although the scan goes on behind it.
 
     A face counts when more than `share` of it is covered, so that a stray voxel does not; those of a slice,

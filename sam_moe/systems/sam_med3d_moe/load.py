@@ -1,20 +1,17 @@
 """From a card to a model: its backbone, its experts and its gate, as one network with its settings."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
-
-import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.normalise import Normalisation
 from sam_moe.hosts.sam3d.promptable import PromptableSam3D
-from sam_moe.predict.model import Model
 from sam_moe.processes import choose_device
-from sam_moe.prompts.lowering import Lowering
-from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard
+from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard, Preprocessing
 from sam_moe.registry.finding import as_backbone
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_alone, load_mixture
@@ -22,38 +19,26 @@ from sam_moe.systems.sam_med3d_moe.cards.parts import base_of, find_parts
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 from sam_moe.weights.checksums import fingerprint
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network that answers prompts, with its settings, and how regions are cut for it."""
+
+    network: PromptableSam3D
+    preprocessing: Preprocessing
 
 
-def load(
-    entry: Entry[Card],
-    *,
-    folder: Path | str | None = None,
-    device: str = "auto",
-    box_strategy: str | None = None,
-    dtype: str = "float32",
-    lowering: Lowering | None = None,
-) -> Model:
-    """Load the model of a card that was found: a backbone alone, a mixture by its gate, or one expert alone.
+def load(entry: Entry[Card], folder: Path | str | None, device: str, box_strategy: str | None) -> Loaded:
+    """Load what a card describes: a backbone alone, a mixture by its gate, or one expert alone.
 
-    A mixture and each decoder expert embed as their backbone does, so an `EmbeddingCache` can serve them all.
+    A mixture and each decoder expert embed as their backbone does, so that their embeddings can be shared.
     Arguments and errors are those of `sam_moe.load`.
     """
-    if dtype not in _DTYPES:
-        raise ConfigError(f"dtype {dtype!r} is unknown. Known: {', '.join(_DTYPES)}.")
     base, architecture, make = _planned(entry, folder)
     strategy = _box_strategy(base, architecture, box_strategy)
     chosen = choose_device(device)
     network = _promptable(make().to(chosen), base.preprocessing.normalisation, strategy)
-    return Model(
-        network,
-        base.preprocessing,
-        entry.card.id,
-        card=entry.card,
-        lowering=lowering or Lowering(),
-        device=chosen,
-        dtype=_DTYPES[dtype],
-    )
+    return Loaded(network, base.preprocessing)
 
 
 def _promptable(
@@ -84,11 +69,11 @@ def _planned(
     return backbone.card, backbone.card.architecture, lambda: load_backbone(backbone)
 
 
-def _box_strategy(card: BackboneCard, architecture: Architecture, asked: str | None) -> BoxStrategy:
-    known: dict[str, BoxStrategy] = {name: name for name in get_args(BoxStrategy)}
-    strategy = known.get(card.default_box_strategy if asked is None else asked)
+def _box_strategy(card: BackboneCard, architecture: Architecture, name: str | None) -> BoxStrategy:
+    known: dict[str, BoxStrategy] = {known: known for known in get_args(BoxStrategy)}
+    strategy = known.get(card.default_box_strategy if name is None else name)
     if strategy is None:
-        raise ConfigError(f"box strategy {asked!r} is unknown. Known: {', '.join(known)}.")
+        raise ConfigError(f"box strategy {name!r} is unknown. Known: {', '.join(known)}.")
     if strategy == "corners" and not architecture.corner_embeddings:
         raise ConfigError(
             f"box strategy 'corners' needs weights with corner embeddings, and {card.id} has none. "

@@ -1,7 +1,6 @@
 """SAM-Med3D-MoE: one frozen SAM-Med3D, finetuned mask decoders, and a gate that chooses among them."""
 
 from copy import copy
-from dataclasses import replace
 from threading import Lock
 from typing import NamedTuple
 
@@ -16,11 +15,14 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.fusion import Fusion, fuse
-from sam_moe.moe.gate import GatingNetwork, gate_input
+from sam_moe.moe.fusion import Fusion
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.routing import Routing
-from sam_moe.moe.selection import Selection, SelectionRule, Threshold, confidence_of
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.selection import SelectionRule
+from sam_moe.moe.site import MoESite, SiteKind
 from sam_moe.shapes import Float, Int
+from sam_moe.systems.sam_med3d_moe.gate import gate_input
 
 
 class Said(NamedTuple):
@@ -98,7 +100,7 @@ class SamMed3DMoE(nn.Module):
         self,
         backbone: SamMed3D,
         bank: ExpertBank[MaskDecoder] | ExpertBank[Expert],
-        gate: GatingNetwork,
+        gate: Gate,
         selection: SelectionRule | None = None,
         fusion: Fusion = "logits",
         keep_images: bool = False,
@@ -175,10 +177,7 @@ class SamMed3DMoE(nn.Module):
 
     def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> Routing:
         """Who is to answer each prompt, by what the gate sees where the prompt points."""
-        gate_logits = self.gate(gate_input(embedding, tokens.sparse, tokens.places))
-        confidence = confidence_of(gate_logits)
-        chosen = self._selection.select(confidence)
-        return Routing(self.bank.ids, gate_logits, chosen, self._selection.explain(confidence, chosen))
+        return self._site().route(gate_input(embedding, tokens.sparse, tokens.places))
 
     def decode(
         self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
@@ -195,7 +194,6 @@ class SamMed3DMoE(nn.Module):
         that shows a part of it.
         """
         routing = self.choose(embedding, tokens) if routing is None else routing
-        chosen = routing.selection
         dense_map = self.backbone.prompt_encoder.dense_map()
 
         def call(decoder: Expert, rows: Int[Tensor, " r"]) -> Tensor:
@@ -209,9 +207,11 @@ class SamMed3DMoE(nn.Module):
             logits: Tensor = decoder(image, dense_map, sparse, dense).logits[:, 0]
             return logits
 
-        fused = fuse(self.bank.decode(chosen.experts, call), chosen.weights, self._fusion)
-        kept = Selection(chosen.experts, chosen.weights.detach(), chosen.fell_back)
-        return fused[:, None], replace(routing, logits=routing.logits.detach(), selection=kept)
+        return self._site().answer(routing, call)[:, None], routing.detached()
+
+    def _site(self) -> MoESite:
+        """The mask decoder's place, with the experts in its stead."""
+        return MoESite(self.bank, self.gate, self._selection, SiteKind("prompt", self._fusion))
 
     def _ask_whole(
         self, expert: WholeExpert, embedding: Tensor, tokens: PromptTokens, rows: Int[Tensor, " r"]

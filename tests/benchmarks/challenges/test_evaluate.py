@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.challenges import evaluate as challenges
 from sam_moe.evaluation.asking.protocols import scripts_for
-from sam_moe.evaluation.asking.runner import heard
+from sam_moe.evaluation.asking.runner import supported_scripts
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
 from sam_moe.evaluation.results import Result, read_result, write_result
@@ -36,7 +36,7 @@ def test_a_tool_answers_what_it_understands(system, phantom):
         "box": Box(tuple(map(int, inside.min(axis=0))), tuple(map(int, inside.max(axis=0) + 1))),
     }
     system.open(scan)
-    (kind,) = system.hears
+    (kind,) = system.supports
     mask = system.answer((prompts[kind],)).mask
     assert mask.shape == scan.grid.shape and mask[tuple(map(int, prompts["point"].at))]
     if kind == "box":
@@ -46,8 +46,9 @@ def test_a_tool_answers_what_it_understands(system, phantom):
 
 
 def test_what_each_tool_is_asked_in_the_challenges():
+    scripts = scripts_for("clicks,cvpr2025")
     steps = {
-        system.id: [step for script in heard(system, scripts_for("clicks,cvpr2025")) for step in script.steps]
+        system.id: [step for script in supported_scripts(system, scripts) for step in script.steps]
         for system in classical()
     }
     assert steps["random walker"] == ["click1", "click2", "click3", "click4", "click5"]

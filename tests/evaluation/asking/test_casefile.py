@@ -3,17 +3,17 @@
 import pytest
 
 from sam_moe.errors import ConfigError, FileError
-from sam_moe.evaluation.asking.casefile import Asked, begin, case_path, file_name, read_casefile, relative
+from sam_moe.evaluation.asking.casefile import Setup, begin, case_path, file_name, read_casefile, relative
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase
 
-ASKED = Asked(challenge={"name": "c"}, protocols=("clicks",), systems={"small": {"id": "small"}})
+SETUP = Setup(challenge={"name": "c"}, protocols=("clicks",), systems={"small": {"id": "small"}})
 
 
 def test_the_same_may_go_on_and_another_may_not(tmp_path):
-    begin(tmp_path / "out", ASKED)
-    begin(tmp_path / "out", ASKED)
-    other = ASKED.model_copy(update={"protocols": ("box",), "prompts": "a"})
+    begin(tmp_path / "out", SETUP)
+    begin(tmp_path / "out", SETUP)
+    other = SETUP.model_copy(update={"protocols": ("box",), "prompts": "a"})
     with pytest.raises(ConfigError, match="with other protocols, prompts"):
         begin(tmp_path / "out", other)
 
@@ -22,13 +22,13 @@ def test_cases_of_unknown_origin_are_refused(tmp_path):
     (tmp_path / "cases").mkdir()
     (tmp_path / "cases" / "a.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"has cases but no asked\.json"):
-        begin(tmp_path, ASKED)
+        begin(tmp_path, SETUP)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot be written"):
-        begin(tmp_path / "file" / "out", ASKED)
+        begin(tmp_path / "file" / "out", SETUP)
 
 
 def test_ids_become_names_of_files_and_none_leaves_the_folder(tmp_path):

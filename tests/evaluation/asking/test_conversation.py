@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sam_moe.evaluation.asking.conversation import SILENT, Scorer, converse
-from sam_moe.evaluation.asking.protocols import SIMULATED, Replay, Target
+from sam_moe.evaluation.asking.conversation import NO_PROMPT, Scorer, converse
+from sam_moe.evaluation.asking.protocols import SIMULATED, Replay
 from sam_moe.evaluation.asking.systems import Reply
+from sam_moe.evaluation.asking.targets import Target
 from sam_moe.prompts import Point
 
 TRUTH = np.zeros((12, 12, 12), bool)
@@ -19,7 +20,7 @@ class Answers:
     """Gives these masks, one a step; raises what is an exception."""
 
     id = "answers"
-    hears = frozenset({"point", "box"})
+    supports = frozenset({"point", "box"})
 
     def __init__(self, *answers):
         self.answers, self.said = list(answers), []
@@ -49,9 +50,11 @@ def test_each_step_hears_all_that_was_said_and_sees_the_last_answer():
     turns = list(converse(system, SIMULATED["clicks"], TARGET))
     assert [turn.prompt for turn in turns] == ["click1", "click2", "click3", "click4", "click5"]
     assert [len(said) for said in system.said] == [1, 2]  # after that nothing was left to mend
-    assert turns[1].said.positive and turns[1].said.at[0] < 6
-    assert [turn.said is None for turn in turns] == [False, False, True, True, True]
-    assert turns[4].reason == SILENT and turns[4].mask is turns[1].mask and turns[4].seconds == 0
+    assert turns[1].item.positive and turns[1].item.at[0] < 6
+    assert [turn.item is None for turn in turns] == [False, False, True, True, True]
+    assert (
+        turns[4].reason == NO_PROMPT and turns[4].reply.mask is turns[1].reply.mask and turns[4].seconds == 0
+    )
 
 
 @pytest.mark.parametrize("protocol", ["clicks", "cvpr2025"])
@@ -62,9 +65,9 @@ def test_nothing_is_clicked_where_nothing_was_annotated(protocol):
     short = TRUTH | ignored
     short[3, 3, 3:6] = False
     turns = list(converse(Answers(*[short] * 6), SIMULATED[protocol], replace(TARGET, ignored=ignored)))
-    clicks = [tuple(round(x) for x in turn.said.at) for turn in turns if isinstance(turn.said, Point)]
+    clicks = [tuple(round(x) for x in turn.item.at) for turn in turns if isinstance(turn.item, Point)]
     assert len(clicks) == 5 and not any(ignored[click] for click in clicks)
-    assert all(turn.said.positive for turn in turns if isinstance(turn.said, Point))
+    assert all(turn.item.positive for turn in turns if isinstance(turn.item, Point))
     score = Scorer(replace(TARGET, ignored=ignored), 2.0)
     assert score(turns[-1])["dice"] == pytest.approx(2 * 213 / (216 + 213))
     assert score(turns[-1])["predicted_ml"] == pytest.approx(0.213)
@@ -75,7 +78,7 @@ def test_a_failure_is_a_turn_with_its_reason_and_the_next_goes_by_the_last_answe
     turns = list(converse(system, SIMULATED["clicks"], TARGET))
     assert [turn.status for turn in turns] == ["ok", "failed", "ok", "ok", "ok"]
     assert turns[1].reason == "RuntimeError: out of memory"
-    assert turns[2].said == turns[1].said  # the same error is still the largest
+    assert turns[2].item == turns[1].item  # the same error is still the largest
 
 
 def test_a_failure_that_ends_a_conversation_stays_one():

@@ -7,11 +7,11 @@ from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.protocols import (
     SIMULATED,
     Replay,
-    Target,
     replays_of,
     scripts_for,
-    understood,
+    supported_part,
 )
+from sam_moe.evaluation.asking.targets import Target
 from sam_moe.prompts import Box, Loop, Point, Prompt, Stroke
 from sam_moe.prompts.promptset import PromptCase, PromptSet
 
@@ -127,11 +127,11 @@ def test_what_is_unknown_or_could_not_be_told_apart_is_refused(protocol, said):
 
 
 def test_a_script_is_followed_as_far_as_it_is_understood():
-    box = understood(SIMULATED["cvpr2025"], frozenset({"box"}))
+    box = supported_part(SIMULATED["cvpr2025"], frozenset({"box"}))
     assert (box.name, box.steps, box.kinds) == ("cvpr2025", ("box",), {"box"})
     assert box.item(TARGET, (), NOTHING) == Box((5, 10, 2), (25, 20, 8), flat=False)
-    assert understood(SIMULATED["cvpr2025"], frozenset({"point"})) is None
-    assert understood(SIMULATED["clicks"], frozenset({"point"})) is SIMULATED["clicks"]
+    assert supported_part(SIMULATED["cvpr2025"], frozenset({"point"})) is None
+    assert supported_part(SIMULATED["clicks"], frozenset({"point"})) is SIMULATED["clicks"]
 
 
 def recorded(name: str, targets: dict[str, Prompt]) -> PromptSet:

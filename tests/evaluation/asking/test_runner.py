@@ -43,7 +43,7 @@ def test_a_case_has_a_row_for_each_structure_and_step_and_says_what_was_said(wor
 
 def test_a_system_is_not_asked_what_it_does_not_understand(work):
     clicked = Growing()
-    clicked.hears = frozenset({"point"})
+    clicked.supports = frozenset({"point"})
     assert [row.prompt for row in ask_case(work, work.cases[0], [clicked]).rows] == STEPS
 
 

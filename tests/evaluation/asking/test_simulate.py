@@ -6,7 +6,7 @@ import pytest
 
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.asking.protocols import replays_of, scripts_for
-from sam_moe.evaluation.asking.simulate import needs_somebody, simulate
+from sam_moe.evaluation.asking.simulate import needs_answers, simulate
 from sam_moe.prompts import promptset
 from tests.evaluation.answerers import Drawn, Growing, drawing, phantoms, run, untimed
 
@@ -52,7 +52,7 @@ def test_one_click_or_box_needs_nobody_who_answers(tmp_path):
     found = simulate(challenge, scripts_for("click,box"), tmp_path / "prompts.json", None, silent)
     assert [target.name for target in found.cases[0].targets] == ["ball · click", "ball · box"]
     assert found.name == "click,box" and found.cases[0].image == "set/images/p0_a.nii.gz"
-    assert not needs_somebody(scripts_for("click,box")) and needs_somebody(scripts_for("clicks"))
+    assert not needs_answers(scripts_for("click,box")) and needs_answers(scripts_for("clicks"))
     with pytest.raises(ConfigError, match="give --system ID"):
         simulate(challenge, scripts_for("clicks"), tmp_path / "prompts.json", None, silent)
 

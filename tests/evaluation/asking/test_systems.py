@@ -5,7 +5,7 @@ import pytest
 
 from sam_moe.assemble.load import load
 from sam_moe.errors import CardError, ConfigError, PromptError
-from sam_moe.evaluation.asking.systems import AskedPredictor, SystemUnderTest, ask_models, describe
+from sam_moe.evaluation.asking.systems import ModelUnderTest, SystemUnderTest, ask_models, describe
 from sam_moe.prompts import Box, Point
 from sam_moe.registry import Entry
 from sam_moe.registry.finding import find_model
@@ -23,7 +23,7 @@ def model():
 
 @pytest.fixture
 def opened(model, generator):
-    system = AskedPredictor(model, {})
+    system = ModelUnderTest(model, {})
     system.open(ball(generator)[0])
     return system
 

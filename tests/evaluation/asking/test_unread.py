@@ -10,14 +10,14 @@ from sam_moe.evaluation.results import read_rows, write_rows
 from sam_moe.evaluation.scoring.summary import summarise
 from tests.evaluation.rows import row
 
-ASKED = {"mine": ("click1", "click2"), "theirs": ("given",)}
+SETUP = {"mine": ("click1", "click2"), "theirs": ("given",)}
 DIAGONAL_MM = np.linalg.norm([10 * 2, 9 * 2, 8 * 3])
 
 
 def test_of_a_readable_label_map_the_whole_target_is_the_error(case):
     """24 voxels of 2 x 2 x 3 mm are 0.288 ml, 8 are 0.096 ml."""
     case.images["image"].write_bytes(b"no scan")
-    rows = list(unread_rows(case, ASKED, "no scan"))
+    rows = list(unread_rows(case, SETUP, "no scan"))
     assert [(r.system, r.label, r.prompt, r.step) for r in rows] == [
         ("mine", "one", "click1", 0),
         ("mine", "one", "click2", 1),
@@ -36,12 +36,12 @@ def test_of_a_readable_label_map_the_whole_target_is_the_error(case):
 
 def test_of_no_label_map_the_volumes_are_unknown(case, tmp_path):
     case.truth.write_bytes(b"no labels")
-    rows = list(unread_rows(case, ASKED, "no labels"))
+    rows = list(unread_rows(case, SETUP, "no labels"))
     assert len(rows) == 6
     assert {(r.volume_error_ml, r.truth_ml) for r in rows} == {(None, None)}
     assert [r.hd95_mm for r in rows] == pytest.approx([DIAGONAL_MM] * 6)  # the scan's header is sound
     case.images["image"].unlink()
-    assert {r.hd95_mm for r in unread_rows(case, ASKED, "")} == {UNKNOWN_DIAGONAL_MM}
+    assert {r.hd95_mm for r in unread_rows(case, SETUP, "")} == {UNKNOWN_DIAGONAL_MM}
     write_rows(tmp_path / "rows.csv", rows)
     assert list(read_rows(tmp_path / "rows.csv")) == rows
 
@@ -49,15 +49,15 @@ def test_of_no_label_map_the_volumes_are_unknown(case, tmp_path):
 def test_what_a_readable_label_map_lacks_is_no_target(case):
     lacking = replace(case, labels={"one": (1,), "nowhere": (7,)})
     lacking.images["image"].unlink()
-    assert {found.label for found in unread_rows(lacking, ASKED, "")} == {"one"}
+    assert {found.label for found in unread_rows(lacking, SETUP, "")} == {"one"}
 
 
 def test_an_archive_without_spacing_has_no_volume_in_millilitres(case, tmp_path):
     np.savez(tmp_path / "a.npz", gts=np.ones((4, 4, 4), np.uint8))
-    found = next(unread_rows(replace(case, truth=tmp_path / "a.npz"), ASKED, ""))
+    found = next(unread_rows(replace(case, truth=tmp_path / "a.npz"), SETUP, ""))
     assert found.volume_error_ml is None
     np.savez(tmp_path / "a.npz", gts=np.ones((4, 4, 4), np.uint8), spacing=(1, 1, 2))
-    found = next(unread_rows(replace(case, truth=tmp_path / "a.npz"), ASKED, ""))
+    found = next(unread_rows(replace(case, truth=tmp_path / "a.npz"), SETUP, ""))
     assert found.volume_error_ml == pytest.approx(0.128)
 
 

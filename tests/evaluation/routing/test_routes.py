@@ -10,7 +10,8 @@ import pytest
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.evaluation.routing.labelled import Case, cases_of
 from sam_moe.evaluation.routing.routes import Route, Routes, route, withdraw_old, write
-from sam_moe.moe.selection import Forced, TopK
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
 from tests.predict.ruled import choosing

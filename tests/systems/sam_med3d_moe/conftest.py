@@ -8,7 +8,7 @@ import torch
 
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.registry import BackboneCard, Preprocessing, default_folder
+from sam_moe.registry import BackboneCard, ExpertCard, Preprocessing, default_folder
 from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 
@@ -99,6 +99,26 @@ def finetuned(tiny, generator):
         else tensor.clone()
         for name, tensor in tiny.state_dict().items()
     }
+
+
+@pytest.fixture
+def expert_card():
+    """Makes an expert's card on the backbone that ships."""
+
+    def make(**changes):
+        fields = {
+            "id": "cord",
+            "expert_kind": "decoder",
+            "title": "Spinal cord",
+            "base": {"id": "tiny", "sha256": "0" * 64},
+            "covers": ({"structure": "spinal cord", "modality": "CT"},),
+            "weights": {"file": "x", "sha256": "0" * 64, "size_bytes": 1, "dtype": "float32"},
+            "licence": "CC-BY-NC-4.0",
+            "not_for": "Clinical use.",
+        }
+        return ExpertCard.model_validate(fields | changes)
+
+    return make
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import json
 import torch
 
 from sam_moe.hosts.sam3d.lora import add_lora, lora_state
-from sam_moe.moe.gate import GatingNetwork
 from sam_moe.registry import GateCard, read_entry, write_card
 from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.weights.checksums import fingerprint, sha256_of
 from sam_moe.weights.files import save_weights
 
@@ -57,7 +57,7 @@ def write_gate(folder, id, base, experts, seed=1, **changes):
     """A gate with random columns, so that it has opinions."""
     backbone = load_backbone(base)
     rng = torch.Generator().manual_seed(seed)
-    gate = GatingNetwork(backbone.sizes.out_channels, 1 + len(experts), 8)
+    gate = gating_network(backbone.sizes.out_channels, 1 + len(experts), 8)
     state = {
         name: torch.randn(t.shape, generator=rng) * (1 if name.startswith("columns") else 0.2)
         for name, t in gate.state_dict().items()

@@ -13,8 +13,12 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import Dense, Forced, SelectionRule, Threshold, TopK
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import SelectionRule
+from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE, WholeExpert
 from tests.systems import contract
 
@@ -41,7 +45,7 @@ def expert(name: str) -> MaskDecoder:
 def system(rule: SelectionRule, specialists: int) -> SamMed3DMoE:
     torch.manual_seed(0)
     backbone = SamMed3D(SIZES).eval()
-    gate = GatingNetwork(SIZES.out_channels, 1 + specialists, hidden=8)
+    gate = gating_network(SIZES.out_channels, 1 + specialists, hidden=8)
     for parameter in gate.columns.parameters():
         nn.init.normal_(parameter, std=0.5)
     ids = ("general", *(f"expert-{i}" for i in range(specialists)))
@@ -94,7 +98,7 @@ def test_a_bank_or_gate_of_another_model_is_refused():
     with pytest.raises(ConfigError, match="another decoder than the backbone's"):
         SamMed3DMoE(model.backbone, other, model.gate)
     with pytest.raises(ConfigError, match="the gate has 4 columns, the bank 3 experts: general, expert-0"):
-        SamMed3DMoE(model.backbone, model.bank, GatingNetwork(SIZES.out_channels, 4, 8))
+        SamMed3DMoE(model.backbone, model.bank, gating_network(SIZES.out_channels, 4, 8))
 
 
 class Counted(SamMed3D):

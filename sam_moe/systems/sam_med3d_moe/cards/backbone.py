@@ -20,8 +20,8 @@ from sam_moe.registry import (
 )
 from sam_moe.registry.finding import as_backbone, find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
-from sam_moe.systems.sam_med3d_moe.cards.hub import fetch
 from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.hub import fetch
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +68,12 @@ def sizes_of(architecture: Architecture) -> Sizes:
 
 def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
     """The card of a public file as it lies converted in the user's folder; fetched where it does not."""
-    assert entry.card.hub is not None
+    hub = entry.card.hub
+    assert hub is not None
     path = user_folder() / entry.card.id / CARD
     if not path.is_file():
         check_writable(user_folder())  # before the download, not after it
-        source = fetch(entry.card.hub)
+        source = fetch(hub.repo_id, hub.filename, hub.revision, hub.sha256)
         logger.info("converting %s once; the result is kept in %s", source, path.parent)
         try:
             convert(source, user_folder(), card=entry.card, force=True)

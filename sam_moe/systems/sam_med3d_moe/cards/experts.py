@@ -8,33 +8,13 @@ from sam_moe.errors import CardError
 from sam_moe.files import check_writable, sweep
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.registry import (
-    CARD,
-    Draft,
-    Entry,
-    ExpertCard,
-    Lora,
-    most_restrictive,
-    read_draft,
-)
+from sam_moe.registry import CARD, Draft, Entry, ExpertCard, most_restrictive, read_draft
 from sam_moe.registry.finding import expert_at, find_expert, holder_of, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
-from sam_moe.systems.sam_med3d_moe.cards.expert_weights import (
-    Taken,
-    decoder_of,
-    merged_lora,
-    take,
-    take_lora,
-)
-from sam_moe.systems.sam_med3d_moe.cards.keeping import (
-    check_sizes,
-    record_of,
-    refuse,
-    same_weights,
-    write_expert,
-)
+from sam_moe.systems.sam_med3d_moe.cards.expert_weights import take
+from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of, refuse, same_weights, write_expert
 from sam_moe.systems.sam_med3d_moe.cards.removal import take_out, was_removed
-from sam_moe.systems.sam_med3d_moe.peft import Adapter, adapter_folder, drafted
+from sam_moe.systems.sam_med3d_moe.experts import KINDS, Converted, kind_of, load_kind
 from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_metadata, read_state
 
@@ -142,13 +122,13 @@ class _Incoming:
     draft: Draft
     weights: Path
     origin: str
-    adapter: Adapter | None = None
+    converted: Converted | None = None
 
 
 def _incoming(source: Path, card: Path | str | None) -> _Incoming:
-    if (folder := adapter_folder(source)) is not None:
-        draft, adapter = drafted(folder, card)
-        return _Incoming(folder, draft, adapter.file, sha256_of(adapter.file), adapter)
+    for kind in map(load_kind, KINDS.own):
+        if (found := kind.reads(source, card)) is not None:
+            return _Incoming(found.file.parent, found.draft, found.file, sha256_of(found.file), found)
     if source.is_dir():
         finished = expert_at(source / CARD)
         weights = source / finished.card.weights.file
@@ -175,11 +155,8 @@ def _place(
     """Write an expert, and whether that was needed: with `again` one that is here already may stay."""
     folder, draft = user_folder() if folder is None else Path(folder), incoming.draft
     _check_base(draft, base.sha256)
-    where, adapter = str(incoming.weights), incoming.adapter
-    if adapter is None:
-        taken = _take(incoming.weights, base.model, _lora(draft), where)
-    else:
-        taken = take_lora(adapter.state, base.model, adapter.lora, where)
+    state = incoming.converted.state if incoming.converted else read_state(incoming.weights)
+    taken = take(state, base.model, str(incoming.weights), _with_settings(draft))
     holder = holder_of(str(draft.fields.get("id")), folder) if again else None
     if holder is not None and isinstance(holder.card, ExpertCard):
         known = Entry(holder.card, holder.path)
@@ -201,27 +178,40 @@ def _checked(entry: Entry[ExpertCard], base: LoadedBase) -> Checked:
         if file is not None:
             check_file(entry.folder / file.file, file, entry.path)
     _check_base(read_draft(entry.path), base.sha256)
-    taken = _take(entry.folder / card.weights.file, base.model, card.lora, str(entry.path))
+    taken = take(read_state(entry.folder / card.weights.file), base.model, str(entry.path), card)
     if taken.kind != card.expert_kind:
         raise CardError(
             f"{entry.path}: expert_kind: is {card.expert_kind!r}, and the weights are a {taken.kind}."
         )
-    check_sizes(card, taken.state, str(entry.path))
+    kind_of(card).check(card, taken.state, str(entry.path))
     numbers = sum(tensor.numel() for tensor in taken.state.values())
     return Checked(entry, numbers, most_restrictive([card.licence, base.entry.card.licence]))
+
+
+def load_expert(entry: Entry[ExpertCard], base: SamMed3D) -> MaskDecoder | SamMed3D:
+    """The frozen expert: a decoder for the base's embeddings, or a model with its own encoder.
+
+    Raises:
+        WeightsError: for a file that is not the card's or does not fit the base.
+    """
+    path = entry.folder / entry.card.weights.file
+    check_file(path, entry.card.weights, entry.path)
+    return kind_of(entry.card).build(read_state(path), base, entry.card, str(path))
 
 
 def load_decoder(entry: Entry[ExpertCard], base: SamMed3D) -> MaskDecoder:
     """The frozen decoder of an expert; deltas are merged into a copy of the base's.
 
     Raises:
-        CardError: for an expert of kind 'full', which is more than a decoder.
+        CardError: for an expert with its own encoder, which is more than a decoder.
         WeightsError: for a file that is not the card's or does not fit the base.
     """
-    path, lora = entry.folder / entry.card.weights.file, entry.card.lora
-    check_file(path, entry.card.weights, entry.path)
-    state = read_state(path)
-    return decoder_of(state, base, str(path)) if lora is None else merged_lora(state, base, lora, str(path))
+    expert = load_expert(entry, base)
+    if isinstance(expert, SamMed3D):
+        raise CardError(
+            f"{entry.path}: holds a whole model with its own encoder, not a decoder for this base."
+        )
+    return expert
 
 
 def _check_base(draft: Draft, sha256: str) -> None:
@@ -233,14 +223,10 @@ def _check_base(draft: Draft, sha256: str) -> None:
         )
 
 
-def _lora(draft: Draft) -> Lora | None:
-    """The ranks of a draft of deltas, which their file alone does not tell."""
-    if draft.fields.get("expert_kind") != "lora":
+def _with_settings(draft: Draft) -> ExpertCard | None:
+    """A draft as a card, of a kind whose tensors alone do not show what they are; else None."""
+    named = draft.fields.get("expert_kind")
+    if named not in KINDS.names or load_kind(str(named)).shows:
         return None
     dummy = {"weights": record_of("x", "0" * 64, 1, "float32"), "base": {"sha256": "0" * 64}}
-    return draft.finished(dummy).lora
-
-
-def _take(path: Path, base: SamMed3D, lora: Lora | None, where: str) -> Taken:
-    state = read_state(path)
-    return take(state, base, where) if lora is None else take_lora(state, base, lora, where)
+    return draft.finished(dummy)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sam_moe.errors import CardError
 from sam_moe.files import make_folder, new_folder
-from sam_moe.hosts.sam3d.loading import check_state
 from sam_moe.registry import (
     CARD,
     Card,
@@ -22,8 +21,9 @@ from sam_moe.registry import (
     write_card,
 )
 from sam_moe.registry.finding import holder_of, user_folder
-from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, sizes_of
+from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import Taken
+from sam_moe.systems.sam_med3d_moe.experts import kind_of
 from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_state, save_weights
 
@@ -61,7 +61,7 @@ def write_expert(
             f"{draft.path}: expert_kind: is {card.expert_kind!r}, and the weights are a {taken.kind} "
             f"for {card.base.id}. Correct it or leave it out."
         )
-    check_sizes(card, state, str(draft.path))
+    kind_of(card).check(card, state, str(draft.path))
     if (holder := holder_of(card.id, folder)) is not None:
         raise refuse(card.id, holder, taken.state, str(draft.path))
     make_folder(folder)
@@ -102,12 +102,6 @@ def same_weights(entry: Entry[ExpertCard], state: dict[str, Tensor]) -> bool:
         mine[name].dtype == tensor.dtype and torch.equal(mine[name], tensor)
         for name, tensor in wanted.items()
     )
-
-
-def check_sizes(card: ExpertCard, state: dict[str, Tensor], where: str) -> None:
-    """A full model is built of the card's architecture, which may know more than shapes tell."""
-    if card.architecture is not None:
-        check_state(state, sizes_of(card.architecture), where)
 
 
 def storable(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

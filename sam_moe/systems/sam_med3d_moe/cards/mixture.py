@@ -5,20 +5,22 @@ from pathlib import Path
 import torch
 
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.gate import GatingNetwork
-from sam_moe.moe.selection import Argmax, Dense, Forced, SelectionRule, Threshold, TopK
+from sam_moe.moe.gate import Gate
+from sam_moe.moe.rule_settings import make_rule
+from sam_moe.moe.selection import SelectionRule
 from sam_moe.registry import (
     BackboneCard,
     Entry,
     ExpertCard,
     GateCard,
 )
-from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbone, sizes_of
-from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbone
+from sam_moe.systems.sam_med3d_moe.cards.experts import load_expert
 from sam_moe.systems.sam_med3d_moe.cards.parts import Parts, find_parts
+from sam_moe.systems.sam_med3d_moe.experts import kind_of
+from sam_moe.systems.sam_med3d_moe.gate import gate_of
 from sam_moe.systems.sam_med3d_moe.model import Expert, SamMed3DMoE, WholeExpert
 from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_state
@@ -55,17 +57,17 @@ def load_mixture(
     by_id = {expert.card.id: expert for expert in parts.experts}
 
     def make(id: str) -> Expert:
-        if by_id[id].card.expert_kind == "full":
-            return WholeExpert(load_whole(by_id[id], backbone))
-        return load_decoder(by_id[id], backbone)
+        made = load_expert(by_id[id], backbone)
+        return WholeExpert(made) if isinstance(made, SamMed3D) else made
 
     ids = [ref.id for ref in card.experts]
     bank: ExpertBank[Expert] = ExpertBank(ids, make, backbone.mask_decoder, most)
     gate = load_gate(entry, backbone)
-    return SamMed3DMoE(backbone, bank, gate, selection_of(card), card.fusion, keep_images=parts.has_whole)
+    whole = any(kind_of(expert.card).own_encoder for expert in parts.experts)
+    return SamMed3DMoE(backbone, bank, gate, selection_of(card), card.fusion, keep_images=whole)
 
 
-def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> GatingNetwork:
+def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> Gate:
     """The frozen gating network of a card.
 
     Raises:
@@ -81,30 +83,12 @@ def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> GatingNetwork:
     path = entry.folder / card.weights.file
     check_file(path, card.weights, entry.path)
     state = {name: tensor.to(torch.float32) for name, tensor in read_state(path).items()}
-    gate = GatingNetwork(sizes.features, sizes.columns, sizes.hidden, sizes.mode)
+    gate = gate_of(sizes)
     report = compare(state, gate.state_dict())
     if not report.ok:
         raise WeightsError(f"{path}: does not fit the gate of {entry.path}: {report}")
     gate.load_state_dict(state)
     return gate.eval().requires_grad_(False)
-
-
-def load_whole(entry: Entry[ExpertCard], base: SamMed3D) -> SamMed3D:
-    """The frozen model of an expert with its own encoder.
-
-    Raises:
-        WeightsError: for a file that is not the card's, or a model that a base with corners cannot prompt.
-    """
-    assert entry.card.architecture is not None  # the card's own check
-    path = entry.folder / entry.card.weights.file
-    check_file(path, entry.card.weights, entry.path)
-    model = load_model(path, sizes_of(entry.card.architecture))
-    if base.prompt_encoder.knows_boxes and not model.prompt_encoder.knows_boxes:
-        raise WeightsError(
-            f"{path}: has no corner embeddings, and its base {entry.card.base.id} hears boxes by their "
-            "corners. Finetune it from that base."
-        )
-    return model
 
 
 def load_alone(entry: Entry[ExpertCard], base: Entry[BackboneCard]) -> SamMed3D:
@@ -121,24 +105,17 @@ def load_alone(entry: Entry[ExpertCard], base: Entry[BackboneCard]) -> SamMed3D:
             f"{entry.path}: base.sha256: is {entry.card.base.sha256}, and {base.path} has {found}: the "
             "expert grew on other weights and would answer nonsense on these."
         )
-    if entry.card.expert_kind == "full":
-        return load_whole(entry, backbone)
-    backbone.mask_decoder = load_decoder(entry, backbone)
+    expert = load_expert(entry, backbone)
+    if isinstance(expert, SamMed3D):
+        return expert
+    backbone.mask_decoder = expert
     return backbone
 
 
 def selection_of(card: GateCard) -> SelectionRule:
-    """How a card says that experts are chosen."""
-    match card.selection:
-        case "threshold":
-            assert card.threshold is not None  # here and below: the card's own checks
-            return Threshold(card.threshold)
-        case "top_k":
-            assert card.k is not None
-            return TopK(card.k)
-        case "forced":
-            return Forced([ref.id for ref in card.experts].index(card.forced or card.base.id))
-        case "argmax":
-            return Argmax()
-        case "dense":
-            return Dense()
+    """The rule that a card names, with its settings.
+
+    Raises:
+        ConfigError: for a rule that is not installed any more, or settings that it does not take.
+    """
+    return make_rule(card.selection, card.rule_settings, [ref.id for ref in card.experts])

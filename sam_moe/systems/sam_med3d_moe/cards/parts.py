@@ -34,11 +34,6 @@ class Parts:
         experts = (entry.card.licence for entry in self.experts)
         return most_restrictive([self.gate.card.licence, self.base.card.licence, *experts])
 
-    @property
-    def has_whole(self) -> bool:
-        """Whether an expert has an encoder of its own."""
-        return any(entry.card.expert_kind == "full" for entry in self.experts)
-
 
 def find_parts(entry: Entry[GateCard], folder: Path | str | None = None) -> Parts:
     """Find a gate's backbone and experts, and see that they are the ones that its card names.

@@ -10,20 +10,20 @@ from pydantic import Field
 from torch import Tensor
 
 from sam_moe.moe.fusion import Fusion
-from sam_moe.moe.gate import GateInput, GatingNetwork
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.selection import confidence_of
 from sam_moe.registry import (
     CARD,
     Base,
     ExpertRef,
     GateCard,
-    GateSizes,
     MadeBy,
     Measurement,
     Weights,
     write_card,
 )
 from sam_moe.systems.sam_med3d_moe.cards.mixture import selection_of
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, sizes_of_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import figures
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
@@ -57,7 +57,7 @@ class GateWords(Naming):
 
 
 def ship_gate(
-    gate: GatingNetwork,
+    gate: Gate,
     step: int,
     folder: Path,
     words: GateWords,
@@ -87,12 +87,7 @@ def ship_gate(
         **words.model_dump(),
         base=base,
         experts=experts,
-        architecture=GateSizes(
-            features=gate.trunk.in_features // len(gate.norms),
-            hidden=gate.trunk.out_features,
-            columns=gate.experts,
-            mode=gate.mode,
-        ),
+        architecture=sizes_of_gate(gate),
         selection=selection,
         threshold=choice.threshold if selection == "threshold" else None,
         k=k,

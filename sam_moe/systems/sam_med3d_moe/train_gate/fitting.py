@@ -11,9 +11,10 @@ from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.moe.fusion import Fusion
-from sam_moe.moe.gate import GateInput, GateMode, GatingNetwork
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.losses import balance_loss, best_loss, fused_loss, owner_loss
 from sam_moe.shapes import Float, Int
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, GateMode, gating_network
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.training.engine.loop import Kept, Schedule, train
 from sam_moe.training.engine.runlog import Row
@@ -56,7 +57,7 @@ class GateLoss(nn.Module):
 
     def __init__(
         self,
-        gate: GatingNetwork,
+        gate: Gate,
         table: GateTable,
         target: Target = "owner",
         balance: float = 0.0,
@@ -100,7 +101,7 @@ class GateLoss(nn.Module):
 class GateValidation:
     """Figures of a gate on a validation table; the mean Dice over tasks of the surest expert decides."""
 
-    def __init__(self, table: GateTable, make: Callable[[], GatingNetwork]) -> None:
+    def __init__(self, table: GateTable, make: Callable[[], Gate]) -> None:
         self.table, self.make = table, make
 
     @torch.no_grad()
@@ -118,20 +119,20 @@ class GateValidation:
 
 
 @torch.no_grad()
-def logits_of(gate: GatingNetwork, table: GateTable) -> Float[Tensor, "n e"]:
+def logits_of(gate: Gate, table: GateTable) -> Float[Tensor, "n e"]:
     """The gate's logits for every row, seen as prediction would see them but for the table's float16."""
     logits: Tensor = gate(GateInput(*(part.float() for part in table.seen)))
     return logits
 
 
-def fresh_gate(features: int, experts: int, hidden: int, mode: GateMode, seed: int) -> GatingNetwork:
+def fresh_gate(features: int, experts: int, hidden: int, mode: GateMode, seed: int) -> Gate:
     """A gate with the initial weights that training starts from."""
     with seeded(seed):
-        return GatingNetwork(features, experts, hidden, mode)
+        return gating_network(features, experts, hidden, mode)
 
 
 def fit_gate(
-    gate: GatingNetwork,
+    gate: Gate,
     table: GateTable,
     validation: GateTable,
     schedule: Schedule,
@@ -146,8 +147,7 @@ def fit_gate(
     report: Callable[[Row], None] | None = None,
 ) -> Kept:
     """Train a gate through the loop that all trainings share, and return the best that validation saw."""
-    features, hidden = gate.trunk.in_features // len(gate.norms), gate.trunk.out_features
-    validate = GateValidation(validation, lambda: GatingNetwork(features, gate.experts, hidden, gate.mode))
+    validate = GateValidation(validation, gate.fresh)
     loss = GateLoss(gate, table, target, balance, fusion, noise)
     rows = GateRows(table, seed)
     return train(

@@ -12,7 +12,7 @@ from torch import Tensor
 from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.files import check_writable, make_folder, new_folder, sweep
-from sam_moe.moe.gate import GateInput, check_lightweight
+from sam_moe.moe.gate import check_lightweight
 from sam_moe.registry import (
     CARD,
     Entry,
@@ -28,6 +28,8 @@ from sam_moe.registry.finding import user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate, selection_of
+from sam_moe.systems.sam_med3d_moe.experts import kind_of
+from sam_moe.systems.sam_med3d_moe.gate import GateInput
 from sam_moe.systems.sam_med3d_moe.train_gate.card import BANK, bank_of, load_banks, save_banks, weights_of
 from sam_moe.systems.sam_med3d_moe.train_gate.examples import read_examples
 from sam_moe.systems.sam_med3d_moe.train_gate.new_column import Grown, fit_column, joined
@@ -143,8 +145,11 @@ def _check(gate: Entry[GateCard], expert: Entry[ExpertCard], base_sha256: str) -
             )
     if expert.card.id in [ref.id for ref in gate.card.experts]:
         raise CardError(f"{gate.path}: experts: {expert.card.id!r} has a column already.")
-    if expert.card.expert_kind == "full":
-        raise CardError(f"{expert.path}: expert_kind: 'full' cannot be fitted; finetune the decoder alone.")
+    if kind_of(expert.card).own_encoder:
+        raise CardError(
+            f"{expert.path}: expert_kind: {expert.card.expert_kind!r} cannot be fitted; finetune the decoder "
+            "alone."
+        )
 
 
 def _prepare(id: str) -> None:

@@ -12,6 +12,7 @@ from sam_moe.registry import Base, Entry, ExpertCard, ExpertRef, Preprocessing
 from sam_moe.registry.finding import find_entry, find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+from sam_moe.systems.sam_med3d_moe.experts import kind_of
 from sam_moe.weights.checksums import fingerprint
 
 
@@ -53,10 +54,11 @@ def assemble_team(base: str | Path, experts: Sequence[str | Path]) -> Team:
                 f"{expert.path}: base.sha256: is {expert.card.base.sha256}, and {own.id} has {own.sha256}. "
                 "A gate chooses among experts of one backbone; name the one that they grew on."
             )
-        if expert.card.expert_kind == "full":
+        if kind_of(expert.card).own_encoder:
             raise CardError(
-                f"{expert.path}: expert_kind: 'full' has an encoder of its own, and a gate is trained over "
-                "decoders and deltas. Finetune the decoder alone, or leave the expert out."
+                f"{expert.path}: expert_kind: {expert.card.expert_kind!r} has an encoder of its own, and a "
+                "gate is trained over decoders and deltas. Finetune the decoder alone, or leave the expert "
+                "out."
             )
     decoders = (model.mask_decoder, *(load_decoder(expert, model) for expert in found))
     card = entry.card

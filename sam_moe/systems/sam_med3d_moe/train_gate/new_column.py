@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.gate import GateInput, GatingNetwork
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.selection import SelectionRule, confidence_of
 from sam_moe.shapes import Float, Int
+from sam_moe.systems.sam_med3d_moe.gate import GateInput
 
 # Share of the old experts' kept prompts that must go where they went.
 LEAST_KEPT = 0.99
@@ -26,7 +27,7 @@ class Grown:
     both, its bias was `lowered`, in logits.
     """
 
-    gate: GatingNetwork
+    gate: Gate
     kept: float
     reached: float
     lowered: float
@@ -39,7 +40,7 @@ class Grown:
 
 
 def fit_column(
-    gate: GatingNetwork,
+    gate: Gate,
     banks: Sequence[GateInput],
     examples: GateInput,
     rule: SelectionRule,

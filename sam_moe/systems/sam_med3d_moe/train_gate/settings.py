@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from sam_moe.config import Record, Settings
 from sam_moe.moe.fusion import Fusion
-from sam_moe.moe.gate import GateMode
+from sam_moe.systems.sam_med3d_moe.gate import GateMode
 from sam_moe.systems.sam_med3d_moe.train_gate.card import GateWords, Selected
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Target
 from sam_moe.training.recipes.parts import LabelledScans, ScheduleRecipe

@@ -19,8 +19,8 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.moe.gate import GateInput, gate_input
 from sam_moe.shapes import Bool, Float, Int
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, gate_input
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import ROUNDS
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import Clicked, Conversation
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import UNLABELLED, WAYS, Drawn, Way

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from sam_moe.files import replacing
-from sam_moe.moe.selection import Threshold
+from sam_moe.moe.rules.threshold import Threshold
 from sam_moe.registry import CurvePoint
 from sam_moe.shapes import Float
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable

@@ -9,7 +9,11 @@ import torch
 
 import sam_moe
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
 from sam_moe.registry import shipped as shipped_folder
@@ -248,7 +252,7 @@ def test_a_whole_expert_without_corners_is_refused_by_a_base_with_them(shipped, 
     sizes = entry.card.architecture.model_copy(update={"corner_embeddings": False})
     changes = {"weights": _weights(entry), "architecture": sizes}
     write_card(entry.card.model_copy(update=changes), entry.path)
-    with pytest.raises(WeightsError, match="has no corner embeddings, and its base corners hears boxes"):
+    with pytest.raises(WeightsError, match="has no corner embeddings, and its base corners takes boxes"):
         sam_moe.load("first", box_strategy="mask")
 
 

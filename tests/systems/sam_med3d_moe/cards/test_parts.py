@@ -17,7 +17,6 @@ def test_the_shipped_gate_chooses_among_the_shipped_experts():
     ids = [entry.card.id for entry in parts.experts]
     assert ids == [ref.id for ref in parts.gate.card.experts[1:]]
     assert set(ids) == {"esophagus", "spinal-cord", "hippocampus", "soft-tissue-tumour"}
-    assert not parts.has_whole
     assert all(base_of(entry) == parts.base for entry in parts.experts)
 
 

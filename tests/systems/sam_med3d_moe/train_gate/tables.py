@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from sam_moe.moe.gate import GateInput
+from sam_moe.systems.sam_med3d_moe.gate import GateInput
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.training.engine.loop import Schedule

@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sam_moe.moe.selection import Argmax, Dense, Threshold, TopK
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import LEFT, figures
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import LEAST_PROMPTS, curve
 from tests.systems.sam_med3d_moe.train_gate.tables import by_hand

@@ -4,8 +4,13 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.gate import GateInput
-from sam_moe.moe.selection import Argmax, Dense, Forced, Threshold, TopK, confidence_of
+from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import confidence_of
+from sam_moe.systems.sam_med3d_moe.gate import GateInput
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fresh_gate, logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.new_column import fit_column, shares
 from tests.systems.sam_med3d_moe.train_gate.tables import FEATURES, crossed, learn

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.gate import gate_input
+from sam_moe.systems.sam_med3d_moe.gate import gate_input
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import Clicked, Conversation
 from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions, fresh_model
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import UNLABELLED, Drawn

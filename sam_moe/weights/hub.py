@@ -7,13 +7,12 @@ from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from sam_moe.errors import WeightsError
-from sam_moe.registry import Hub
 from sam_moe.weights.checksums import sha256_of
 
 logger = logging.getLogger(__name__)
 
 
-def fetch(hub: Hub) -> Path:
+def fetch(repo_id: str, filename: str, revision: str, sha256: str) -> Path:
     """Download a public file, or take it from the hub's cache; its SHA-256 is checked before it is opened.
 
     The client's settings hold: HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, proxies, its progress bar.
@@ -21,20 +20,20 @@ def fetch(hub: Hub) -> Path:
     Raises:
         WeightsError: where it cannot be fetched, saying how to do that by hand, or is not the file expected.
     """
-    url = hf_hub_url(hub.repo_id, hub.filename, revision=hub.revision)
+    url = hf_hub_url(repo_id, filename, revision=revision)
     logger.info("fetching %s, unless the hub's cache has it", url)
     try:
-        path = Path(hf_hub_download(hub.repo_id, hub.filename, revision=hub.revision))
+        path = Path(hf_hub_download(repo_id, filename, revision=revision))
     except Exception as error:  # its HTTP library's errors come through too, and that library changes
         raise WeightsError(
             f"{url}: cannot be fetched ({_reason(error)}). Check the connection and HF_ENDPOINT; or download "
-            f"it by hand on any machine and run `sam-moe convert {Path(hub.filename).name}` here: it is "
+            f"it by hand on any machine and run `sam-moe convert {Path(filename).name}` here: it is "
             "recognised by its checksum, and from then on no network is needed."
         ) from error
     found = sha256_of(path)
-    if found != hub.sha256:
+    if found != sha256:
         raise WeightsError(
-            f"{path}: has SHA-256 {found}, expected {hub.sha256}. It was not opened. The download was "
+            f"{path}: has SHA-256 {found}, expected {sha256}. It was not opened. The download was "
             f"damaged or the file on the hub replaced: remove it ({path.resolve()}) to have it fetched again."
         )
     logger.info("%s is the file expected (SHA-256 %s)", path, found)

@@ -1,4 +1,4 @@
-"""Fetching a public file, from a server on loopback that speaks as much of the hub's protocol as it takes."""
+"""A public model is fetched and converted on first use, and needs no network afterwards."""
 
 import hashlib
 import json
@@ -6,8 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,11 +13,11 @@ import pytest
 from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.registry import write_card
 from sam_moe.weights.checksums import fingerprint, sha256_of
+from tests.weights.hub_server import ADDRESS, Hub
 
 pytestmark = pytest.mark.slow  # each load is a process of its own: the client reads its settings on import
 
 ROOT = Path(__file__).resolve().parents[4]
-ADDRESS = "/someone/small/resolve/main/small.pth"
 LOAD = """
 import logging, sys
 from sam_moe.registry.finding import find_entry
@@ -32,41 +30,6 @@ try:
 except WeightsError as error:
     sys.exit(f"refused: {error}")
 """
-
-
-class Hub:
-    """One file on a server, and what was asked of it."""
-
-    def __init__(self, data):
-        self.data, self.status, self.asked = data, 200, []
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self):
-                hub.asked.append((self.command, self.path))
-                status = hub.status if self.path == ADDRESS else 404
-                self.send_response(status)
-                body = hub.data if status == 200 else b""
-                if status == 404:
-                    self.send_header("X-Error-Code", "EntryNotFound")
-                self.send_header("ETag", f'"{hashlib.sha256(hub.data).hexdigest()}"')
-                self.send_header("X-Repo-Commit", "0123456789" * 4)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            do_GET = do_HEAD
-
-            def log_message(self, format, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -94,13 +57,7 @@ def load(tmp_path, cache, hub):
 
     def run(**settings):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        env = kept | {
-            "HF_ENDPOINT": f"http://127.0.0.1:{hub.server.server_port}",
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1",
-            **settings,
-        }
+        env = kept | hub.settings(tmp_path / "hf") | settings
         return subprocess.run(
             [sys.executable, "-c", LOAD], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300
         )

@@ -1,0 +1,142 @@
+"""Expert kinds, a module each: how an expert's weights are recognised, checked, loaded and learnt.
+
+A kind is the class named as its file; other packages add theirs through the entry points
+`sam_moe.expert_kinds`. Its card names it as `expert_kind` and keeps what else it needs under `settings`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from sam_moe.config import Record, explain
+from sam_moe.errors import CardError, ConfigError
+from sam_moe.hosts.sam3d.model import SamMed3D
+from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
+from sam_moe.registry import Draft, ExpertCard
+from sam_moe.registry.system import DEFAULT_SYSTEM, expert_kinds
+
+KINDS = expert_kinds(DEFAULT_SYSTEM)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An expert in a foreign format: its card as far as it goes, its file, and its tensors in our names."""
+
+    draft: Draft
+    file: Path
+    state: dict[str, Tensor]
+
+
+class Kind(ABC):
+    """What a kind of expert is; a state is always that of one expert, by names.
+
+    Attributes:
+        record: the settings in its card, None for a kind that has none.
+        shows: whether its tensors alone show it, so that a card that is being written need not name it.
+        own_encoder: whether it embeds regions itself, so that it cannot share the base's embeddings.
+    """
+
+    record: ClassVar[type[Record] | None] = None
+    shows: ClassVar[bool] = False
+    own_encoder: ClassVar[bool] = False
+
+    def settings(self, card: ExpertCard) -> Any:
+        """The settings in a card, checked.
+
+        Raises:
+            CardError: for settings that are not this kind's.
+        """
+        if self.record is None:
+            if card.settings is not None:
+                raise CardError(
+                    f"{card.id}: settings: expert_kind {card.expert_kind!r} has none; leave them out."
+                )
+            return None
+        try:
+            return self.record.model_validate(card.settings or {})
+        except ValidationError as error:
+            raise CardError(explain(error, self.record, f"{card.id}: settings")) from error
+
+    def recognises(self, state: Mapping[str, Tensor], base: SamMed3D) -> bool:
+        """Whether tensors whose card names no kind are of this one."""
+        return False
+
+    def reads(self, source: Path, card: Path | str | None) -> Converted | None:
+        """An expert of this kind in a format of another's; None for anything else."""
+        return None
+
+    @abstractmethod
+    def take(
+        self, state: Mapping[str, Tensor], base: SamMed3D, settings: Any, where: str
+    ) -> dict[str, Tensor]:
+        """The tensors that are stored, by the names that they are stored with.
+
+        Raises:
+            WeightsError: for tensors that do not fit the base or the settings.
+        """
+
+    def known(self, state: Mapping[str, Tensor], base: SamMed3D, where: str) -> dict[str, Any]:
+        """What stored tensors show of their card's fields, beside its kind."""
+        return {}
+
+    def check(  # noqa: B027 (most kinds have nothing to compare)
+        self, card: ExpertCard, state: Mapping[str, Tensor], where: str
+    ) -> None:
+        """Raise a WeightsError for stored tensors that are not what the card describes."""
+
+    @abstractmethod
+    def build(
+        self, state: Mapping[str, Tensor], base: SamMed3D, card: ExpertCard, where: str
+    ) -> MaskDecoder | SamMed3D:
+        """The frozen expert in fp32: a decoder for the base's embeddings, or a model where `own_encoder`.
+
+        The base is not changed.
+
+        Raises:
+            CardError: for tensors of another kind.
+            WeightsError: for tensors that do not fit.
+        """
+
+    def learner(
+        self, decoder: MaskDecoder, settings: Any, seed: int, start: Mapping[str, Tensor] | None = None
+    ) -> MaskDecoder:
+        """A copy of a decoder of which that learns which makes an expert of this kind.
+
+        `start` are the stored tensors of an expert of this kind and these settings, to go on from.
+
+        Raises:
+            ConfigError: for a kind that no training makes.
+        """
+        raise ConfigError(f"kind: {type(self).__name__} has no training. Choose another kind.")
+
+    def stored(self, learner: MaskDecoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What is stored of a learner's weights at the step that is kept.
+
+        Raises:
+            ConfigError: as `learner`.
+        """
+        raise ConfigError(f"kind: {type(self).__name__} has no training. Choose another kind.")
+
+
+def kind_of(card: ExpertCard) -> Kind:
+    """The kind of a card's expert.
+
+    Raises:
+        ConfigError: for one of another package that cannot be imported.
+    """
+    return load_kind(card.expert_kind)
+
+
+def load_kind(name: str) -> Kind:
+    """A kind by its name.
+
+    Raises:
+        ConfigError: for an unknown one, or one of another package that cannot be imported.
+    """
+    kind: Kind = KINDS.load(name)()
+    return kind
