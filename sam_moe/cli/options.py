@@ -30,7 +30,7 @@ Changes = Annotated[
 
 @dataclass(frozen=True)
 class Writing:
-    """How results are written: over whose files, and for whom."""
+    """How results are written: over existing files or not, for a person or a machine."""
 
     force: Force = False
     as_json: AsJson = False

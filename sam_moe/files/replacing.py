@@ -2,8 +2,7 @@
 
 Everything that the package writes is made in a folder beside its place, whose name begins with `.sam-moe-`,
 and moved out of it when it is whole. The folder is locked as long as it is written to, and the operating
-system gives the lock back when a process dies; so `sweep` tells what was left behind from what is in the
-making.
+system gives the lock back when a process dies; by the lock `sweep` knows leftovers from work in progress.
 """
 
 import errno

@@ -40,7 +40,7 @@ def credits(attribution: Sequence[Attribution]) -> list[str]:
 
 
 def measured(rows: Sequence[Measurement]) -> list[str]:
-    """What a card says was measured."""
+    """The figures that a card names, each with its data, cases and protocol."""
     lines = []
     for row in rows:
         cases = f", {row.cases} cases" if row.cases else ""

@@ -1,4 +1,4 @@
-"""What `sam-moe experts` shows: the experts that are here or offered, and all that a card says of one."""
+"""Experts as lists and pages: those that are here or offered by packages, and all of one's card."""
 
 from collections.abc import Sequence
 from typing import Any

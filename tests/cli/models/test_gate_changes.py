@@ -60,8 +60,8 @@ def gate(cards):
 def test_what_is_no_expert_is_shown_where_the_error_points(sam_moe, gate, id, kind):
     ran = sam_moe("experts", "show", id)
     assert ran.code == 1
-    told, _, see = ran.remarks.strip().partition(" See: ")
-    assert told == f"sam-moe: '{id}' is {kind}, no expert."
+    refusal, _, see = ran.remarks.strip().partition(" See: ")
+    assert refusal == f"sam-moe: '{id}' is {kind}, no expert."
     shown = sam_moe(*see.removeprefix("sam-moe ").split())
     assert (shown.code, shown.out.partition(":")[0]) == (0, id)
 

@@ -1,4 +1,4 @@
-"""Prompt options as typed: their order, their signs, and what is said of mistakes."""
+"""Prompt options as typed: their order, their signs, and the answers to mistakes."""
 
 from typing import Annotated
 
@@ -96,7 +96,7 @@ def test_whatever_is_typed_comes_back_in_order_and_to_the_last_digit(asked):
     wanted = [(option, numbers if option == "--box" else numbers[:3]) for option, numbers in asked]
     words = [word for option, numbers in wanted for word in (option, *map(repr, numbers))]
     found = typed(*words)[0]
-    assert [(said.option, list(said.numbers)) for said in found] == wanted
+    assert [(item.option, list(item.numbers)) for item in found] == wanted
 
 
 @pytest.mark.parametrize(

@@ -93,12 +93,12 @@ def test_several_targets_become_one_label_map_with_their_names(sam_moe, cards, s
 def test_json_is_one_object_on_stdout(sam_moe, cards, scan, tmp_path):
     mask = tmp_path / "mask.nii.gz"
     ran = sam_moe("predict", scan, *MIDDLE, "--out", mask, "--json")
-    told = json.loads(ran.out)
+    found = json.loads(ran.out)
     assert ran.out.count("\n") == 1
     assert ran.err == ""
-    assert told["files"] == {"mask": str(mask), "manifest": str(tmp_path / "mask.run.json")}
-    assert told["targets"][0]["voxels"] == int(read(mask).array.sum())
-    assert told["model"]["id"] == DEFAULT_MODEL
+    assert found["files"] == {"mask": str(mask), "manifest": str(tmp_path / "mask.run.json")}
+    assert found["targets"][0]["voxels"] == int(read(mask).array.sum())
+    assert found["model"]["id"] == DEFAULT_MODEL
 
 
 def test_millimetres_and_voxels_of_the_same_place_give_the_same_mask(sam_moe, cards, scan, tmp_path):
@@ -166,8 +166,8 @@ def test_what_is_drawn_is_segmented_recorded_and_replayed(sam_moe, cards, scan, 
     )
     ran = sam_moe("predict", scan, *words, "--out", mask, "--overlay", tmp_path / "p.png")
     assert ran.code == 0, ran.err
-    said = manifest_of(mask).prompts.cases[0].prompt("target")
-    assert [item.positive for item in said] == [True, False, False]
+    items = manifest_of(mask).prompts.cases[0].prompt("target")
+    assert [item.positive for item in items] == [True, False, False]
     assert sam_moe("predict", scan, "--prompts", beside(mask), "--out", again).code == 0
     assert torch.equal(read(mask).array, read(again).array)
 

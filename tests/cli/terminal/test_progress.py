@@ -24,7 +24,7 @@ def test_quick_stages_say_nothing(capsys):
 
 
 @pytest.mark.slow
-def test_a_stage_of_more_than_a_second_is_one_line_however_often_it_is_told(capsys):
+def test_a_stage_of_more_than_a_second_is_one_line_however_often_it_is_reported(capsys):
     with ProgressLine() as progress:
         progress("reading")
         progress("refining", 0.1)
