@@ -1,18 +1,21 @@
-"""Real cases of one part of the splits, one structure at a time, for the benchmarks."""
+"""The project's own labelled cases by part of `splits.json`, one structure at a time."""
 
-import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sam_moe.cases.dataset import DATASET, LabelledCase, read_dataset
+from sam_moe.cases.splits import cases_of_part, data_folder
+from sam_moe.config import read_object
+from sam_moe.errors import ConfigError
 from sam_moe.space.files import read, same_grid
 from sam_moe.space.volume import Volume
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("SAM_MOE_DATA", ROOT / "../shared/data"))
+SPLITS = ROOT / "benchmarks" / "splits.json"
+DATA = data_folder(None, ROOT / "../shared/data")
 LEAST_VOXELS = 40
 
 
@@ -28,48 +31,53 @@ class Case:
 
 
 @cache
-def splits() -> dict[str, Any]:
-    """The splits file: `sets`, by name and part, and `expert_labels`."""
-    table: dict[str, Any] = json.loads((ROOT / "benchmarks" / "splits.json").read_text(encoding="utf-8"))
-    return table
+def expert_labels() -> frozenset[str]:
+    """Labels that experts were made for, left out of the general model's training."""
+    return frozenset(read_object(SPLITS, ConfigError)["expert_labels"])
+
+
+def part_of(part: str) -> dict[str, list[LabelledCase]]:
+    """The cases of a part by set: sets by name, cases in the order of the splits file; no scan is opened."""
+    found: dict[str, list[LabelledCase]] = {}
+    for name, case in cases_of_part(DATA, SPLITS, part):
+        found.setdefault(name, []).append(case)
+    return found
 
 
 @cache
-def cases_of(name: str) -> dict[str, dict[str, Any]]:
-    """What a set's description says of each case, by the case's id."""
-    dataset = json.loads((DATA / name / "dataset.json").read_text(encoding="utf-8"))
-    return {case["id"]: {"labels": dataset.get("labels"), **case} for case in dataset["cases"]}
+def described(name: str) -> dict[str, dict[str, Any]]:
+    """The fields of each case in a set's description, by the case's name; `modality`, `label_voxels`, ..."""
+    return {case["id"]: case for case in read_object(DATA / name / DATASET, ConfigError)["cases"]}
 
 
-def label_names(name: str, case: str) -> dict[int, str]:
-    """The names of a case's labels by value, its own before the set's; background left out."""
-    details = cases_of(name)[case]
-    own, common = details.get("label_names"), details["labels"]
-    if own:
-        names = {int(value): structure for value, structure in own.items()}
-    else:
-        names = {int(v): structure for structure, v in common.items()} if isinstance(common, dict) else {}
-    return {value: structure for value, structure in names.items() if value > 0}
+def label_names(case: LabelledCase) -> dict[int, str]:
+    """The names of a case's labels by value; background left out."""
+    return {value: name for value, name in case.names.items() if value > 0}
+
+
+@cache
+def _by_name(name: str) -> dict[str, LabelledCase]:
+    return {case.id: case for case in read_dataset(DATA / name)}
 
 
 def read_case(name: str, case: str) -> tuple[Volume, Volume]:
     """The scan and its label map, on one grid."""
-    details = cases_of(name)[case]
-    scan, label = (read(DATA / name / details[kind]) for kind in ("image", "label"))
+    found = _by_name(name)[case]
+    assert found.image is not None, f"{name}: {case} has no image"
+    scan, label = read(found.image), read(found.label)
     same_grid(scan.grid, label.grid)
     return scan, label
 
 
 def general_cases(part: str, least_voxels: int = LEAST_VOXELS) -> Iterator[Case]:
     """Every structure that the general model is for, in every case of a part, but no expert's label."""
-    for name, parts in splits()["sets"].items():
-        for case in parts[part]:
-            names = label_names(name, case)
-            names = {v: n for v, n in names.items() if n not in splits()["expert_labels"]}
-            if not names or "image" not in cases_of(name)[case]:
+    for name, found in part_of(part).items():
+        for case in found:
+            names = {v: n for v, n in label_names(case).items() if n not in expert_labels()}
+            if not names or case.image is None:
                 continue
-            scan, label = read_case(name, case)
+            scan, label = read_case(name, case.id)
             for value, structure in names.items():
                 mask = label.array == value
                 if int(mask.sum()) >= least_voxels:
-                    yield Case(name, case, structure, scan, Volume(mask, label.grid))
+                    yield Case(name, case.id, structure, scan, Volume(mask, label.grid))

@@ -7,6 +7,8 @@ changes nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sam_moe.version import __version__
+
 if TYPE_CHECKING:
     from sam_moe.assemble.load import load
     from sam_moe.errors import SamMoeError
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from sam_moe.space.files import read, write_mask, write_volume
     from sam_moe.space.grid import Grid
     from sam_moe.space.volume import Volume, resample
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Box",

@@ -2,14 +2,23 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
 _SHOWN_PROBLEMS = 4
-_KEY_PROBLEMS = ("extra_forbidden", "missing")  # pydantic: the location ends with the key
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # of a model, of a dataclass
+_KEY_PROBLEMS = (*_UNKNOWN, "missing")  # pydantic: the location ends with the key
 # What a file holds is shown up to this many characters: its author wrote it, and it may be megabytes.
 _SHOWN_KEY, _SHOWN_INPUT, _SHOWN_MESSAGE = 60, 80, 500
+
+
+class _Known(NamedTuple):
+    """A field of a record: what it holds, and what it is for."""
+
+    annotation: Any
+    description: str | None
 
 
 def nearest_first(name: str, known: Iterable[str]) -> list[str]:
@@ -50,15 +59,13 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _complaint(problem: dict[str, Any], models: list[type[BaseModel]]) -> str:
-    if problem["type"] == "extra_forbidden":
-        known = nearest_first(
-            str(problem["loc"][-1]), {key for model in models for key in model.model_fields}
-        )
+def _complaint(problem: dict[str, Any], models: list[type]) -> str:
+    if problem["type"] in _UNKNOWN:
+        known = nearest_first(str(problem["loc"][-1]), {key for model in models for key in _fields(model)})
         return f"unknown key; did you mean '{known[0]}'? Known here: {', '.join(known)}"
     if problem["type"] == "missing":
         name = problem["loc"][-1]
-        field = next((model.model_fields[name] for model in models if name in model.model_fields), None)
+        field = next((_fields(model)[name] for model in models if name in _fields(model)), None)
         return f"missing; add it{f' ({field.description})' if field and field.description else ''}"
     message = shortened(problem["msg"].removeprefix("Value error, ").rstrip("."), _SHOWN_MESSAGE)
     if problem["type"] == "value_error":
@@ -67,36 +74,47 @@ def _complaint(problem: dict[str, Any], models: list[type[BaseModel]]) -> str:
     return message if len(given) > _SHOWN_INPUT else f"{message}, not {given}"
 
 
-def _walk(
-    cls: type[BaseModel], loc: Sequence[int | str], ends_with_key: bool
-) -> tuple[str, list[type[BaseModel]]]:
+def _walk(cls: type[BaseModel], loc: Sequence[int | str], ends_with_key: bool) -> tuple[str, list[type]]:
     """The readable path of a location, and the records whose keys stand at its end."""
-    path, models, here = "", [cls], [cls]
+    path = ""
+    models: list[type] = [cls]
+    here: list[type] = [cls]
     for place, part in enumerate(loc, start=1):
         if isinstance(part, int):
             path += f"[{part}]"
             continue
         models = here
-        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        found = [_fields(model)[part] for model in models if part in _fields(model)]
         tagged = [model for model in models if part in _tags(model)]
         if (
-            not fields and tagged and not (ends_with_key and place == len(loc))
+            not found and tagged and not (ends_with_key and place == len(loc))
         ):  # the branch of a union, not a key in the file
             here = tagged
             continue
-        here = [model for field in fields for model in _records_in(field.annotation)]
+        here = [model for field in found for model in _records_in(field.annotation)]
         shown = shortened(" ".join(part.split()), _SHOWN_KEY)
         path += f".{shown}" if path else shown
     return path, models
 
 
-def _tags(model: type[BaseModel]) -> set[str]:
-    return {str(tag) for field in model.model_fields.values() for tag in get_args(field.annotation)} | {
+def _fields(record: type) -> dict[str, _Known]:
+    """The fields of a pydantic model, or of a plain dataclass whose metadata describes them."""
+    if issubclass(record, BaseModel):
+        return {
+            name: _Known(field.annotation, field.description) for name, field in record.model_fields.items()
+        }
+    assert is_dataclass(record), record
+    types = get_type_hints(record)
+    return {f.name: _Known(types[f.name], f.metadata.get("description")) for f in fields(record)}
+
+
+def _tags(model: type) -> set[str]:
+    return {str(tag) for field in _fields(model).values() for tag in get_args(field.annotation)} | {
         model.__name__
     }
 
 
-def _records_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _records_in(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         return [annotation]
     return [model for inner in get_args(annotation) for model in _records_in(inner)]

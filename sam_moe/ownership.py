@@ -4,7 +4,6 @@ A file is ours where it bears a mark of ours: a checksum that a run record names
 picture, the columns of a table, the keys of a record. What cannot be read is not ours.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from sam_moe.errors import FileError
-from sam_moe.files import open_file, read_bytes, shown
+from sam_moe.files import open_file, read_bytes, sha256_of, shown
 
 GENERATOR = "sam-moe"
 
@@ -100,12 +99,11 @@ def is_ours(path: Path, ours: Test) -> bool:
         return False
 
 
-def checksum(path: Path) -> str | None:
-    """The SHA-256 of a file as 64 hexadecimal digits; None where there is no file that can be read."""
+def sha256_or_none(path: Path) -> str | None:
+    """The SHA-256 of a file; None where there is no file that can be read."""
     try:
-        with open_file(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (FileError, OSError):
+        return sha256_of(path)
+    except FileError:
         return None
 
 

@@ -10,13 +10,13 @@ from sam_moe.ownership import (
     check_folder,
     check_not_read,
     check_ours,
-    checksum,
     is_folder,
     is_same,
     is_there,
     page,
     picture,
     record,
+    sha256_or_none,
     table,
 )
 
@@ -83,8 +83,16 @@ def test_two_names_of_one_place_are_the_same_also_where_nothing_is_yet(tmp_path)
 
 def test_what_is_no_file_has_no_checksum(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert checksum(tmp_path / "pipe") is checksum(tmp_path / "none") is checksum(tmp_path) is None
+    assert (
+        sha256_or_none(tmp_path / "pipe")
+        is sha256_or_none(tmp_path / "none")
+        is sha256_or_none(tmp_path)
+        is None
+    )
     (tmp_path / "file").write_bytes(b"")
-    assert checksum(tmp_path / "file") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert (
+        sha256_or_none(tmp_path / "file")
+        == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )
     with pytest.raises(FileError):
-        check_ours(tmp_path / "pipe", lambda path: checksum(path) is not None)
+        check_ours(tmp_path / "pipe", lambda path: sha256_or_none(path) is not None)

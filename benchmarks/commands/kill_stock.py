@@ -9,11 +9,11 @@ from typing import Any
 import torch
 import yaml
 
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.registry import (
-    Architecture,
     Base,
     Cover,
     ExpertCard,
@@ -26,10 +26,11 @@ from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
-from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
-from sam_moe.training.engine.loop import Kept
-from sam_moe.training.recipes.card import CardRecipe, ship
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
+from sam_moe.training.engine.best import Kept
+from sam_moe.training.recipes.card import Provenance, ship
+from sam_moe.training.recipes.settings import CardRecipe
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 
 # So wide that a gate is light beside it.
@@ -53,15 +54,14 @@ def make_stock(stock: Path) -> None:
     general.mkdir(parents=True)
     words = CardRecipe(id="general", **WORDS)
     region = Preprocessing(**REGION, zoom_max=1.0)
-    sizes = Architecture(**{**vars(SIZES), "global_attn_indexes": (1,)})
+    sizes = replace(SIZES, global_attn_indexes=(1,))
     ship(
         Kept(model.state_dict(), 0, {}),
         general,
         words,
         sizes,
         region,
-        MadeBy(command="x"),
-        "nothing",
+        Provenance(MadeBy(command="x"), "nothing"),
         "float32",
     )
     for number, name in enumerate(("old", "new"), start=1):

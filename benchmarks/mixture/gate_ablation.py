@@ -26,13 +26,19 @@ from sam_moe.moe.rules.top_k import TopK
 from sam_moe.moe.selection import confidence_of
 from sam_moe.processes import use_threads
 from sam_moe.progress import silent
-from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, logits_of
-from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import (
+    Objective,
+    Tables,
+    fit_gate,
+    fresh_gate,
+    logits_of,
+)
+from sam_moe.systems.sam_med3d_moe.train_gate.members import load_members
 from sam_moe.systems.sam_med3d_moe.train_gate.scans import make_table, read_table
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
 from sam_moe.systems.sam_med3d_moe.train_gate.table import low_dice
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve
-from sam_moe.training.engine.loop import Schedule
+from sam_moe.training.engine.loop import Run
 
 COLUMNS = (
     "variant",
@@ -50,18 +56,18 @@ COLUMNS = (
 def trained(recipe, team, train, validation, **changes):
     """A gate by the recipe with changes, its validation logits, and the seconds its training took."""
     chosen = recipe.model_copy(update=changes)
-    gate = fresh_gate(
-        team.model.sizes.out_channels, len(team.decoders), chosen.hidden, chosen.mode, chosen.seed
-    )
-    schedule = Schedule(**chosen.schedule.model_dump())
+    model, columns = team.decoders.model, len(team.refs)
+    gate = fresh_gate(model.sizes.out_channels, columns, chosen.hidden, chosen.mode, chosen.seed)
+    objective = Objective(chosen.target, chosen.balance, chosen.fusion, chosen.noise)
+    schedule = chosen.schedule.schedule()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         kept = fit_gate(
-            gate, train, validation, schedule, Path(folder), chosen.seed + 1, chosen.target, chosen.balance,
-            chosen.fusion, chosen.noise, chosen.validate_every,
+            gate, Tables(train, validation), objective, schedule, Run(Path(folder), chosen.seed + 1),
+            chosen.validate_every,
         )  # fmt: skip
     gate.load_state_dict(kept.weights)
-    share = parameter_share(gate, team.model)
+    share = parameter_share(gate, model)
     return logits_of(gate, validation), time.monotonic() - began, share
 
 
@@ -113,7 +119,7 @@ def main():
     use_threads(1)
     recipe = load_settings(GateRecipe, asked.recipe, asked.set)
     recipe.run.mkdir(parents=True, exist_ok=True)
-    team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])
+    team = load_members(recipe.base, [expert.expert for expert in recipe.experts])
     whole = recipe.model_copy(update={"target": "fused"})
     for part in ("train", "validation"):
         make_table(whole, team, part, silent)

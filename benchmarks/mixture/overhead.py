@@ -24,6 +24,7 @@ import torch
 
 from benchmarks.speed.encoder import hardware, timed
 from sam_moe.assemble.load import load
+from sam_moe.files import sha256_of
 from sam_moe.moe.rules.forced import Forced
 from sam_moe.moe.rules.top_k import TopK
 from sam_moe.moe.selection import SelectionRule
@@ -37,7 +38,7 @@ from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
 from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 
 EXPERTS = (4, 16, 64)

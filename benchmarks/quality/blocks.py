@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from zlib import crc32
 
-from benchmarks.cases import LEAST_VOXELS, cases_of, label_names, splits
+from benchmarks.cases import LEAST_VOXELS, described, expert_labels, label_names, part_of
+from sam_moe.cases.dataset import LabelledCase
 
 GENERAL = "general structures"
 OTHER = "other learnt structures"
@@ -66,8 +67,7 @@ def targets(part: str) -> tuple[list[Target], Counter[str]]:
     """All targets of a part, and how many were left out for which reason."""
     chosen: list[Target] = []
     left_out: Counter[str] = Counter()
-    for name, parts in splits()["sets"].items():
-        cases = parts[part]
+    for name, cases in part_of(part).items():
         if name == "msd_hippocampus_mr":
             left_out[f"hippocampus of patients after the first {_HIPPOCAMPUS_PATIENTS}"] += len(
                 cases[_HIPPOCAMPUS_PATIENTS:]
@@ -95,10 +95,10 @@ def first_patients(chosen: list[Target], count: int) -> list[Target]:
     return [t for t in chosen if t.patient in list(patients[t.set])[:count]]
 
 
-def _of_case(name: str, case: str) -> list[Target]:
-    details = cases_of(name)[case]
-    if "image" not in details:
+def _of_case(name: str, case: LabelledCase) -> list[Target]:
+    if case.image is None:
         return []
+    details = described(name)[case.id]
     sizes = {int(value): voxels for value, voxels in details.get("label_voxels", {}).items()}
     labels: dict[str, tuple[int, ...]] = {}
     if name == "msd_hippocampus_mr":
@@ -106,11 +106,14 @@ def _of_case(name: str, case: str) -> list[Target]:
     elif name == _VERTEBRA_SET:
         labels = {_vertebra(value): (value,) for value in sizes}
     else:
-        labels = {label: (value,) for value, label in label_names(name, case).items()}
-    patient = details.get("patient", case)
+        labels = {label: (value,) for value, label in label_names(case).items()}
+    patient = case.patient or case.id
+    modality = str(details.get("modality", "")).split(" ")[0]
     return [
         Target(
-            *(_block(name, label), name, case, patient, label, _row(name, case, label), values),
+            *(_block(name, label), name, case.id, patient, label),
+            structure=_row(name, case.id, label, modality),
+            values=values,
             voxels=sum(sizes.get(value, 0) for value in values),
         )
         for label, values in labels.items()
@@ -120,17 +123,16 @@ def _of_case(name: str, case: str) -> list[Target]:
 def _block(name: str, label: str) -> str:
     if name in _UNSEEN_SETS:
         return UNSEEN
-    if label in splits()["expert_labels"]:
+    if label in expert_labels():
         return ZERO_SHOT
     return GENERAL if name in GENERAL_SETS and label in GENERAL_NAMES else OTHER
 
 
-def _row(name: str, case: str, label: str) -> str:
+def _row(name: str, case: str, label: str, modality: str) -> str:
     """The name under which targets are averaged."""
     block = _block(name, label)
     if block == GENERAL:
         return GENERAL_NAMES[label]
-    modality = str(cases_of(name)[case].get("modality", "")).split(" ")[0]
     if name == "pyradiomics_tumours":
         return f"{case.rstrip('0123456789')} tumour"
     plain = label.split(" ")[0] if name == _VERTEBRA_SET else label

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.cases import cases_of, read_case
+from benchmarks.cases import described, read_case
 from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from benchmarks.peers.slicewise import SliceWise
 from benchmarks.quality.blocks import GENERAL, Target
@@ -42,7 +42,7 @@ def rows_of(targets: Sequence[Target], model: Model | None, peer: Any = None) ->
     scan, labels = read_case(first.set, first.case)
     slices = None
     if peer is not None and first.block == GENERAL:
-        modality = str(cases_of(first.set)[first.case].get("modality", ""))
+        modality = str(described(first.set)[first.case].get("modality", ""))
         slices = SliceWise(peer, scan, ct=modality.startswith("CT"))
     predictor = None if model is None else model.open(scan)
     for target in targets:

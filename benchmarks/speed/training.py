@@ -25,10 +25,12 @@ from torch.utils.data import default_collate
 from benchmarks.cases import DATA, ROOT
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.processes import use_threads
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model
 from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, Plan
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
-from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
-from sam_moe.training.engine.loop import Average
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import Prompting
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Mix, Regions
+from sam_moe.training.engine.average import Average
 from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.scans.cache import cache_path, read_cache
 
@@ -79,9 +81,12 @@ def measure(plan: Plan, run: Path) -> dict[str, float]:
     sizes = Sizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in plan.architecture.items()})
     scans = read_cache(cache_path(run, "train"))
     stream = Regions(
-        scans, sizes.image_size, 1, 10**9, plan.weights, plan.phantom_share,
-        spoil_share=plan.spoil_share, normalisation=plan.normalisation, targets=plan.targets,
-    )  # fmt: skip
+        scans,
+        Cut(sizes.image_size, targets=plan.targets),
+        1,
+        Mix(plan.weights, plan.phantom_share),
+        Appearance(plan.spoil_share, plan.normalisation),
+    )
     size = plan.schedule["batch_size"]
     numbers = iter(range(10**6))
     for _ in range(100):  # each scan lists its voxels when it is first met
@@ -93,8 +98,8 @@ def measure(plan: Plan, run: Path) -> dict[str, float]:
     batch = {k: v.to(device) for k, v in default_collate([stream[n] for n in range(size)]).items()}
 
     def loss(depths: tuple[float, ...]) -> Callable[[], None]:
-        asking = PromptedLoss(model, depths)
-        return lambda: asking(batch["image"], batch["target"], prompt_rng(0, 0, 0)).backward()
+        asking = PromptedLoss(model, Prompting(depths))
+        return lambda: asking(batch, prompt_rng(0, 0, 0)).backward()
 
     def keep() -> None:
         optimiser.step()

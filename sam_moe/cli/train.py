@@ -35,9 +35,7 @@ def pretrain(
     with ProgressLine() as progress:
         from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain as run
 
-        made = run(
-            recipe, change or (), lambda row: progress("training", row["step"] / row["steps"]), prepare
-        )
+        made = run(recipe, change or (), progress, prepare)
     typer.echo(str(made))
 
 
@@ -89,7 +87,7 @@ def _ended(made: Path, use: str) -> None:
     from sam_moe.systems.sam_med3d_moe.outcome import of_expert, of_gate
     from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
     from sam_moe.training.engine.machines import processes
-    from sam_moe.training.recipes.parts import RECIPE
+    from sam_moe.training.recipes.run import RECIPE
 
     if not processes().is_main_process:
         return

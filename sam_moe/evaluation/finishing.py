@@ -28,8 +28,8 @@ from sam_moe.evaluation.scoring.definitions import definitions
 from sam_moe.evaluation.scoring.interactive import interactive
 from sam_moe.evaluation.scoring.summary import summarise
 from sam_moe.files import make_folder
-from sam_moe.predict.files.manifest import versions
 from sam_moe.prompts.promptset import PromptCase, PromptSet
+from sam_moe.version import versions
 
 PACKAGES = ("torch", "numpy", "scipy", "monai", "nibabel", "SimpleITK", "safetensors")
 

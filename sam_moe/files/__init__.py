@@ -1,6 +1,14 @@
 """Files in general: opened only where they are files, replaced in one step, cleared after the dead."""
 
-from sam_moe.files.opening import check_ordinary, in_words, open_file, read_bytes, shown, unreadable
+from sam_moe.files.opening import (
+    check_ordinary,
+    in_words,
+    open_file,
+    read_bytes,
+    sha256_of,
+    shown,
+    unreadable,
+)
 from sam_moe.files.replacing import (
     PREFIX,
     check_writable,
@@ -26,6 +34,7 @@ __all__ = [
     "replace_bytes",
     "replace_text",
     "replacing",
+    "sha256_of",
     "shown",
     "sweep",
     "unreadable",

@@ -1,6 +1,7 @@
 """Only ordinary files are opened: a pipe, a device or a socket could make one wait for ever."""
 
 import errno
+import hashlib
 import os
 import stat
 from io import BufferedReader
@@ -56,6 +57,19 @@ def read_bytes(
             f"{shown(path)}: is longer than {most:,} bytes. Expected a smaller file; check path."
         )
     return found
+
+
+def sha256_of(path: Path | str, error_class: type[SamMoeError] = FileError) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits.
+
+    Raises:
+        error_class: as `open_file`.
+    """
+    with open_file(path, error_class) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise error_class(unreadable(path, error)) from error
 
 
 def check_ordinary(

@@ -39,8 +39,9 @@ class Gate(nn.Module):
     """Scores experts: one column an expert, column 0 the general expert's where there is one.
 
     A kind of gate is a module of `gates/`: a class made of a `GateShape` and the number of experts, with its
-            raise ConfigError(f"a gate over {experts} experts scores none. Expected 1 or more.")
-    keep every bit when others come or go, where one matrix product for all would not promise that (ours).
+    own `columns`, and `hidden`, which is what they see. Each column is multiplied and summed by itself, so
+    that its logits keep every bit when others come or go, where one matrix product for all would not promise
+    that (ours).
     """
 
     kind: ClassVar[str]

@@ -9,13 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 from sam_moe.errors import ConfigError
 from sam_moe.explaining import nearest_first
 from sam_moe.moe.rules import RULES
-from sam_moe.moe.selection import ExpertIndex, SelectionRule
+from sam_moe.moe.selection import ExpertIndex, NamedRule, SelectionRule
 from sam_moe.parsing import parse_yaml
 
 
-def make_rule(
-    name: str, settings: Mapping[str, Any] | None = None, experts: Sequence[str] = ()
-) -> SelectionRule:
+def make_rule(name: str, settings: Mapping[str, Any] | None = None, experts: Sequence[str] = ()) -> NamedRule:
     """The rule of a name with these settings; others are its defaults.
 
     `experts` are the ids in the gate's order, for settings that name an expert.
@@ -32,15 +30,15 @@ def make_rule(
         rule = kind(**given)
     except TypeError as error:
         raise ConfigError(f"selection rule {name!r} cannot be made of {given}: {error}.") from error
-    if not isinstance(rule, SelectionRule):
+    if not isinstance(rule, NamedRule):
         raise ConfigError(
-            f"selection rule {name!r} has no methods `select` and `explain`. Expected a class that does what "
-            "`sam_moe.moe.selection.SelectionRule` asks for."
+            f"selection rule {name!r} lacks a method or its name. Expected a class that does what "
+            "`sam_moe.moe.selection.NamedRule` asks for."
         )
     return rule
 
 
-def read_rule(text: str, experts: Sequence[str] = ()) -> SelectionRule:
+def read_rule(text: str, experts: Sequence[str] = ()) -> NamedRule:
     """The rule that a text names, such as "top_k:k=2" or "forced:index=liver"; values are YAML.
 
     >>> read_rule("top_k:k=1,raw=true")

@@ -39,8 +39,17 @@ class SelectionRule(Protocol):
     def explain(self, confidence: Float[Tensor, "*rows e"], chosen: Selection) -> tuple[str, ...]:
         """A few words for each row, in the order of `flatten`: why these answer."""
 
+
+@runtime_checkable
+class NamedRule(SelectionRule, Protocol):
+    """A rule that cards and recipes can name: a frozen dataclass, whose fields are its settings."""
+
+    @property
+    def name(self) -> str:
+        """As cards name it: its file's name in `rules/`, or its entry point's."""
+
     def describe(self, experts: Sequence[str] = ()) -> str:
-        """The rule itself in a few words; `experts` are the ids in the gate's order, where they are known."""
+        """The rule in a few words; `experts` are the ids in the gate's order, where they are known."""
 
 
 def confidence_of(logits: Float[Tensor, "*rows e"]) -> Float[Tensor, "*rows e"]:

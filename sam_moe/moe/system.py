@@ -13,6 +13,7 @@ from sam_moe.moe.routing import Granularity, Routing
 from sam_moe.moe.selection import SelectionRule
 
 
+@runtime_checkable
 class Site(Protocol):
     """A place in a host network where experts answer."""
 

@@ -21,7 +21,7 @@ from sam_moe.pictures.scene import Scene, Shown, field_of, middle_of, turned, wi
 from sam_moe.prompts.prompt import Box, Item, Loop, Point, Stroke
 from sam_moe.shapes import Shaped
 
-# Told apart by people who do not tell red from green (Okabe and Ito), and bright on grey.
+# Distinct to people who are blind to red and green (Okabe and Ito), and bright on grey.
 _OUTLINES = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#d55e00", "#009e73")
 _TRUTH, _POSITIVE, _NEGATIVE, _BOX = "#ffffff", "#33ff66", "#ff4040", "#ffe119"
 _EDGED: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="black")]
@@ -234,8 +234,8 @@ def _legend(shown: Shown, middle: tuple[int, ...]) -> Iterator[Line2D | Patch]:
     if shown.prompt.boxes:
         yield Patch(fill=False, edgecolor=_BOX, label="box")
     if not all(_lies_in(item, plane.cut, middle[plane.cut]) for item in shown.prompt for plane in _PLANES):
-        told = "faint: in other slices than the one shown"
-        yield Line2D([], [], ls="none", marker="s", color="white", alpha=_FAINT, label=told)
+        label = "faint: in other slices than the one shown"
+        yield Line2D([], [], ls="none", marker="s", color="white", alpha=_FAINT, label=label)
 
 
 def _colours() -> Iterator[str]:

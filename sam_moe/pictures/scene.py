@@ -28,7 +28,7 @@ _AIR = 0.05  # up to this share of a slice's range, counted from its darkest vox
 
 @dataclass(frozen=True)
 class Scene:
-    """What one row shows: a scan, named answers on its grid, what was said, and perhaps the truth.
+    """What one row shows: a scan, named answers on its grid, the prompt, and perhaps the truth.
 
     An answer is a mask, or better its probability: outlines at one half then run between coarse voxels.
     """

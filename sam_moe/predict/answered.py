@@ -1,4 +1,4 @@
-"""Who answered a prompt: a small record of what a mixture chose, kept with the answer it belongs to."""
+"""The experts behind an answer: a small record of what a mixture chose, kept with the answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ class Answered:
     """The experts behind an answer.
 
     `experts` has the weight of each that answered, heaviest first; `confidence` the gate's in every expert;
-    `why` says why these; `regions` counts, over all regions that were asked for this prediction, whom each
-    region's answer came from where a target was followed or refined. `fell_back` is true where the general
-    model answered for want of a sure expert.
+    `why` is the reason in words; `regions` counts the regions of this prediction by the experts that
+    answered there: more than one where a target was followed or refined. `fell_back` is true where no
+    expert's confidence sufficed, so that the general model answered.
     """
 
     experts: Mapping[str, float]
@@ -42,7 +42,7 @@ class Answered:
 
 
 def answered_by(routing: Routing | None) -> Answered | None:
-    """The record of the only prompt of a batch; None of a model that has nobody to choose."""
+    """The record of the only prompt of a batch; None of a model without experts."""
     if routing is None:
         return None
     confidence = dict(zip(routing.ids, routing.confidence[0].tolist(), strict=True))

@@ -14,7 +14,7 @@ _Key = tuple[object, ...]
 class EmbeddingCache:
     """The last few embeddings, keyed by what they were computed from: scan, region and encoder.
 
-    Threads can share it. No two of them compute the same embedding: who comes second waits for the first.
+    Threads can share it. No two of them compute the same embedding: the second waits for the first.
     Different ones are computed side by side, with nothing locked.
     """
 

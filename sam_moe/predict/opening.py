@@ -82,9 +82,9 @@ def _check_memory(
     whole = max(reading_bytes, scan_bytes + masks_bytes + work_bytes)
     if free is not None and whole > free:
         parts = [("the scan", scan_bytes), ("its masks", masks_bytes), ("the model's work", work_bytes)]
-        told = ", ".join(f"{what} {size / 2**30:.2f}" for what, size in parts if size)
+        listed = ", ".join(f"{what} {size / 2**30:.2f}" for what, size in parts if size)
         raise FileError(
             f"{name}: predicting on {'x'.join(map(str, shape))} voxels would take {whole / 2**30:.2f} GiB of "
-            f"memory ({told}), and {free / 2**30:.2f} GiB are free. Expected a scan that fits; crop or "
+            f"memory ({listed}), and {free / 2**30:.2f} GiB are free. Expected a scan that fits; crop or "
             "resample it, or free memory."
         )

@@ -24,7 +24,7 @@ class Prediction:
     """One target's answer; equal to itself alone, so that it can be a key.
 
     `answer` is the probability on the grid it was computed on (a region, or several joined); `probability`
-    is the same on the scan's own grid, computed when first asked for. `within`, where there is one, is the
+    is the same on the scan's own grid, computed when first used. `within`, where there is one, is the
     box that the mask keeps to. `timings_ms` has a stage's name and its milliseconds. `answered` is which
     experts of a mixture answered, and why; None of a plain model.
     """
@@ -76,7 +76,7 @@ class Prediction:
         return mask
 
     def lightened(self) -> "Prediction":
-        """Let go of the mask, a byte a voxel, which is computed again when asked for; returns itself."""
+        """Let go of the mask, a byte a voxel, which is computed again when used; returns itself."""
         self.__dict__.pop("mask", None)
         return self
 
@@ -136,16 +136,16 @@ class Prediction:
 
     def __str__(self) -> str:
         how = " (embedding cached)" if self.cached else ""
-        who = f" · {self.answered}" if self.answered else ""
+        experts = f" · {self.answered}" if self.answered else ""
         return (
-            f"{self.voxels:,} voxels, {self.volume_ml:.1f} ml · {self.model_id}{who} · "
+            f"{self.voxels:,} voxels, {self.volume_ml:.1f} ml · {self.model_id}{experts} · "
             f"{self.latency_ms:.0f} ms{how}"
         )
 
     def explain(self) -> str:
-        """Who answered, how sure the gate was of every expert, and why it was they."""
+        """The experts that answered, the gate's confidence in each, and the reason, in several lines."""
         if self.answered is None:
-            return f"{self.model_id} answered: a model alone, with nobody to choose"
+            return f"{self.model_id} answered: a model alone, without experts"
         return self.answered.explain()
 
 

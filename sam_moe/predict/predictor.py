@@ -116,12 +116,12 @@ class Predictor:
         if (sharing := self.model.sharing) is not None:
             placed = [self._placed(Prompt(), prompt) for prompt in targets.values()]
             regions = [*sharing.share([home_of(prompt, self.model.preprocessing) for prompt in placed])]
-        asked = zip(targets.items(), regions, strict=True)
+        pairs = zip(targets.items(), regions, strict=True)
         with self._one_at_a_time:
             return LabelMap.joined(
                 {
                     name: self._start_turn((prompt,), None, there).lightened()
-                    for (name, prompt), there in asked
+                    for (name, prompt), there in pairs
                 }
             )
 
@@ -142,7 +142,7 @@ class Predictor:
                 regions = dict(cost.regions.most_common())
                 turn = replace(turn, answered=replace(turn.answered, regions=regions))
             (history.begin if last is None else history.add)(turn, new.items, placed.items)
-            cost.timings["join"] = max(0.0, 1000 * (perf_counter() - start) - sum(cost.timings.values()))
+            cost.timings["other"] = max(0.0, 1000 * (perf_counter() - start) - sum(cost.timings.values()))
             return self._prediction(turn, result, cached, cost.timings)
 
     def _placed(self, before: Prompt, new: Prompt) -> Prompt:
@@ -207,7 +207,7 @@ class Predictor:
             return Turn(home_of(world, self.model.preprocessing), None, len(world), empty=True), True
         home, answer, cached = self._first_region(world, last, region, cost)
         warn_of_boxes(world, answer.region, self.model_id)
-        if self.model.whole_targets and not world.boxes:  # a box says how far the target reaches
+        if self.model.whole_targets and not world.boxes:  # a box bounds the target
             answer, cached = self._zoom_out(answer, world, cached, cost)
         return Turn(home, answer, len(world), answered=answer.answered), cached
 

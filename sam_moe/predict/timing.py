@@ -7,7 +7,7 @@ from time import perf_counter
 
 @dataclass
 class Cost:
-    """What the answer in hand took so far: milliseconds by stage, and regions by who answered them."""
+    """What an answer has taken so far: milliseconds by stage, and regions by the experts that answered."""
 
     timings: dict[str, float] = field(default_factory=dict)
     regions: Counter[str] = field(default_factory=Counter)

@@ -28,7 +28,7 @@ class Stroke:
     space: Space = "voxel"
 
     def __post_init__(self) -> None:
-        """Normalise the points to floats, or say which of them is wrong."""
+        """Normalise the points to floats, or raise PromptError naming the wrong one."""
         object.__setattr__(self, "points", triples(self.points, "a stroke", 1))
         check_space(self.space)
 

@@ -31,7 +31,7 @@ class Point:
     space: Space = "voxel"
 
     def __post_init__(self) -> None:
-        """Normalise the coordinates to floats, or say which of them is wrong."""
+        """Normalise the coordinates to floats, or raise PromptError naming the wrong one."""
         object.__setattr__(self, "at", triple(self.at, "a point"))
         check_space(self.space)
 
@@ -53,7 +53,7 @@ class Point:
 class Box:
     """A box around the target: half-open `[start, stop)` in voxels, plain edges in millimetres.
 
-    `flat` says whether it was drawn on one slice; None recognises it by its thickness (`flat_axes`). A side
+    `flat`: whether it was drawn on one slice; None recognises it by its thickness (`flat_axes`). A side
     of no thickness lies on the nearest voxel: along an axis [12, 12] in voxels is [12, 13).
 
     >>> print(Box((10, 10, 4), (20, 22, 9)))

@@ -23,7 +23,7 @@ Item = Point | Box | Stroke | Loop
 
 @dataclass(frozen=True)
 class Prompt:
-    """What was said about one target, in order: click *n* is item *n*.
+    """All that points at one target, in order: click *n* is item *n*.
 
     >>> prompt = Prompt((Point((4, 5, 6)),)) + Point((9, 5, 6), positive=False)
     >>> print(prompt)
@@ -70,7 +70,7 @@ class Prompt:
 
     @property
     def shows_target(self) -> bool:
-        """Whether any item lies on the target; one of negative items alone does not say what to segment."""
+        """Whether any item lies on the target; one of negative items alone points at no target."""
         return any(item.positive for item in self.items)
 
     def upto(self, n: int) -> "Prompt":

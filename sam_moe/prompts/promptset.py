@@ -26,7 +26,7 @@ Milliseconds = Annotated[
 class PointItem(Record):
     """A click."""
 
-    kind: Literal["point"] = Field(description="Says that this item is a click.")
+    kind: Literal["point"] = Field(description="Marks this item as a click.")
     at: Coordinates = Field(description="(i, j, k) of the stored axes, or (x, y, z) in RAS+ millimetres.")
     positive: bool = Field(True, description="True on the target, false beside it.")
     time_ms: Milliseconds = None
@@ -39,7 +39,7 @@ class PointItem(Record):
 class BoxItem(Record):
     """A box around the target: half-open [start, stop) in voxels, plain edges in millimetres."""
 
-    kind: Literal["box"] = Field(description="Says that this item is a box.")
+    kind: Literal["box"] = Field(description="Marks this item as a box.")
     start: Coordinates = Field(description="The corner with the smaller coordinates.")
     stop: Coordinates = Field(description="The corner with the greater; in voxels the first index outside.")
     flat: bool | None = Field(
@@ -61,7 +61,7 @@ class BoxItem(Record):
 class StrokeItem(Record):
     """A scribble: a line through its points in the order they were drawn."""
 
-    kind: Literal["stroke"] = Field(description="Says that this item is a scribble.")
+    kind: Literal["stroke"] = Field(description="Marks this item as a scribble.")
     points: tuple[Coordinates, ...] = Field(
         min_length=1, description="Where the brush went, one after the other."
     )
@@ -76,7 +76,7 @@ class StrokeItem(Record):
 class LoopItem(Record):
     """A lasso: a closed curve on one slice or plane, filled."""
 
-    kind: Literal["loop"] = Field(description="Says that this item is a lasso.")
+    kind: Literal["loop"] = Field(description="Marks this item as a lasso.")
     points: tuple[Coordinates, ...] = Field(
         min_length=3, description="The curve's points in order; the last is joined to the first."
     )
@@ -106,7 +106,7 @@ def _checked(record: Drawn) -> Drawn:
 
 
 class PromptTarget(Record):
-    """One structure to segment, and everything said about it, in order."""
+    """One structure to segment, and its prompt, item by item."""
 
     name: str = Field(min_length=1, description="What the structure is called.")
     label: int = Field(ge=1, le=255, description="Its value in the label map.")
@@ -183,7 +183,7 @@ class PromptCase(Record):
         return cls(image=image, fingerprint=fingerprint, space=spaces.pop(), targets=targets)
 
     def prompt(self, target: str | PromptTarget) -> Prompt:
-        """Everything said about one target."""
+        """The prompt of one target."""
         return Prompt(tuple(item.item(self.space) for item in self._target(target).items))
 
     def replay(self, target: str | PromptTarget) -> Iterator[Prompt]:
@@ -206,7 +206,7 @@ class PromptSet(Record):
 
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     name: str = Field(min_length=1, description="What the set is called.")
-    description: str = Field("", description="Who or what made the prompts, and how (seeds included).")
+    description: str = Field("", description="How the prompts were made, and by what (seeds included).")
     cases: tuple[PromptCase, ...] = Field(min_length=1, description="One entry an image.")
 
 

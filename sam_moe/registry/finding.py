@@ -14,9 +14,9 @@ from sam_moe.registry import (
     GateCard,
     Registry,
     default_folder,
-    plugins,
     read_entry,
 )
+from sam_moe.registry.plugins import offered
 
 DEFAULT_MODEL = "small"
 CACHE_VARIABLE = "SAM_MOE_CACHE"
@@ -62,12 +62,12 @@ def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[Bac
 def find_card(
     model: str | Path,
     folder: Path | str | None = None,
-    offered: tuple[type[Card], ...] = (BackboneCard, ExpertCard, GateCard),
+    wanted: tuple[type[Card], ...] = (BackboneCard, ExpertCard, GateCard),
 ) -> Entry[Card]:
     """Find a card by id, or read it from the path of a card or of its folder.
 
     An id is looked up in `folder`; without one among the cards that ship, then in the user's folder.
-    `offered` are the kinds that an error names; any kind is found.
+    `wanted` are the kinds that an error names; any kind is found.
 
     Raises:
         CardError: naming the known ids, the nearest first.
@@ -82,10 +82,10 @@ def find_card(
         known = {entry.card.id: entry for entry in Registry(place).list()} | known
         if model in known:
             return known[model]
-    models = [id for id, entry in known.items() if isinstance(entry.card, offered)]
-    told = {id: known[id].card.kind for id in nearest_first(model, models)}
-    several = len(offered) > 1  # else all are of the kind that was asked for
-    ids = ", ".join(f"{id} ({NAMES[kind]})" if several else id for id, kind in told.items()) or "none"
+    models = [id for id, entry in known.items() if isinstance(entry.card, wanted)]
+    kinds = {id: known[id].card.kind for id in nearest_first(model, models)}
+    several = len(wanted) > 1  # else all are of one kind
+    ids = ", ".join(f"{id} ({NAMES[kind]})" if several else id for id, kind in kinds.items()) or "none"
     raise CardError(
         f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
     )
@@ -99,11 +99,13 @@ def find_model(model: str | Path, folder: Path | str | None = None) -> Entry[Car
     """
     try:
         return find_card(model, folder)
-    except CardError:
-        offered = (entry for plugin in plugins() for entry in plugin.registry().list())
-        found = next((entry for entry in offered if entry.card.id == model), None)
-        if found is None or folder is not None:
+    except CardError as error:
+        if folder is not None:
             raise
+        entries, broken = offered()
+        found = next((entry for entry in entries if entry.card.id == model), None)
+        if found is None:
+            raise _with_broken(error, broken) from error
         return found
 
 
@@ -140,21 +142,25 @@ def find_expert(expert: str | Path) -> Entry[ExpertCard]:
         path = _expanded(expert)
         return expert_at(path / CARD if path.is_dir() else path)
     known = {entry.card.id: entry for entry in list_experts()}
+    broken: tuple[CardError, ...] = ()
     if expert not in known:
-        for plugin in plugins():
-            for entry in plugin.registry().experts():
-                if other := known.get(entry.card.id):
-                    if other.path.resolve() == entry.path.resolve():
-                        continue
-                    raise CardError(f"{entry.path}: id: {entry.card.id!r} is already taken by {other.path}.")
-                known[entry.card.id] = entry
+        entries, broken = offered()
+        for entry in entries:
+            if not isinstance(entry.card, ExpertCard):
+                continue
+            if other := known.get(entry.card.id):
+                if other.path.resolve() == entry.path.resolve():
+                    continue
+                raise CardError(f"{entry.path}: id: {entry.card.id!r} is already taken by {other.path}.")
+            known[entry.card.id] = Entry(entry.card, entry.path)
     if expert not in known:
         if (holder := holder_of(expert, user_folder())) is not None:
             raise CardError(
                 f"{expert!r} is {NAMES[holder.card.kind]}, no expert. See: sam-moe checkpoints show {expert}"
             )
         ids = ", ".join(nearest_first(expert, known)) or "none"
-        raise CardError(f"no expert with id {expert!r}. Known, nearest first: {ids}.")
+        unknown = CardError(f"no expert with id {expert!r}. Known, nearest first: {ids}.")
+        raise _with_broken(unknown, broken)
     return known[expert]
 
 
@@ -172,7 +178,7 @@ def find_gate(gate: str | Path) -> Entry[GateCard]:
     Raises:
         CardError: naming the known ids, the nearest first.
     """
-    return gate_at(find_card(gate, offered=(GateCard,)).path)
+    return gate_at(find_card(gate, wanted=(GateCard,)).path)
 
 
 def gates_over(expert: str) -> tuple[str, ...]:
@@ -195,6 +201,11 @@ def gate_at(path: Path) -> Entry[GateCard]:
     if not isinstance(entry.card, GateCard):
         raise CardError(f"{path}: is the card of {NAMES[entry.card.kind]}, not of a gate.")
     return Entry(entry.card, entry.path)
+
+
+def _with_broken(error: CardError, broken: tuple[CardError, ...]) -> CardError:
+    """An unknown id's error, and after it which packages could not be searched."""
+    return CardError(" ".join([str(error), *(f"Not searched: {fault}" for fault in broken)]))
 
 
 def _entry_at(path: Path) -> Entry[Card]:

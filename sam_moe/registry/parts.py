@@ -1,12 +1,22 @@
 """What cards are made of: sizes, preprocessing, files of weights, whom to credit, what was measured."""
 
 import unicodedata
+from copy import deepcopy
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from sam_moe.config import Record
+from sam_moe.hosts.sam3d.sizes import Sizes
 
 FORMAT: Literal[1] = 1
 
@@ -23,51 +33,20 @@ CARD = "card.json"
 _LONGEST = 255  # bytes that file systems take for a name
 
 
-class Architecture(Record):
-    """The sizes of a SAM-Med3D; the public one has image 128, patch 16, width 768, depth 12."""
+class _Stated:
+    """Demands the sizes of `Sizes.stated` of a card: their defaults are for code, not for files."""
 
-    image_size: Positive = Field(description="Edge of the cubic region in voxels.")
-    patch_size: Positive = Field(description="Edge of a patch in voxels.")
-    embed_dim: Positive = Field(description="Width of the image encoder.")
-    depth: Positive = Field(description="Blocks of the image encoder.")
-    num_heads: Positive = Field(12, description="Attention heads of the ViT.")
-    window_size: int = Field(
-        14, ge=0, description="Edge in tokens of the windows that most blocks of the ViT attend within."
-    )
-    global_attn_indexes: tuple[int, ...] = Field(
-        (2, 5, 8, 11), description="Blocks that attend over the whole grid."
-    )
-    out_channels: Positive = Field(description="Width of the image embedding and of prompt tokens.")
-    decoder_mlp_dim: Positive = Field(description="Hidden width of the mask decoder's MLPs.")
-    decoder_heads: Positive = Field(8, description="Attention heads of the mask decoder.")
-    decoder_depth: Positive = Field(2, description="Two-way blocks of the mask decoder.")
-    iou_hidden_dim: Positive = Field(description="Hidden width of the IoU head.")
-    corner_embeddings: bool = Field(False, description="Whether the weights know a box's two corners.")
-    encoder: Literal["vit", "conv"] = Field("vit", description="SAM-Med3D's ViT, or a convolutional one.")
-    conv_widths: tuple[Positive, ...] = Field(
-        (),
-        description="Channels of the convolutional encoder's finer stages, each of which halves the region.",
-    )
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        made: dict[str, Any] = deepcopy(dict(handler.resolve_ref_schema(handler(source))))
+        made.pop("ref", None)
+        for size in made["schema"]["fields"]:
+            if size["name"] in Sizes.stated():
+                size["schema"] = size["schema"]["schema"]
+        return made
 
-    @model_validator(mode="after")
-    def _fits(self) -> "Architecture":
-        vit = self.encoder == "vit"
-        whole = [("image_size", "patch_size"), ("out_channels", "decoder_heads")]
-        for size, part in [*whole, ("embed_dim", "num_heads")] if vit else whole:
-            if getattr(self, size) % getattr(self, part):
-                raise ValueError(
-                    f"{size} {getattr(self, size)} must be a multiple of {part} {getattr(self, part)}"
-                )
-        if vit and any(not 0 <= index < self.depth for index in self.global_attn_indexes):
-            raise ValueError(
-                f"global_attn_indexes {self.global_attn_indexes} must name blocks from 0 to {self.depth - 1}"
-            )
-        if not vit and self.patch_size != (halved := 2 ** (len(self.conv_widths) + 1)):
-            raise ValueError(
-                f"patch_size {self.patch_size} must be {halved}, as the encoder halves the region once for "
-                "each of conv_widths and once more"
-            )
-        return self
+
+# The sizes of a SAM-Med3D; the public one has image 128, patch 16, width 768, depth 12.
+Architecture = Annotated[Sizes, _Stated(), AfterValidator(Sizes.check)]
 
 
 class Preprocessing(Record):

@@ -10,7 +10,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from sam_moe.errors import CardError
-from sam_moe.registry.folder import Registry
+from sam_moe.registry.folder import Entry, Registry
+from sam_moe.registry.reading import Card
 
 GROUP = "sam_moe.experts"
 
@@ -53,3 +54,15 @@ def plugins() -> tuple[Plugin, ...]:
         for point in entry_points(group=GROUP)
     ]
     return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.package)))
+
+
+def offered() -> tuple[tuple[Entry[Card], ...], tuple[CardError, ...]]:
+    """The cards of the packages that can be read, and what is wrong with the others."""
+    entries: list[Entry[Card]] = []
+    broken: list[CardError] = []
+    for plugin in plugins():
+        try:
+            entries += plugin.registry().list()
+        except CardError as error:
+            broken.append(error)
+    return tuple(entries), tuple(broken)

@@ -1,6 +1,6 @@
 """Images of other libraries: taken as volumes, and masks given back as theirs; none is imported before.
 
-torchio's and nibabel's affines and, unless they say otherwise, MONAI's are from voxel indices to RAS+
+torchio's and nibabel's affines and, unless marked otherwise, MONAI's are from voxel indices to RAS+
 millimetres, as ours; SimpleITK's images lie in LPS and list their axes the other way round in NumPy. A kind
 is recognised by the package that its class comes from.
 """

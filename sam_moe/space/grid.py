@@ -1,4 +1,4 @@
-"""A Grid says where voxels are: an affine and a shape, and every question about places answered from them."""
+"""Where voxels are: an affine and a shape, and every question about places answered from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _DIRECTIONS = ("LR", "PA", "IS")
 
 # Between these squares and volumes of lengths are ordinary numbers; a proton is 1e-12 mm across.
 _LEAST_MM, _MOST_MM = 1e-9, 1e9
-# The steps in which a double can say where a voxel lies may be so large a part of the voxel.
+# The steps in which a double can give a voxel's place may be so large a part of the voxel.
 _EXACT_VOXELS = 1e-4
 
 
@@ -128,7 +128,7 @@ class Grid:
         return np.asarray(np.linalg.inv(other.affine) @ self.affine, dtype=np.float64)
 
     def inside(self, index: Coordinates) -> bool:
-        """Tell whether a voxel index lies in the grid, half a voxel around the outer centres included.
+        """Whether a voxel index lies in the grid, half a voxel around the outer centres included.
 
         Half-open, [-0.5, n - 0.5) on every axis, so that neighbouring grids share no point.
         """
@@ -146,7 +146,7 @@ class Grid:
         return float(np.abs(_apply(self.to(other), corners) - corners).max())
 
     def same_as(self, other: "Grid", tolerance_voxels: float = 1e-3) -> bool:
-        """Tell whether every voxel of the other grid sits where mine does, to a fraction of a voxel."""
+        """Whether every voxel of the other grid lies where mine does, to a fraction of a voxel."""
         return self.distance_voxels(other) < tolerance_voxels
 
     def same_places(self, other: "Grid", tolerance_voxels: float = 1e-3) -> bool:
@@ -199,13 +199,13 @@ def _usable(lengths: Float[np.ndarray, "3"]) -> bool:
 def _check_exact(
     affine: Float[np.ndarray, "4 4"], lengths: Float[np.ndarray, "3"], shape: tuple[int, ...]
 ) -> None:
-    """Refuse voxels so far away that a double cannot tell them apart."""
+    """Refuse voxels so far away that doubles cannot distinguish their places."""
     reach = np.abs(affine[:3, :3]) @ np.array(shape, dtype=np.float64) + np.abs(affine[:3, 3])
     step = float(np.spacing(reach.max()))
     if step > _EXACT_VOXELS * lengths.min():
         raise GeometryError(
             f"voxels of {_show(lengths)} mm lie up to {reach.max():.6g} mm from the world's origin, where "
-            f"places can only be told apart in steps of {step:.3g} mm. Expected steps below "
+            f"places can only be distinguished in steps of {step:.3g} mm. Expected steps below "
             f"{_EXACT_VOXELS:g} of a voxel; mend the origin in the file, or move the scan nearer to 0."
         )
 

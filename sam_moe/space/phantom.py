@@ -15,7 +15,7 @@ _BODY, _TARGET = 100.0, 200.0  # intensities; air is 0
 def ball(
     generator: torch.Generator, grid: Grid | None = None, radius_mm: float = 15.0, noise: float = 10.0
 ) -> tuple[Volume, Volume]:
-    """Draw a ball near the middle of a body, on a grid of 48x48x48 voxels of 1.5 mm unless told otherwise.
+    """Draw a ball near the middle of a body; by default on a grid of 48x48x48 voxels of 1.5 mm.
 
     Ours. Its centre is off by up to a quarter of the radius along each axis. Gives scan and mask (uint8).
     """

@@ -1,25 +1,9 @@
-"""What weights are known by: a file by its bytes, a network by its tensors."""
+"""The fingerprint of a network: over its tensors, whatever file they lie in."""
 
 import hashlib
-from pathlib import Path
 
 import torch
 from torch import nn
-
-from sam_moe.errors import WeightsError
-from sam_moe.files import open_file, unreadable
-
-
-def sha256_of(path: Path | str) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    with open_file(path, WeightsError) as file:
-        digest = hashlib.sha256()
-        try:
-            while block := file.read(2**20):
-                digest.update(block)
-        except OSError as error:
-            raise WeightsError(unreadable(path, error)) from error
-    return digest.hexdigest()
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -7,7 +7,7 @@ from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from sam_moe.errors import WeightsError
-from sam_moe.weights.checksums import sha256_of
+from sam_moe.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def fetch(repo_id: str, filename: str, revision: str, sha256: str) -> Path:
             f"it by hand on any machine and run `sam-moe convert {Path(filename).name}` here: it is "
             "recognised by its checksum, and from then on no network is needed."
         ) from error
-    found = sha256_of(path)
+    found = sha256_of(path, WeightsError)
     if found != sha256:
         raise WeightsError(
             f"{path}: has SHA-256 {found}, expected {sha256}. It was not opened. The download was "

@@ -48,7 +48,8 @@ def write_set(folder):
             }
         )
     cases[1]["label_names"] = {"0": "background", "1": "liver of b", "3": "spot of b"}
-    cases.append({"id": "no-image", "label_voxels": {"1": 480}})
+    cases.append({"id": "no-image", "label": "labels/b.nii.gz", "label_voxels": {"1": 480}})
     described = {"labels": {"background": 0, "liver": 1, "esophagus": 2, "spot": 3}, "cases": cases}
     (folder / "drawn" / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+    (folder / "splits.json").write_text(json.dumps(SPLITS), encoding="utf-8")
     return folder

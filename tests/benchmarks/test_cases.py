@@ -13,16 +13,23 @@ from tests.benchmarks.drawn import GRID, LIVER, labels
 
 
 def test_a_case_has_the_names_of_its_set_and_its_own_before_them(drawn_set):
-    assert cases.label_names("drawn", "a") == {1: "liver", 2: "esophagus", 3: "spot"}
-    assert cases.label_names("drawn", "b") == {1: "liver of b", 3: "spot of b"}
+    (a,), (b, no_image) = cases.part_of("validation")["drawn"], cases.part_of("test")["drawn"]
+    assert cases.label_names(a) == {1: "liver", 2: "esophagus", 3: "spot"}
+    assert cases.label_names(b) == {1: "liver of b", 3: "spot of b"}
+    assert no_image.image is None
 
 
 def test_a_set_without_names_has_none(drawn_set):
     path = drawn_set / "drawn" / "dataset.json"
     described = json.loads(path.read_text("utf-8")) | {"labels": ["liver"]}
     path.write_text(json.dumps(described), encoding="utf-8")
-    cases.cases_of.cache_clear()
-    assert cases.label_names("drawn", "a") == {}
+    (a,) = cases.part_of("validation")["drawn"]
+    assert cases.label_names(a) == {}
+
+
+def test_fields_beside_the_names_are_those_of_the_description(drawn_set):
+    assert cases.described("drawn")["a"]["label_voxels"] == {"1": 480, "2": 100, "3": 8}
+    assert cases.expert_labels() == {"esophagus"}
 
 
 def test_a_scan_and_its_labels_are_read_on_one_grid(drawn_set):

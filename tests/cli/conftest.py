@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from sam_moe.cli import main
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import BackboneCard, Weights, write_card
 from sam_moe.registry.finding import DEFAULT_MODEL
 from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.phantom import ball
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import save_weights
 
 ROOT = Path(__file__).resolve().parents[2]

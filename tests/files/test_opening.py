@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sam_moe.errors import CardError, FileError
-from sam_moe.files import open_file, read_bytes, shown
+from sam_moe.files import open_file, read_bytes, sha256_of, shown
 
 
 def test_an_ordinary_file_is_read(tmp_path):
@@ -65,3 +65,11 @@ def test_a_path_is_shown_in_one_line_whatever_its_letters():
     assert shown("ä/scan.nii") == "ä/scan.nii"
     assert shown("a\nb\tc") == r"a\nb\tc"
     assert shown("a\udcff") == r"a\udcff"  # a byte that is no UTF-8, as Python keeps it
+
+
+def test_the_checksum_is_the_known_one_of_abc_and_needs_an_ordinary_file(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+    assert sha256_of(tmp_path / "abc") == known
+    with pytest.raises(CardError, match="is a folder"):
+        sha256_of(tmp_path, CardError)

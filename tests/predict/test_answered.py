@@ -1,4 +1,4 @@
-"""What is told of the experts behind an answer."""
+"""The record of the experts behind an answer."""
 
 import torch
 
@@ -47,7 +47,7 @@ def test_falling_back_is_what_the_selection_says_and_not_a_word():
     assert not Answered({"cord": 1.0}, {"cord": 1.0}, "fell back on its feet").fell_back
 
 
-def test_several_experts_are_told_with_their_weights():
+def test_several_experts_are_listed_with_their_weights():
     found = routed(TopK(2), 0.3, 0.6, 0.1)
     assert str(found) == "cord 0.60 + general 0.30"
     lines = found.explain().splitlines()
@@ -63,5 +63,5 @@ def test_regions_are_counted_where_there_was_more_than_one():
     assert both.explain().endswith("\n  regions asked: cord 2, general 1")
 
 
-def test_a_model_that_chooses_among_nobody_has_no_record():
+def test_a_model_without_experts_has_no_record():
     assert answered_by(None) is None

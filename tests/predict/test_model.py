@@ -87,32 +87,32 @@ def test_two_networks_by_hand_never_share_an_embedding_unless_their_encoders_are
         assert (one.embedding_key == two.embedding_key) == shared
 
 
-Told = tuple[str, Answered | None]  # an answer's digest: the answers themselves would take gigabytes
+Digest = tuple[str, Answered | None]  # an answer's digest: the answers themselves would take gigabytes
 
 
-def told(found: Prediction | None) -> Told | None:
+def digest(found: Prediction | None) -> Digest | None:
     if found is None:
         return None
     return sha256(found.answer.array.numpy().tobytes()).hexdigest(), found.answered
 
 
-def clicks(session: Predictor, number: int, count: int) -> list[Told | None]:
+def clicks(session: Predictor, number: int, count: int) -> list[Digest | None]:
     """A conversation that another number leads elsewhere: new targets, corrections, boxes, undo and redo."""
     rng, size = torch.Generator().manual_seed(number), torch.tensor(session.scan.grid.shape)
-    found: list[Told | None] = []
+    found: list[Digest | None] = []
     while len(found) < count:
         at = (torch.rand(3, generator=rng) * (size - 9)).floor().tolist()
         draw = float(torch.rand(1, generator=rng))
         if not len(session.prompt) or draw < 0.1:
-            found.append(told(session.predict(Point(tuple(at)))))
+            found.append(digest(session.predict(Point(tuple(at)))))
         elif draw < 0.15:
-            found.append(told(session.predict(Box(tuple(at), tuple(x + 9 for x in at)))))
+            found.append(digest(session.predict(Box(tuple(at), tuple(x + 9 for x in at)))))
         elif draw < 0.25:
-            found.append(told(session.undo()))
+            found.append(digest(session.undo()))
         elif draw < 0.3:
-            found.append(told(session.redo()))
+            found.append(digest(session.redo()))
         else:
-            found.append(told(session.refine(Point(tuple(at), positive=draw < 0.65))))
+            found.append(digest(session.refine(Point(tuple(at), positive=draw < 0.65))))
     return found
 
 

@@ -32,19 +32,19 @@ def cube():
     return array
 
 
-def test_one_line_says_what_was_found_by_whom_and_how_long_it_took():
+def test_one_line_has_size_model_experts_and_time():
     assert str(prediction(cube())) == "125 voxels, 0.2 ml · tiny · 38 ms"  # 125 * 2 mm³ = 0.25 ml
     assert str(prediction(cube(), cached=True)).endswith("38 ms (embedding cached)")
 
 
 def test_the_line_names_the_expert_that_answered_and_how_sure_the_gate_was():
     who = Answered({"cord": 1.0}, {"tiny": 0.19, "cord": 0.81}, "threshold 0.81 >= 0.5")
-    told = str(prediction(cube(), cached=True, model_id="mixture", answered=who))
-    assert told == "125 voxels, 0.2 ml · mixture · cord 0.81 · 38 ms (embedding cached)"
+    line = str(prediction(cube(), cached=True, model_id="mixture", answered=who))
+    assert line == "125 voxels, 0.2 ml · mixture · cord 0.81 · 38 ms (embedding cached)"
 
 
-def test_of_a_plain_model_there_is_nobody_to_explain():
-    assert prediction(cube()).explain() == "tiny answered: a model alone, with nobody to choose"
+def test_a_plain_model_has_no_experts_to_explain():
+    assert prediction(cube()).explain() == "tiny answered: a model alone, without experts"
 
 
 def test_dice_is_twice_the_overlap_over_both():
@@ -66,6 +66,15 @@ def test_a_saved_mask_comes_back_on_the_scans_grid(tmp_path):
     prediction(cube()).save(path)
     found = read(path)
     assert found.grid.same_as(GRID) and torch.equal(found.array.bool(), cube() > 0.5)
+
+
+def test_a_saved_mask_leaves_no_record_of_the_mask_that_it_replaces(tmp_path):
+    path, record = tmp_path / "mask.nii.gz", tmp_path / "mask.run.json"
+    joined = LabelMap.joined({"a": prediction(cube()), "b": prediction(cube())})
+    for saved in (prediction(cube()), joined):
+        record.write_text('{"kind": "run", "mask": "mask.nii.gz"}')
+        saved.save(path)
+        assert not record.exists()
 
 
 def blob(centre, radius, generator):

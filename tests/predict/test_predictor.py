@@ -255,10 +255,10 @@ def test_a_box_that_no_region_holds_is_warned_of(model, generator, caplog):
     assert "larger than the largest region of random, 384 mm" in caplog.text
 
 
-def test_progress_is_told(model, scan):
-    told = []
-    model.open(scan, progress=lambda stage, share: told.append((stage, share))).predict(CLICK)
-    assert ("encoding", 0.0) in told
+def test_progress_is_reported(model, scan):
+    reported = []
+    model.open(scan, progress=lambda stage, share: reported.append((stage, share))).predict(CLICK)
+    assert ("encoding", 0.0) in reported
 
 
 def test_a_prediction_says_who_answered_and_a_plain_models_does_not(predictor, mixture, scan):

@@ -1,4 +1,4 @@
-"""Points and boxes keep their order and their place, whichever grid they are told on."""
+"""Points and boxes keep their order and their place, whichever grid they are given on."""
 
 import itertools
 import subprocess
@@ -109,7 +109,7 @@ def test_edges_of_voxels_become_edges_in_millimetres():
     assert Prompt((box,)).in_voxels(affine) == Prompt((Box((0, 1, 2), (1, 3, 5)),))
 
 
-def test_a_box_told_on_a_finer_grid_keeps_its_edges():
+def test_a_box_on_a_finer_grid_keeps_its_edges():
     halved = np.diag([2.0, 2.0, 2.0, 1.0])
     halved[:3, 3] = 0.5  # voxel centres of a grid with half the spacing that shares its outer edges
     (fine,) = Prompt((Box((1, 2, 3), (2, 4, 6)),)).map(halved)

@@ -50,8 +50,8 @@ def prompts(draw: st.DrawFn, space: str) -> Prompt:
 def cases(draw: st.DrawFn) -> tuple[dict[str, Prompt], PromptCase]:
     space = draw(st.sampled_from(["voxel", "mm"]))
     names = draw(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=3, unique=True))
-    told = {name: draw(prompts(space)) for name in names}
-    return told, PromptCase.of("scans/a.nii.gz", told)
+    given = {name: draw(prompts(space)) for name in names}
+    return given, PromptCase.of("scans/a.nii.gz", given)
 
 
 def example() -> dict:
@@ -66,13 +66,13 @@ def written(folder: Path, data: object) -> Path:
 
 @settings(max_examples=50)
 @given(cases())
-def test_what_was_said_is_what_is_read(tmp_path_factory, case):
-    told, recorded = case
+def test_what_was_written_is_what_is_read(tmp_path_factory, case):
+    given, recorded = case
     path = tmp_path_factory.mktemp("sets") / "set.json"
     promptset.write(PromptSet(name="any", cases=(recorded,)), path)
     (back,) = promptset.read(path).cases
     assert back == recorded
-    assert {target.name: back.prompt(target) for target in back.targets} == told
+    assert {target.name: back.prompt(target) for target in back.targets} == given
 
 
 @settings(max_examples=20)
@@ -123,9 +123,9 @@ def test_the_example_is_about_the_demonstrations_scans():
 
 
 def test_labels_count_from_one_unless_given():
-    said = {"liver": Prompt((Point((1, 2, 3)),)), "spleen": Prompt((Point((4, 5, 6)),))}
-    assert [target.label for target in PromptCase.of("a.nii", said).targets] == [1, 2]
-    assert [t.label for t in PromptCase.of("a.nii", said, {"liver": 5, "spleen": 1}).targets] == [5, 1]
+    given = {"liver": Prompt((Point((1, 2, 3)),)), "spleen": Prompt((Point((4, 5, 6)),))}
+    assert [target.label for target in PromptCase.of("a.nii", given).targets] == [1, 2]
+    assert [t.label for t in PromptCase.of("a.nii", given, {"liver": 5, "spleen": 1}).targets] == [5, 1]
 
 
 def test_a_case_cannot_mix_voxels_and_millimetres():
@@ -134,7 +134,7 @@ def test_a_case_cannot_mix_voxels_and_millimetres():
         PromptCase.of("a.nii", mixed)
 
 
-def test_an_unknown_target_is_told_the_known_ones():
+def test_an_unknown_target_is_answered_by_the_known_ones():
     case = promptset.read(PROMPTS / "example.json").cases[0]
     with pytest.raises(PromptError, match=f"no target 'lung'; it has: .*{case.targets[0].name}"):
         case.prompt("lung")
@@ -203,7 +203,7 @@ def test_two_targets_of_a_case_may_not_share_a_label(tmp_path):
         promptset.read(written(tmp_path, data))
 
 
-def test_many_mistakes_are_counted_rather_than_all_told(tmp_path):
+def test_many_mistakes_are_counted_rather_than_all_listed(tmp_path):
     with pytest.raises(PromptError, match=r"and 2 more$"):
         promptset.read(written(tmp_path, changed(set=dict.fromkeys("uvwxyz", 0))))
 

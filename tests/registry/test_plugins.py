@@ -6,6 +6,8 @@ import pytest
 
 from sam_moe.errors import CardError
 from sam_moe.registry import plugins
+from sam_moe.registry.finding import find_expert, find_model
+from sam_moe.registry.plugins import offered
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def install(tmp_path, monkeypatch):
     return put
 
 
-def offered():
+def named_spine():
     return [plugin for plugin in plugins() if plugin.name == "spine"]
 
 
@@ -42,7 +44,7 @@ def test_a_packages_folder_is_listed_by_name_and_opened_on_use(
 ):
     placed(tmp_path / "cards", expert_card())
     install(module, code.format(str(tmp_path / "cards")).replace("PosixPath", ""), target)
-    (plugin,) = offered()
+    (plugin,) = named_spine()
     assert (plugin.name, plugin.package) == ("spine", module)
     assert module not in sys.modules
     assert [entry.card.id for entry in plugin.registry().experts()] == ["cord"]
@@ -63,8 +65,23 @@ def test_a_packages_folder_is_listed_by_name_and_opened_on_use(
 )
 def test_a_broken_package_is_named_with_what_to_do(install, module, code, complaint):
     install(module, code, "folder")
-    (plugin,) = offered()
+    (plugin,) = named_spine()
     with pytest.raises(CardError, match=complaint) as caught:
         plugin.registry()
     assert str(caught.value).startswith(f"entry point 'spine' of {module} (sam_moe.experts, {module}:folder)")
     assert f"Repair or uninstall {module}." in str(caught.value)
+
+
+def test_a_broken_package_does_not_hide_that_an_id_is_unknown_nor_the_cards_of_another(
+    tmp_path, install, placed, expert_card
+):
+    install("spine_missing", "folder = '/no/such'", "folder")
+    with pytest.raises(CardError, match=r"^no expert with id 'cord2'\. .* Not searched: .*spine_missing"):
+        find_expert("cord2")
+    with pytest.raises(CardError, match=r"^no model with id 'cord2' .* Not searched: .*spine_missing"):
+        find_model("cord2")
+    placed(tmp_path / "cards", expert_card(id="cord2"))
+    install("spine_here", f"folder = {str(tmp_path / 'cards')!r}", "folder")
+    assert find_expert("cord2").path == find_model("cord2").path == tmp_path / "cards" / "cord2" / "card.json"
+    entries, broken = offered()
+    assert "cord2" in [entry.card.id for entry in entries] and len(broken) == 1

@@ -133,7 +133,7 @@ def test_spacing_must_be_positive():
 
 
 @pytest.mark.parametrize("turn", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_grids_of_the_same_voxels_in_another_order_are_told_from_others(turn):
+def test_grids_of_the_same_voxels_in_another_order_are_distinguished_from_others(turn):
     shape, matrix = (4, 5, 6), np.zeros((4, 4))
     matrix[list(turn), range(3)] = 1
     matrix[3, 3] = 1
@@ -153,10 +153,10 @@ def _turned(angle):
 
 
 @pytest.mark.parametrize("origin", [1e16, -1e16, 1e13, 1e300])
-def test_voxels_too_far_away_to_be_told_apart_are_refused(origin):
+def test_voxels_too_far_away_to_be_distinguished_are_refused(origin):
     affine = np.eye(4)
     affine[1, 3] = origin
-    with pytest.raises(GeometryError, match=r"can only be told apart in steps of .* mend the origin"):
+    with pytest.raises(GeometryError, match=r"can only be distinguished in steps of .* mend the origin"):
         Grid(affine, (8, 8, 8))
     affine[1, 3] = np.sign(origin) * 1e9  # a thousand kilometres: steps of 1e-7 mm
     assert Grid(affine, (8, 8, 8)).same_as(Grid(affine, (8, 8, 8)))
@@ -173,5 +173,5 @@ def test_impossible_spacings_are_refused_by_name(spacing):
 
 def test_a_grid_so_long_that_its_far_end_is_out_of_reach_is_refused():
     affine = np.diag([1e9, 1e-6, 1.0, 1.0])
-    with pytest.raises(GeometryError, match="told apart"):
+    with pytest.raises(GeometryError, match="be distinguished in steps"):
         Grid(affine, (100, 4, 4))

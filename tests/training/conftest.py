@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import (
-    Architecture,
     BackboneCard,
     Base,
     Cover,
@@ -25,13 +25,14 @@ from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.phantom import ball
 from sam_moe.space.volume import Volume
-from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
 from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate
-from sam_moe.training.engine.loop import Kept
-from sam_moe.training.recipes.card import CardRecipe, ship
+from sam_moe.training.engine.best import Kept
+from sam_moe.training.recipes.card import Provenance, ship
+from sam_moe.training.recipes.settings import CardRecipe
 from sam_moe.training.scans.cache import read_cache, write_cache
 from sam_moe.training.scans.sources import read_folder
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 
 GRID = Grid.around((0, 0, 0), (24, 20, 16), (2.0, 2.5, 3.0))
@@ -126,9 +127,9 @@ def shipped(folder, sizes, strategy="mask"):
     words = {"id": folder.name, "title": "General", "licence": "Apache-2.0", "not_for": "Patients."}
     region = Preprocessing(region_voxels=16, spacing_mm=3.0, normalisation="mean")
     folder.mkdir(parents=True)
-    card, sizes = CardRecipe(**words, default_box_strategy=strategy), Architecture(**vars(sizes))
+    card = CardRecipe(**words, default_box_strategy=strategy)
     kept, made_by = Kept(model.state_dict(), 0, {}), MadeBy(command="by hand")
-    ship(kept, folder, card, sizes, region, made_by, "nothing")
+    ship(kept, folder, card, sizes, region, Provenance(made_by, "nothing"))
     return folder
 
 
@@ -207,7 +208,7 @@ def team(tmp_path, monkeypatch, sizes):
 
     def backbone(**more):
         preprocessing = Preprocessing(region_voxels=16, spacing_mm=3.0, normalisation="mean")
-        architecture = Architecture.model_validate(vars(sizes))
+        architecture = sizes
         return BackboneCard(id="tiny-base", architecture=architecture, preprocessing=preprocessing, **more)
 
     def expert(id, seed=1):

@@ -29,7 +29,7 @@ _DECODERS = 16  # so many different ones, 30 MB each; larger mixtures have them 
 _ALL = "all E decoders, fused by confidence; beyond 16 the same 16 decoders over again"
 
 
-class Asked:
+class EmbeddedClick:
     """One region and one click, embedded, and mixtures of any size to answer it."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Asked:
 
 def experts(_: Path) -> Iterator[Task]:
     """k = 1, 2, 4 of E = 4, 16, 64, then what is done beside decoding."""
-    asked, work = Asked(), decoder_gflop()
+    asked, work = EmbeddedClick(), decoder_gflop()
     for count in EXPERTS:
         mixture = asked.mixture(count)
         for k in CHOSEN:

@@ -8,7 +8,7 @@ from pathlib import Path
 import sam_moe
 from benchmarks.speed.rows import seconds_of
 from benchmarks.speed.sections.cases import one_target, several
-from benchmarks.speed.sections.experts import Asked
+from benchmarks.speed.sections.experts import EmbeddedClick
 from benchmarks.speed.sections.scans import ORDINARY, clicks, public_model, scene
 from benchmarks.speed.sections.stages import forget, one_click, without_gradients
 from sam_moe.space.files import read
@@ -75,7 +75,7 @@ def of_scans(folder: Path) -> list[Growth]:
 
 def of_experts() -> list[Growth]:
     """Experts chosen of 16, and experts there are."""
-    asked = Asked()
+    asked = EmbeddedClick()
     wide = asked.mixture(16)
     chosen = curve("chosen experts, of 16", "decoding", (1, 2, 4, 8, 16), lambda k: asked.decode(wide, k))
     counts = (4, 16, 64, 256)

@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.rows import Task
-from benchmarks.speed.sections.experts import Asked
+from benchmarks.speed.sections.experts import EmbeddedClick
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, whole_learner
 from sam_moe.systems.sam_med3d_moe.gate import GateInput, gating_network
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import Prompting
+from sam_moe.systems.sam_med3d_moe.train_gate.asking import AllExperts
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import GateLoss
-from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable, Panel
+from sam_moe.systems.sam_med3d_moe.train_gate.members import Decoders
+from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 
 SECTION = "a step of training at public size"
 REGIONS = 4  # a recipe's batch
@@ -34,7 +37,7 @@ def expert_step() -> Task:
     torch.manual_seed(0)
     model = SamMed3D(Sizes(corner_embeddings=True)).eval().requires_grad_(False)
     learner = whole_learner(model.mask_decoder)
-    loss = ExpertLoss(model, learner, depths=(0.0, 1.0))
+    loss = ExpertLoss(model, learner, Prompting((0.0, 1.0)))
     optimiser = torch.optim.AdamW(p for p in learner.parameters() if p.requires_grad)
     image, target = torch.randn(REGIONS, 1, 128, 128, 128), torch.zeros(REGIONS, 1, 128, 128, 128, dtype=bool)
     target[..., 40:80, 40:80, 40:80] = True
@@ -42,7 +45,7 @@ def expert_step() -> Task:
         kept = model.encode(image)
 
     def step(embedding: Tensor) -> None:
-        loss(embedding, target, torch.Generator().manual_seed(0)).backward()
+        loss({"embedding": embedding, "target": target}, torch.Generator().manual_seed(0)).backward()
         optimiser.step()
         optimiser.zero_grad()
 
@@ -60,26 +63,26 @@ def expert_step() -> Task:
 
 def gate_step() -> Task:
     """A batch of a table's rows, against asking the experts in every step."""
-    asked = Asked()
+    asked = EmbeddedClick()
     mixture = asked.mixture(_EXPERTS)
     torch.manual_seed(0)
     gate = gating_network(384, _EXPERTS, hidden=64)
     loss = GateLoss(gate, random_table())
     optimiser = torch.optim.AdamW(gate.parameters())
     decoders = [mixture.bank.decoder(index) for index in range(_EXPERTS)]
-    panel = Panel(asked.backbone, decoders, 0, range(_EXPERTS))  # type: ignore[arg-type]
+    experts = AllExperts(Decoders(asked.backbone, decoders, "mask"), 0, range(_EXPERTS))
 
     def step() -> None:
         rows = torch.randint(_ROWS, (PROMPTS,))
-        loss(rows, rows, torch.Generator()).backward()
+        loss(rows, torch.Generator()).backward()
         optimiser.step()
         optimiser.zero_grad()
 
     def asking() -> None:
         with torch.inference_mode():
             for _ in range(_ASKED):
-                panel.decode(asked.embedding, asked.tokens)
-        panel.heard.clear()
+                experts.decode(asked.embedding, asked.tokens)
+        experts.turns.clear()
 
     return Task(
         f"gate: {PROMPTS} prompts, {_EXPERTS} experts", step, asking,

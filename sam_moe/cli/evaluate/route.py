@@ -1,4 +1,4 @@
-"""`sam-moe experts route`: which expert answers which structure, as a table, as JSON and as a picture."""
+"""`sam-moe experts route`: the experts that answer each structure, as table, JSON and picture."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.options import Computing, Device, Writing
+from sam_moe.cli.options import Device, Writing
 from sam_moe.cli.records import takes_records
 
 
@@ -28,22 +28,24 @@ def route(
     seed: Annotated[int, typer.Option(help="Of the boxes that are drawn around labels.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Show who answers what: asks a mixture about many cases.
+    """Show which experts answer: run a mixture on many cases.
 
-    Of a data folder each labelled structure is asked for by a click in its middle and by a hurried box.
-    Writes routing.csv with a row a prompt, routing.json, and routing.png: structures by experts.
+    Of a data folder each labelled structure is prompted as in an evaluation: by a click on its deepest voxel
+    and by a box whose sides are moved by up to 5 %. Writes routing.csv with a row a prompt, routing.json, and
+    routing.png: structures by experts.
     """
     from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine(quiet=writing.as_json) as progress:
         from sam_moe.cli.own_files import ROUTES
-        from sam_moe.cli.predict.loading import loaded
         from sam_moe.errors import CardError
-        from sam_moe.evaluation.routing.labelled import cases_of
+        from sam_moe.evaluation.asking.systems import ask_models
+        from sam_moe.evaluation.routing.record import withdraw_old, write
+        from sam_moe.evaluation.routing.routes import cases_in
         from sam_moe.evaluation.routing.routes import route as run
-        from sam_moe.evaluation.routing.routes import withdraw_old, write
         from sam_moe.files import check_writable, make_folder, sweep
         from sam_moe.ownership import check_folder
+        from sam_moe.processes import share_threads
         from sam_moe.registry.finding import find_model
 
         entry = find_model(model)
@@ -53,14 +55,15 @@ def route(
                 "sam-moe checkpoints."
             )
         check_folder(out, ROUTES, [cases], force=writing.force)
-        asked = cases_of(cases, seed)[:first]
+        chosen = cases_in(cases)[:first]
         make_folder(out)
         check_writable(out)  # before the work, not after it
         sweep(out)
         progress("loading the model")
-        mixture = loaded(str(entry.path), Computing(device)).model
+        share_threads()
+        (system,) = ask_models([str(entry.path)], device)
         withdraw_old(out)
-        found = run(mixture, asked, progress)
+        found = run(system, chosen, progress, seed)
         progress("writing")
         files = write(found, out)
     if writing.as_json:

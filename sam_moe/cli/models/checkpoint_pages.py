@@ -1,5 +1,7 @@
 """A model's card as `sam-moe checkpoints show` prints it."""
 
+from dataclasses import asdict
+
 from sam_moe.cli.models.card_text import credits, facts, in_words, measured, wrapped
 from sam_moe.cli.models.gate_pages import page as gate_page
 from sam_moe.cli.models.model_list import Checkpoint
@@ -16,7 +18,7 @@ def page(item: Checkpoint) -> str:
         "weights": f"{item.state}, {item.size}, {item.weights.dtype}" if item.weights else item.state,
         "sha256": item.weights.sha256 if item.weights else None,
         "public file": f"{card.hub.repo_id}/{card.hub.filename}" if card.hub else None,
-        "architecture": in_words(card.architecture.model_dump()),
+        "architecture": in_words(asdict(card.architecture)),
         "preprocessing": in_words(card.preprocessing.model_dump()),
         "boxes by": card.default_box_strategy,
         "licence": card.licence,

@@ -1,6 +1,7 @@
 """Experts as lists and pages: those that are here or offered by packages, and all of one's card."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sam_moe.cli.models.card_text import columns, credits, facts, in_words, measured, wrapped
@@ -53,7 +54,7 @@ def page(entry: Entry[ExpertCard]) -> str:
         "base": f"{card.base.id}, fingerprint {card.base.sha256}",
         "covers": _covers(card),
         "ranks": in_words(card.lora.model_dump()) if card.lora else None,
-        "architecture": in_words(card.architecture.model_dump()) if card.architecture else None,
+        "architecture": in_words(asdict(card.architecture)) if card.architecture else None,
         "weights": f"{card.weights.size_bytes / 1e6:.1f} MB, {card.weights.dtype}",
         "sha256": card.weights.sha256,
         "licence": card.licence,

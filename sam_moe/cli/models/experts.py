@@ -134,7 +134,8 @@ def add(
         return
     with ProgressLine() as progress:
         progress("reading and checking the expert")
-        from sam_moe.systems.sam_med3d_moe.cards.experts import keep_expert, remove_expert
+        from sam_moe.registry.removal import remove_card
+        from sam_moe.systems.sam_med3d_moe.cards.experts import keep_expert
 
         try:
             kept = keep_expert(source, card, folder, again=gate is not None)
@@ -151,7 +152,7 @@ def add(
 
             def take_back() -> None:
                 if kept.new:
-                    remove_expert(id, folder)
+                    remove_card(id, folder)
 
             grown, name = grow(entry, gate, Growth(examples, to, regions), take_back, kept.base)
             lines.append(grown)
@@ -191,9 +192,9 @@ def remove(
         return
     if to is not None:
         raise UsageError("--to names a new gate; give --gate too.")
-    from sam_moe.systems.sam_med3d_moe.cards.removal import take_out
+    from sam_moe.registry.removal import remove_card
 
-    aside = take_out(id, folder)
+    aside = remove_card(id, folder)
     typer.echo(f"{id}: removed, kept in {aside}")
     for remark in left_behind(id):
         typer.echo(f"sam-moe: warning: {remark}", err=True)

@@ -77,6 +77,6 @@ def is_gate(source: Path) -> bool:
 
 def put_back(source: Path, folder: Path | None) -> Path:
     """Put a gate back that was removed; where it lies now."""
-    from sam_moe.systems.sam_med3d_moe.cards.removal import restore_gate
+    from sam_moe.registry.removal import restore_gate
 
     return restore_gate(source, folder).folder

@@ -58,12 +58,8 @@ def page(card: GateCard, item: Checkpoint) -> str:
 
 
 def choice(card: GateCard) -> str:
-    """How it chooses, in words."""
-    known = {
-        "threshold": f"threshold {card.threshold}: the surest expert, the base below that confidence",
-        "top_k": f"the {card.k} surest, weighted by confidence",
-        "forced": f"always {card.forced}",
-        "argmax": "the surest, the base like any other",
-        "dense": "all, weighted by confidence",
-    }
-    return known[card.selection]
+    """The selection rule in words, as the rule itself gives them."""
+    from sam_moe.moe.rule_settings import make_rule
+
+    experts = [expert.id for expert in card.experts]
+    return make_rule(card.selection, card.rule_settings, experts).describe(experts)

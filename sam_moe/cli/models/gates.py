@@ -72,9 +72,9 @@ def add(
 @gates.command("remove")
 def remove(id: Gate, folder: Folder = None) -> None:
     """Take a gate of your own out of its folder; what was removed is kept and can be put back."""
-    from sam_moe.systems.sam_med3d_moe.cards.removal import take_out
+    from sam_moe.registry.removal import remove_card
 
-    aside = take_out(id, folder, ("gate",))
+    aside = remove_card(id, folder, ("gate",))
     typer.echo(f"{id}: removed, kept in {aside}")
     typer.echo(f"Undo it: sam-moe gates add {aside}{_in(folder)}", err=True)
 

@@ -32,7 +32,7 @@ class Checkpoint:
     @property
     def complete(self) -> bool:
         """Whether its weights lie here with the size and the SHA-256 that the card says; reads them whole."""
-        from sam_moe.weights.checksums import sha256_of
+        from sam_moe.files import sha256_of
 
         path = self.weights_entry.weights_path
         if self.weights is None or path is None or not path.is_file():

@@ -6,7 +6,7 @@ from sam_moe.assemble.load import load
 from sam_moe.cli.options import Computing, UsageError
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
-from sam_moe.predict.files.command import Loaded
+from sam_moe.predict.files.command import LoadedModel
 from sam_moe.processes import share_threads
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import CARD, Card, Entry, read_card
@@ -15,7 +15,7 @@ from sam_moe.registry.finding import DEFAULT_MODEL, find_model, user_folder
 _DEFAULTS = Computing()
 
 
-def loaded(model: str | None, computing: Computing = _DEFAULTS) -> Loaded:
+def loaded(model: str | None, computing: Computing = _DEFAULTS) -> LoadedModel:
     """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
     share_threads()
     rules = lowering_of(computing.lower or ())
@@ -27,7 +27,7 @@ def loaded(model: str | None, computing: Computing = _DEFAULTS) -> Loaded:
         dtype=computing.dtype,
         lowering=rules,
     )
-    return Loaded(chosen, weights_sha256(entry))
+    return LoadedModel(chosen, weights_sha256(entry))
 
 
 def lowering_of(given: Sequence[str]) -> Lowering:

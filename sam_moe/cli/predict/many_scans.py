@@ -12,11 +12,11 @@ from sam_moe.cli.terminal.progress import ProgressLine
 from sam_moe.processes import rank
 
 if TYPE_CHECKING:
-    from sam_moe.predict.files.command import Loaded
+    from sam_moe.predict.files.command import LoadedModel
 
 
 def segment_many(
-    scans: Path, prompts: Path, out: Path, load: "Callable[[], Loaded]", writing: Writing
+    scans: Path, prompts: Path, out: Path, load: "Callable[[], LoadedModel]", writing: Writing
 ) -> None:
     """Run, print and leave with exit code 1 where a scan failed.
 

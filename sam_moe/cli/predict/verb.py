@@ -13,7 +13,7 @@ from sam_moe.cli.predict.typed_prompts import PromptCommand
 from sam_moe.cli.records import takes_records
 
 if TYPE_CHECKING:
-    from sam_moe.predict.files.command import Loaded
+    from sam_moe.predict.files.command import LoadedModel
 
 prediction = typer.Typer()
 
@@ -69,7 +69,7 @@ def predict(
     from sam_moe.errors import PromptError
     from sam_moe.ownership import is_folder
 
-    def load() -> "Loaded":
+    def load() -> "LoadedModel":
         from sam_moe.cli.predict.loading import loaded
 
         return loaded(model, computing)

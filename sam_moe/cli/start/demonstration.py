@@ -10,7 +10,7 @@ from pydantic import Field
 from sam_moe.config import Record, read_json
 from sam_moe.errors import FileError
 from sam_moe.files import check_writable, make_folder, read_bytes, replace_text
-from sam_moe.ownership import check_folder, check_ours, checksum, picture, record
+from sam_moe.ownership import check_folder, check_ours, picture, record, sha256_or_none
 from sam_moe.pictures.overlay import overlay
 from sam_moe.pictures.scene import Scene
 from sam_moe.predict.model import Model
@@ -98,7 +98,7 @@ class _Ledger:
 
     def check(self, mask: Path) -> None:
         """Refuse to replace a mask, or names of one, that no demonstration wrote."""
-        check_ours(mask, lambda path: checksum(path) in self._known, force=self._force)
+        check_ours(mask, lambda path: sha256_or_none(path) in self._known, force=self._force)
         names = labels_text(_NAMES, mask)
         check_ours(labels_beside(mask), lambda path: read_bytes(path) == names.encode(), force=self._force)
 
@@ -107,7 +107,7 @@ class _Ledger:
         write_mask(mask, prediction.mask, prediction.grid, _NAMES, self._add)
 
     def _add(self, new: Path) -> None:
-        self._known = sorted({*self._known, str(checksum(new))})
+        self._known = sorted({*self._known, str(sha256_or_none(new))})
         kept = {"format": 1, "kind": "demo", "files_sha256": self._known}
         replace_text(self._path, json.dumps(kept, indent=2) + "\n")
 

@@ -17,15 +17,14 @@ import torch
 from sam_moe.cases.reading import read_labels
 from sam_moe.cases.source import entries, label_values, printable, stem_of, volumes_in
 from sam_moe.config import read_object
-from sam_moe.errors import ConfigError, SamMoeError, ValuesError, WeightsError
+from sam_moe.errors import ConfigError, FileError, SamMoeError, ValuesError
 from sam_moe.evaluation.challenge.challenge import Case, Opened
 from sam_moe.evaluation.results import GIVEN, Row, Status
 from sam_moe.evaluation.scoring.metrics import TOLERANCE_MM, Mask
 from sam_moe.evaluation.scoring.scores import score, worst
-from sam_moe.files import in_words, shown
+from sam_moe.files import in_words, sha256_of, shown
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample_labels
-from sam_moe.weights.checksums import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ def checksum_of(path: Path) -> str:
     """A file's SHA-256, or that it cannot be read, which its row will say."""
     try:
         return sha256_of(path)
-    except WeightsError:
+    except FileError:
         return "unreadable"
 
 

@@ -9,17 +9,25 @@ import yaml
 
 from sam_moe import __version__
 from sam_moe.evaluation.report.cases import Look, counted, not_there, worst_cases
-from sam_moe.evaluation.report.page import contents, el, figure, page, section, table, write_page
+from sam_moe.evaluation.report.page import colour, contents, el, figure, page, section, table, write_page
 from sam_moe.evaluation.report.plots import against_volume, box_plots, curves
-from sam_moe.evaluation.report.routing import routing
 from sam_moe.evaluation.report.tables import clicks, official, overview, parts
 from sam_moe.evaluation.results import METRICS, REPORT, Result, ResultFolder, Row, answers_to, read_result
+from sam_moe.evaluation.routing import picture as routing
+from sam_moe.evaluation.routing.shares import count
 from sam_moe.evaluation.scoring.intervals import ABOUT
 from sam_moe.evaluation.scoring.summary import chains_of, final_prompt, main_prompts, prompts_of, summarise
 
 _DRAWN = ("dice", "nsd", "hd95_mm")
 _PICTURES = 6
 _FEW = 3
+_INKS = {
+    routing.PAPER: "var(--paper)",
+    routing.INK: "var(--ink)",
+    routing.FAINT: "var(--faint)",
+    routing.PANEL: "var(--panel)",
+    routing.FULL: colour(0),
+}
 
 
 def write_report(folder: Path | str, look: Look | None = None, pictures: int = _PICTURES) -> Path:
@@ -138,14 +146,16 @@ def _volume(rows: Sequence[Row], prompts: Sequence[str], systems: Sequence[str])
 
 
 def _routing(rows: Sequence[Row], systems: Sequence[str]) -> Element | None:
-    drawn = {system: routing([row for row in rows if row.system == system]) for system in systems}
-    told = (
-        "Share of the answers, over all prompts, that each expert gave, and how sure the gate was of it on "
+    note = (
+        "Share of the answers, over all prompts, that each expert gave (left), and the mean confidence "
+        "of the gate in it (right). In brackets the number of answers."
     )
-    told += "the mean (right). In brackets how many answers there were."
-    figures = [
-        figure(one, f"{system}. {told}", "narrow wide") for system, one in drawn.items() if one is not None
-    ]
+    figures = []
+    for system in systems:
+        found = count((row.label, row.answered, row.confidence) for row in rows if row.system == system)
+        if found is not None:
+            drawn = routing.as_svg(routing.draw(found), "Experts by structure", _INKS)
+            figures.append(figure(drawn, f"{system}. {note}", "narrow wide"))
     return section("Who answered", "routing", figures) if figures else None
 
 

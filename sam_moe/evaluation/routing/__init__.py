@@ -1,1 +1,1 @@
-"""Which expert answers what, and how sure the gate is."""
+"""Which experts answer which structures: a gate run on cases, its choices counted, drawn and recorded."""

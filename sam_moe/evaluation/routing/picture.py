@@ -1,52 +1,93 @@
-"""A picture of who answered what: structures below each other, experts side by side."""
+"""The picture of a mixture's choices, for reports (SVG) and files (PNG): structures by experts."""
 
 import io
-from pathlib import Path
+import re
+from collections.abc import Mapping
+from xml.etree.ElementTree import Element, fromstring
 
-import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from sam_moe.evaluation.routing.routes import Routes
-from sam_moe.files import replace_bytes
+from sam_moe.evaluation.routing.shares import Share, Shares
+from sam_moe.files import shown
 from sam_moe.ownership import GENERATOR
 
-_CELL_IN, _LINE_IN = 0.95, 0.34
+# Of paper, ink, faint ink, empty cells and full cells; a page puts its own in their place.
+PAPER, INK, FAINT, PANEL, FULL = "#ffffff", "#1a1f24", "#5a646e", "#f4f6f8", "#0072b2"
+
+_CELL_IN, _LINE_IN, _LETTER_IN = 0.95, 0.34, 0.085
+_LEAST = 0.005  # a smaller share is no figure
+_DARK = 0.6  # above it figures are in the colour of paper
 
 
-def draw(found: Routes, path: Path) -> None:
-    """Draw the share of each structure's prompts that each expert answered, as a PNG.
+def draw(found: Shares, title: str = "") -> Figure:
+    """A row a structure, a column an expert; in brackets the number of answers.
 
-    Structures stand in the order of the experts that answer most of them, so that a gate that knows its
-    experts shows a staircase.
-
-    Raises:
-        FileError: where the file cannot be written.
+    A cell's shade and left figure are the expert's share, its right figure the mean confidence in it.
     """
-    shares = found.shares()
-    place = {id: number for number, id in enumerate(found.ids)}
-    most = {name: max(row, key=lambda id: (row[id], -place[id])) for name, row in shares.items()}
-    names = sorted(shares, key=lambda name: (place[most[name]], -shares[name][most[name]], name))
-    values = np.array([[shares[name][id] for id in found.ids] for name in names])
-    longest = max(len(name) for name in names)
-    size = (1.2 + 0.085 * longest + _CELL_IN * len(found.ids), 1.7 + _LINE_IN * len(names))
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    names = [f"{shown(one.structure)} ({one.answers})" for one in found.structures]
+    experts = [shown(id) for id in found.experts]
+    left = 0.15 + _LETTER_IN * max(map(len, names))
+    top = 0.2 + 0.6 * _LETTER_IN * max(map(len, experts))
+    right = 0.7 * _LETTER_IN * len(experts[-1])
+    wide, high = _CELL_IN * len(found.experts), _LINE_IN * len(names)
+    bottom = 0.35 if title else 0.05
+    size = (left + wide + right, top + high + bottom)
+    figure = Figure(figsize=size, dpi=120)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (row, column), share in np.ndenumerate(values):
-        if share > 0:
-            colour = "white" if share > 0.6 else "black"
-            axes.text(column, row, f"{share:.0%}", ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(found.ids)), found.ids, rotation=30, ha="left", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), [f"{name} ({found.count(name)})" for name in names])
-    axes.xaxis.tick_top()
-    axes.set_xticks(np.arange(0.5, len(found.ids) - 1), minor=True)
-    axes.set_yticks(np.arange(0.5, len(names) - 1), minor=True)
-    axes.grid(which="minor", color="0.85", linewidth=0.8)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_color("0.7")
-    axes.set_xlabel(f"share of prompts answered, {found.model}", color="0.4", fontsize=9)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": GENERATOR})
-    replace_bytes(path, picture.getvalue())
+    axes = figure.add_axes((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
+    axes.set(xlim=(0, len(found.experts)), ylim=(len(names), 0))
+    axes.set_axis_off()
+    write = {"fontsize": 9, "color": INK, "parse_math": False}
+    for down, one in enumerate(found.structures):
+        axes.text(-0.08, down + 0.5, names[down], ha="right", va="center", **write)
+        for at, id in enumerate(found.experts):
+            share = one.shares[id]
+            for colour, alpha in ((PANEL, 1.0), (FULL, share)) if share > 0 else ((PANEL, 1.0),):
+                cell = Rectangle((at + 0.01, down + 0.03), 0.98, 0.94, color=colour, alpha=alpha, lw=0)
+                axes.add_patch(cell).set_clip_on(False)
+            for x, side, words in ((0.08, "left", _share(one, id)), (0.92, "right", _sure(one, id))):
+                shade = PAPER if share > _DARK else INK if share >= _LEAST else FAINT
+                axes.text(at + x, down + 0.5, words, ha=side, va="center", **write | {"color": shade})
+    for at, id in enumerate(experts):
+        axes.text(at + 0.4, -0.1, id, rotation=35, rotation_mode="anchor", ha="left", **write)
+    if title:
+        axes.text(0, len(names) + 0.7, title, ha="left", va="center", **write | {"color": FAINT})
+    return figure
+
+
+def as_png(figure: Figure) -> bytes:
+    """The picture on white paper."""
+    made = io.BytesIO()
+    figure.savefig(made, format="png", metadata={"Software": GENERATOR})
+    return made.getvalue()
+
+
+def as_svg(figure: Figure, label: str, colours: Mapping[str, str]) -> Element:
+    """The picture as part of a page, in its font and without paper; `colours` are its own for those above."""
+    made = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": ""}):
+        figure.savefig(made, format="svg", transparent=True, metadata={"Date": None})
+    drawn = fromstring(made.getvalue())
+    root = Element("svg", {"viewBox": drawn.attrib["viewBox"], "role": "img", "aria-label": label})
+    root.set("class", "picture")
+    root.extend(child for child in drawn if child.tag.endswith("}g"))
+    for one in root.iter():
+        one.tag = one.tag.rpartition("}")[2]
+        one.attrib.pop("id", None)
+        style = re.sub(r"font-family:[^;]*; ?", "", one.attrib.get("style", ""))
+        for ours, theirs in colours.items():
+            style = style.replace(ours, theirs)
+        if style:
+            one.set("style", style)
+    return root
+
+
+def _share(one: Share, id: str) -> str:
+    return f"{one.shares[id]:.0%}" if one.shares[id] >= _LEAST else ""
+
+
+def _sure(one: Share, id: str) -> str:
+    return f"{one.confidence[id]:.2f}" if id in one.confidence else ""

@@ -1,177 +1,146 @@
-"""Who answers what: a mixture is asked about many cases, and every choice is written down."""
+"""A gate run on cases: each prompt of a prompt set, or of labelled scans a click and a box a structure.
 
-import csv
-import io
-import json
+Labelled scans are read, prompted and answered as in an evaluation, by its protocols `click` and `box`.
+"""
+
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.evaluation.routing.labelled import Case, Question
-from sam_moe.files import in_words, replace_text, withdraw
-from sam_moe.files.cells import shielded
-from sam_moe.predict.model import Model
-from sam_moe.predict.predictor import Predictor
+from sam_moe.cases.dataset import IGNORE, LabelledCase, read_dataset
+from sam_moe.cases.reading import read_image, read_labels
+from sam_moe.errors import ConfigError, PromptError, SamMoeError
+from sam_moe.evaluation.asking.conversation import converse
+from sam_moe.evaluation.asking.protocols import SIMULATED
+from sam_moe.evaluation.asking.systems import ModelUnderTest, Reply
+from sam_moe.evaluation.asking.targets import targets_of
+from sam_moe.evaluation.asking.unread import reason_of
+from sam_moe.evaluation.challenge.challenge import Case, open_case
+from sam_moe.evaluation.routing.record import Route, Routes
+from sam_moe.evaluation.scoring.metrics import dice
+from sam_moe.predict.files.manifest import read_prompts
 from sam_moe.progress import Progress
+from sam_moe.prompts.promptset import PromptCase
 
 log = logging.getLogger(__name__)
 
-TABLE, RECORD, PICTURE = "routing.csv", "routing.json", "routing.png"
+SCRIPTS = (SIMULATED["click"], SIMULATED["box"])
+_IMAGE = "image"
 
 
 @dataclass(frozen=True)
-class Route:
-    """One prompt and who answered it; `error` instead where it could not be asked."""
+class Recorded:
+    """A scan with recorded prompts."""
 
-    case: str
-    structure: str
-    prompt: str
-    experts: Mapping[str, float] = field(default_factory=dict)
-    confidence: Mapping[str, float] = field(default_factory=dict)
-    why: str = ""
-    regions: int = 0
-    voxels: int | None = None
-    dice: float | None = None
-    error: str = ""
+    id: str
+    scan: Path
+    prompts: PromptCase
 
 
-@dataclass(frozen=True)
-class Routes:
-    """All routes of a run; `ids` are the experts in the gate's order, the general one first."""
+def cases_in(source: Path) -> list[LabelledCase | Recorded]:
+    """The cases of a prompt set (or of a `.run.json`), or of a folder of labelled scans (`cases/dataset.py`).
 
-    model: str
-    ids: tuple[str, ...]
-    routes: tuple[Route, ...]
-
-    def shares(self) -> dict[str, dict[str, float]]:
-        """For each structure how much of its prompts each expert answered; shares of a structure sum to 1."""
-        found: dict[str, dict[str, float]] = {}
-        for route in self.routes:
-            if not route.error:
-                row = found.setdefault(route.structure, dict.fromkeys(self.ids, 0.0))
-                for name, weight in route.experts.items():
-                    row[name] += weight
-        return {
-            name: {id: weight / sum(row.values()) for id, weight in row.items()}
-            for name, row in sorted(found.items())
-        }
-
-    def count(self, structure: str) -> int:
-        """How many prompts about a structure were answered."""
-        return sum(route.structure == structure and not route.error for route in self.routes)
-
-    def __str__(self) -> str:
-        width = max(len(name) for name in self.shares())
-        lines = []
-        for name, row in self.shares().items():
-            by = sorted(((share, id) for id, share in row.items() if share > 0), reverse=True)
-            told = ", ".join(f"{id} {share:.0%}" for share, id in by)
-            lines.append(f"{name:<{width}}  {self.count(name):>4}  {told}")
-        failed = [route for route in self.routes if route.error]
-        if failed:
-            lines.append(f"not asked: {len(failed)}; the first, {failed[0].case}: {failed[0].error}")
-        return "\n".join(lines)
-
-
-def route(model: Model, cases: Sequence[Case], progress: Progress) -> Routes:
-    """Ask a mixture everything about these cases.
+    A case of a folder that has no image is left out, with a remark.
 
     Raises:
-        ConfigError: for a model that chooses among nobody.
-        SamMoeError: where nothing at all could be asked, for the first reason.
+        SamMoeError: for what is neither, or has no case with an image.
+    """
+    if not source.is_dir():
+        prompts = read_prompts(source)
+        return [Recorded(case.image, source.parent / case.image, case) for case in prompts.cases]
+    known = read_dataset(source)
+    bare = [case.id for case in known if case.image is None]
+    if bare:
+        log.warning("%s: %d cases have no image and are left out: %s", source, len(bare), ", ".join(bare[:5]))
+    if len(bare) == len(known):
+        raise PromptError(f"{source}: has no case with an image; there is nothing to prompt. Add images.")
+    return [case for case in known if case.image is not None]
+
+
+def route(
+    system: ModelUnderTest, cases: Sequence[LabelledCase | Recorded], progress: Progress, seed: int = 0
+) -> Routes:
+    """Run a mixture on every prompt of these cases; `seed` is that of the boxes.
+
+    Raises:
+        ConfigError: for a model without a gate.
+        SamMoeError: where nothing at all was answered, for the first reason.
     """
     found: list[Route] = []
     first: SamMoeError | None = None
     for number, case in enumerate(cases):
-        progress(f"asking about case {number + 1} of {len(cases)}", number / len(cases))
+        progress(f"case {number + 1} of {len(cases)}", number / len(cases))
         try:
-            predictor = model.open(case.scan)
-            for question in case.questions(predictor.scan):
-                found.append(_asked(predictor, case, question))
+            answers = _recorded(system, case) if isinstance(case, Recorded) else _labelled(system, case, seed)
+            found += answers
         except ConfigError:
             raise
-        except SamMoeError as error:  # the scan or the labels: a row of the report, the others go on
-            first = first or error
-            found.append(Route(case.name, "", "", error=str(error)))
-        except Exception as error:  # damaged files raise whatever they spell
-            log.debug("%s cannot be read", case.name, exc_info=True)
-            found.append(Route(case.name, "", "", error=f"{type(error).__name__}: {in_words(error)}"))
+        except Exception as error:  # damaged files raise whatever they spell: a row, and the others go on
+            log.debug("%s cannot be read", case.id, exc_info=True)
+            first = first or (error if isinstance(error, SamMoeError) else None)
+            found.append(Route(case.id, "", "", error=reason_of(error)))
     answered = [route for route in found if not route.error]
     if not answered:
         reason = found[0].error if found else "the cases have no prompts"
-        raise first or ConfigError(f"nothing could be asked: {reason}")
-    return Routes(model.id, tuple(answered[0].confidence), tuple(found))
+        raise first or ConfigError(f"no prompt was answered: {reason}")
+    return Routes(system.id, tuple(answered[0].confidence), tuple(found))
 
 
-def write(found: Routes, folder: Path) -> dict[str, str]:
-    """Write table, record and picture; returns where they are.
+def as_case(labelled: LabelledCase) -> Case:
+    """A labelled scan as a case of an evaluation: all structures of its label map, in the order of values.
 
-    Raises:
-        FileError: where they cannot be written.
+    Values of one name are one structure; the voxels of `ignore` were not annotated.
     """
-    from sam_moe.evaluation.routing.picture import draw
-
-    table = io.StringIO()
-    confidences = [f"confidence {id}" for id in found.ids]
-    columns = ["case", "structure", "prompt", "answered", *confidences, "why"]
-    columns += ["regions", "voxels", "dice", "error"]
-    rows = csv.DictWriter(table, columns, lineterminator="\n")
-    rows.writeheader()
-    for one in found.routes:
-        cells = _cells(one, found.ids)
-        rows.writerow({k: shielded(cell) if isinstance(cell, str) else cell for k, cell in cells.items()})
-    record: dict[str, Any] = {
-        "model": found.model,
-        "experts": list(found.ids),
-        "shares": found.shares(),
-        "routes": [asdict(one) for one in found.routes],
-    }
-    withdraw_old(folder)
-    replace_text(folder / TABLE, table.getvalue())
-    replace_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    draw(found, folder / PICTURE)
-    return {name.partition(".")[2]: str(folder / name) for name in (TABLE, RECORD, PICTURE)}
+    assert labelled.image is not None, "cases without an image are left out"
+    labels: dict[str, tuple[int, ...]] = {}
+    for value in read_labels(labelled.label).array.unique().tolist():
+        if value > 0:
+            name = labelled.name_of(int(value))
+            labels[name] = (*labels.get(name, ()), int(value))
+    ignored = labels.pop(IGNORE, ())
+    return Case(
+        labelled.id,
+        labelled.patient or labelled.id,
+        {_IMAGE: labelled.image},
+        _IMAGE,
+        labelled.label,
+        {},
+        labels,
+        ignored=ignored,
+    )
 
 
-def withdraw_old(folder: Path) -> None:
-    """Remove an older run's table, record and picture: killed meanwhile, none stands beside new ones.
-
-    Raises:
-        FileError: where they cannot be removed.
-    """
-    for name in (TABLE, RECORD, PICTURE):
-        withdraw(folder / name)
-
-
-def _asked(predictor: Predictor, case: Case, question: Question) -> Route:
-    said = (case.name, question.structure, question.kind)
-    try:
-        prediction = predictor.predict(*question.prompt)
-    except SamMoeError as error:
-        return Route(*said, error=str(error))
-    who = prediction.answered
-    if who is None:
-        raise ConfigError(
-            f"{predictor.model_id} is a model alone and chooses among nobody. Give a gate's id or folder."
-        )
-    dice = None if question.truth is None else round(prediction.dice(question.truth), 4)
-    regions = sum(who.regions.values())
-    return Route(*said, who.experts, who.confidence, who.why, regions, prediction.voxels, dice)
+def _labelled(system: ModelUnderTest, labelled: LabelledCase, seed: int) -> Iterator[Route]:
+    case = as_case(labelled)
+    opened = open_case(case)
+    system.open(opened.scan)
+    for target in targets_of(case, opened, seed):
+        for script in SCRIPTS:
+            (turn,) = converse(system, script, target)
+            if turn.status != "ok":
+                yield Route(case.id, target.label, script.name, error=turn.reason)
+                continue
+            overlap = dice(target.truth, target.judged(turn.reply.mask))
+            yield _route(system, (case.id, target.label, script.name), turn.reply, round(overlap, 4))
 
 
-def _cells(one: Route, ids: Sequence[str]) -> dict[str, object]:
-    return {
-        "case": one.case,
-        "structure": one.structure,
-        "prompt": one.prompt,
-        "answered": " + ".join(one.experts),
-        **{f"confidence {id}": f"{one.confidence[id]:.4f}" for id in ids if id in one.confidence},
-        "why": one.why,
-        "regions": one.regions,
-        "voxels": one.voxels,
-        "dice": one.dice,
-        "error": one.error,
-    }
+def _recorded(system: ModelUnderTest, case: Recorded) -> Iterator[Route]:
+    system.open(read_image(case.scan))
+    for target in case.prompts.targets:
+        about = (case.id, target.name, "prompts")
+        try:
+            reply = system.answer_together(case.prompts.prompt(target).items)
+        except SamMoeError as error:
+            yield Route(*about, error=str(error))
+        else:
+            yield _route(system, about, reply, None)
+
+
+def _route(system: ModelUnderTest, about: tuple[str, str, str], reply: Reply, overlap: float | None) -> Route:
+    if not reply.answered:
+        raise ConfigError(f"{system.id} is a model alone and has no gate. Give a gate's id or folder.")
+    voxels = int(reply.mask.sum())
+    return Route(
+        *about, reply.answered, reply.confidence, reply.why, reply.regions, voxels=voxels, dice=overlap
+    )

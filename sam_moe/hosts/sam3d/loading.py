@@ -55,7 +55,7 @@ def read_sizes(state: Mapping[str, Tensor], where: str = "the state") -> Sizes:
     """Read the sizes off a checkpoint's shapes; corner embeddings (326-key files) are seen.
 
     Raises:
-        WeightsError: naming the tensor that would have told.
+        WeightsError: naming the tensor that is missing for that.
     """
     # The numbers in names become the length of loops: a file must have as many tensors as it says.
     layers = "mask_decoder.transformer.layers."
@@ -75,8 +75,8 @@ def read_sizes(state: Mapping[str, Tensor], where: str = "the state") -> Sizes:
         ) from error
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise WeightsError(
-            f"{where}: is no SAM-Med3D: its shapes tell no sizes ({error}). Expected names and shapes "
-            "as in the public checkpoint, image_encoder.… to mask_decoder.…"
+            f"{where}: is no SAM-Med3D: no sizes can be read off its shapes ({error}). Expected names and "
+            "shapes as in the public checkpoint, image_encoder.… to mask_decoder.…"
         ) from error
 
 

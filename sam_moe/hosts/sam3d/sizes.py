@@ -1,12 +1,22 @@
-"""How large a SAM-Med3D is: the record that builds the network, read off a checkpoint or a card."""
+"""How large a SAM-Med3D is: the one record that cards hold, plans carry and the network is built of.
+
+It needs neither torch nor pydantic: cards are read without the one, machines that only train lack the other.
+What a card may hold stands in the fields' metadata, in pydantic's words.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
 
 Encoder = Literal["vit", "conv"]
+
+
+def _size(default: int, description: str, *, stated: bool = False, least: int = 1) -> Any:
+    """A whole number; `stated` in every card, as no default of the public model's may stand for it."""
+    return field(default=default, metadata={"description": description, "gt": least - 1, "stated": stated})
 
 
 @dataclass(frozen=True)
@@ -21,21 +31,37 @@ class Sizes:
     the region for each of `conv_widths` and once more to `embed_dim`, so that `patch_size` is a power of 2.
     """
 
-    image_size: int = 128
-    patch_size: int = 16
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    window_size: int = 14
-    global_attn_indexes: tuple[int, ...] = (2, 5, 8, 11)
-    out_channels: int = 384
-    decoder_mlp_dim: int = 2048
-    decoder_heads: int = 8
-    decoder_depth: int = 2
-    iou_hidden_dim: int = 256
-    corner_embeddings: bool = False
-    encoder: Encoder = "vit"
-    conv_widths: tuple[int, ...] = ()
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # as every record of a card
+
+    image_size: int = _size(128, "Edge of the cubic region in voxels.", stated=True)
+    patch_size: int = _size(16, "Edge of a patch in voxels.", stated=True)
+    embed_dim: int = _size(768, "Width of the image encoder.", stated=True)
+    depth: int = _size(12, "Blocks of the image encoder.", stated=True)
+    num_heads: int = _size(12, "Attention heads of the ViT.")
+    window_size: int = _size(
+        14, "Edge in tokens of the windows that most blocks of the ViT attend within.", least=0
+    )
+    global_attn_indexes: tuple[int, ...] = field(
+        default=(2, 5, 8, 11), metadata={"description": "Blocks that attend over the whole grid."}
+    )
+    out_channels: int = _size(384, "Width of the image embedding and of prompt tokens.", stated=True)
+    decoder_mlp_dim: int = _size(2048, "Hidden width of the mask decoder's MLPs.", stated=True)
+    decoder_heads: int = _size(8, "Attention heads of the mask decoder.")
+    decoder_depth: int = _size(2, "Two-way blocks of the mask decoder.")
+    iou_hidden_dim: int = _size(256, "Hidden width of the IoU head.", stated=True)
+    corner_embeddings: bool = field(
+        default=False, metadata={"description": "Whether the weights know a box's two corners."}
+    )
+    encoder: Encoder = field(
+        default="vit", metadata={"description": "SAM-Med3D's ViT, or a convolutional one."}
+    )
+    conv_widths: tuple[int, ...] = field(
+        default=(),
+        metadata={
+            "description": "Channels of the convolutional encoder's finer stages, each of which halves the "
+            "region."
+        },
+    )
 
     @property
     def grid(self) -> int:
@@ -47,8 +73,45 @@ class Sizes:
         """Edge of the low-resolution logits, in voxels."""
         return 4 * self.grid
 
+    def check(self) -> "Sizes":
+        """These sizes, if a network can have them.
+
+        Raises:
+            ValueError: naming the sizes that do not go together.
+        """
+        vit = self.encoder == "vit"
+        whole = [("image_size", "patch_size"), ("out_channels", "decoder_heads")]
+        for size, part in [*whole, ("embed_dim", "num_heads")] if vit else whole:
+            if getattr(self, size) % getattr(self, part):
+                raise ValueError(
+                    f"{size} {getattr(self, size)} must be a multiple of {part} {getattr(self, part)}"
+                )
+        if vit and any(not 0 <= index < self.depth for index in self.global_attn_indexes):
+            raise ValueError(
+                f"global_attn_indexes {self.global_attn_indexes} must name blocks from 0 to {self.depth - 1}"
+            )
+        if any(width < 1 for width in self.conv_widths):
+            raise ValueError(f"conv_widths {self.conv_widths} must be greater than 0")
+        if not vit and self.patch_size != (halved := 2 ** (len(self.conv_widths) + 1)):
+            raise ValueError(
+                f"patch_size {self.patch_size} must be {halved}, as the encoder halves the region once for "
+                "each of conv_widths and once more"
+            )
+        return self
+
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor], decoder_heads: int = 8) -> "Sizes":
+    def stated(cls) -> tuple[str, ...]:
+        """The sizes that every card gives."""
+        return tuple(size.name for size in fields(cls) if size.metadata.get("stated"))
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> "Sizes":
+        """The sizes out of a JSON object, which knows no tuples."""
+        given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in read.items()}
+        return cls(**given)
+
+    @classmethod
+    def from_state_dict(cls, state: "Mapping[str, torch.Tensor]", decoder_heads: int = 8) -> "Sizes":
         """Read every size off the shapes of a checkpoint with the ViT.
 
         Only the decoder's number of heads leaves no trace in the shapes; all known checkpoints use 8.

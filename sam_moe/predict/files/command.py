@@ -1,8 +1,8 @@
 """What `sam-moe predict` does: one scan and its prompts in; mask, picture and manifest out.
 
-Four steps: `check` finds what is wrong with a request before anything is done, `take` reads its scan,
-`answer` segments, `write` puts down what was found. `run` takes them one after the other; `many.py` overlaps
-those of several scans.
+Four steps, each from one record to the next: `check` finds what is wrong with a `Request` before anything is
+done (`CheckedRequest`), `read_scan` reads (`ReadScan`), `segment` answers (`Segmented`), `write` writes
+(`Written`). `run` takes them one after the other; `many.py` overlaps those of several scans.
 """
 
 import logging
@@ -31,7 +31,7 @@ from sam_moe.predict.files.manifest import (
     target_record,
 )
 from sam_moe.predict.files.outputs import Outputs, stamp_of
-from sam_moe.predict.files.writing import TARGET, Done, put_down
+from sam_moe.predict.files.writing import TARGET, Written, put_down
 from sam_moe.predict.model import Model
 from sam_moe.predict.opening import opened
 from sam_moe.predict.prediction import Prediction
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: a prompt, or a file of prompts for one or more targets.
+    """One scan to segment: by a prompt, or by a file of prompts for one or more targets.
 
     With `force` files that are not ours may be replaced; `wrong` is what is known to be wrong already.
     """
@@ -78,15 +78,19 @@ class Request:
         inputs = [] if self.prompts_file is None else [self.prompts_file]
         return self.outputs.check(self.scan, inputs, force=self.force)
 
-    def said(self) -> PromptCase | None:
-        """What the file of prompts says about this scan; None where there is no file."""
+    def prompt_case(self) -> PromptCase | None:
+        """The case of this scan in the file of prompts; None where there is no file.
+
+        Raises:
+            PromptError: for a bad file, or one in which no case, or more than one, names the scan.
+        """
         if self.case is not None or self.prompts_file is None:
             return self.case
         return case_for(read_prompts(self.prompts_file), self.prompts_file, self.scan)
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckedRequest:
     """A request that was found sound: prompts and label values by target name."""
 
     request: Request
@@ -98,24 +102,24 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A request with its scan."""
+class ReadScan:
+    """A checked request with its scan; `stamp` as `stamp_of` gives it."""
 
-    asked: Asked
+    checked: CheckedRequest
     volume: Volume
     fingerprint: str
     stamp: str
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A model ready to answer, and what to note about it."""
+class LoadedModel:
+    """A model, and the checksum of its weights for the record."""
 
     model: Model
     weights_sha256: str | None
 
     def record(self) -> ModelRecord:
-        """The same for a manifest."""
+        """What a manifest records of it."""
         return ModelRecord(
             id=self.model.id,
             weights_sha256=self.weights_sha256,
@@ -126,51 +130,51 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A request with its answer, which nothing else remembers: it can be written while others are asked."""
+class Segmented:
+    """A scan with its answers, which nothing else keeps: it can be written while others are segmented."""
 
-    taken: Taken
+    scan: ReadScan
     mask: UInt8[Tensor, "i j k"]
     predictions: Mapping[str, Prediction]
     model: ModelRecord
     device: torch.device
 
 
-def run(request: Request, load: Callable[[], Loaded], progress: Progress) -> Done:
+def run(request: Request, load: Callable[[], LoadedModel], progress: Progress) -> Written:
     """Segment and write. Everything that can be wrong with the request is found before the model is loaded.
 
     Raises:
-        SamMoeError: saying what is wrong; then nothing was written.
+        SamMoeError: for whatever is wrong; then nothing was written.
     """
-    asked = check(request)
+    checked = check(request)
     progress("reading the scan", 0.0)
-    taken = take(asked)
+    scan = read_scan(checked)
     progress("loading the model", 0.0)
-    found = answer(load(), taken, progress)
-    return write(found, progress)
+    segmented = segment(load(), scan, progress)
+    return write(segmented, progress)
 
 
-def check(request: Request) -> Asked:
+def check(request: Request) -> CheckedRequest:
     """See that a request can be followed, by its paths, its prompts and the scan's header.
 
     Raises:
-        SamMoeError: saying what is wrong.
+        SamMoeError: for the first thing that is wrong.
     """
     start = time.perf_counter()
     if request.wrong:
         raise FileError(request.wrong)
     sweep(request.out.parent)
     request.check_outputs()
-    case = request.said()
+    case = request.prompt_case()
     if case is None:
         assert request.prompt is not None
-        asked = Asked(request, {TARGET: request.prompt}, {TARGET: 1}, None, "voxel", start)
+        checked = CheckedRequest(request, {TARGET: request.prompt}, {TARGET: 1}, None, "voxel", start)
     else:
         targets = {target.name: case.prompt(target) for target in case.targets}
         labels = {target.name: target.label for target in case.targets}
-        asked = Asked(request, targets, labels, case.fingerprint, case.space, start)
+        checked = CheckedRequest(request, targets, labels, case.fingerprint, case.space, start)
     header = read_header(request.scan)
-    for name, prompt in asked.targets.items():
+    for name, prompt in checked.targets.items():
         try:
             check_positive(prompt)
             prompt.check_inside(header.grid.affine, header.grid.shape)
@@ -178,75 +182,74 @@ def check(request: Request) -> Asked:
             if request.prompts_file is None:
                 raise
             raise PromptError(f"{request.prompts_file}: target {name!r}: {error}") from error
-    return asked
+    return checked
 
 
-def take(asked: Asked) -> Taken:
+def read_scan(checked: CheckedRequest) -> ReadScan:
     """Read the scan and name it by its content; a warning where the prompts were made on another one."""
-    stamp = stamp_of(asked.request.scan)  # before it is read: what changes meanwhile must show
-    volume, _ = opened(asked.request.scan)
-    taken = Taken(asked, volume, fingerprint(volume), stamp)
-    if asked.expected is not None and asked.expected != taken.fingerprint:
-        hint = "its voxel indices may mean other places here" if asked.space == "voxel" else "check it"
+    stamp = stamp_of(checked.request.scan)  # before it is read: what changes meanwhile must show
+    volume, _ = opened(checked.request.scan)
+    scan = ReadScan(checked, volume, fingerprint(volume), stamp)
+    if checked.expected is not None and checked.expected != scan.fingerprint:
+        hint = "its voxel indices may mean other places here" if checked.space == "voxel" else "check it"
         log.warning(
             "%s was recorded on another scan than %s; %s",
-            asked.request.prompts_file,
-            asked.request.scan,
+            checked.request.prompts_file,
+            checked.request.scan,
             hint,
         )
-    return taken
+    return scan
 
 
-def answer(loaded: Loaded, taken: Taken, progress: Progress) -> Found:
+def segment(loaded: LoadedModel, scan: ReadScan, progress: Progress) -> Segmented:
     """Segment every target."""
-    predictor = loaded.model.open(taken.volume, taken.fingerprint, progress=progress)
+    predictor = loaded.model.open(scan.volume, scan.fingerprint, progress=progress)
     progress("segmenting", 0.0)
-    mask, predictions = _predict(predictor, taken.asked.targets, taken.asked.labels)
-    return Found(taken, mask, predictions, loaded.record(), loaded.model.device)
+    mask, predictions = _predict(predictor, scan.checked.targets, scan.checked.labels)
+    return Segmented(scan, mask, predictions, loaded.record(), loaded.model.device)
 
 
-def write(found: Found, progress: Progress) -> Done:
+def write(segmented: Segmented, progress: Progress) -> Written:
     """Draw, then write the mask, and last its manifest: where that lies, all else is whole.
 
     Raises:
         FileError: where something cannot be written, or is not ours.
     """
-    asked, grid = found.taken.asked, found.taken.volume.grid
-    request, labels, outputs = asked.request, asked.labels, asked.request.outputs
+    scan, checked = segmented.scan, segmented.scan.checked
+    request, labels, outputs = checked.request, checked.labels, checked.request.outputs
+    grid, predictions = scan.volume.grid, segmented.predictions
     drawn = None
     if outputs.overlay is not None:
         progress("drawing", 0.0)
         from sam_moe.pictures import overlay as picture
 
-        drawn = picture.drawn([_scene(found.taken.volume, found.predictions)])
+        drawn = picture.drawn([_scene(scan.volume, predictions)])
     progress("writing", 0.0)
     before = request.check_outputs()  # again: much may have happened since
     manifest = Manifest(
         finished=now(),
-        seconds=round(time.perf_counter() - asked.start, 3),
+        seconds=round(time.perf_counter() - checked.start, 3),
         command=tuple(map(as_text, request.command)),
         mask=as_text(request.out.name),
         scan=ScanRecord(
             path=as_text(request.scan),
-            fingerprint=found.taken.fingerprint,
+            fingerprint=scan.fingerprint,
             grid=GridRecord.of(grid),
-            stamp=found.taken.stamp,
+            stamp=scan.stamp,
         ),
-        model=found.model,
-        machine=machine(found.device),
-        targets=tuple(target_record(name, labels[name], made) for name, made in found.predictions.items()),
-        prompts=prompts_of(
-            request.scan, found.taken.fingerprint, grid, asked.targets, labels, outputs.record
-        ),
+        model=segmented.model,
+        machine=machine(segmented.device),
+        targets=tuple(target_record(name, labels[name], made) for name, made in predictions.items()),
+        prompts=prompts_of(request.scan, scan.fingerprint, grid, checked.targets, labels, outputs.record),
     )
-    names = None if request.prompt else {labels[name]: name for name in asked.targets}
-    manifest = put_down(outputs, found.mask, grid, names, manifest, drawn, before)
+    names = None if request.prompt else {labels[name]: name for name in checked.targets}
+    manifest = put_down(outputs, segmented.mask, grid, names, manifest, drawn, before)
     files = {"mask": outputs.mask, "manifest": outputs.record, "overlay": outputs.overlay}
-    for name, made in found.predictions.items():
+    for name, made in predictions.items():
         if made.voxels == 0:
             log.warning("nothing was found for %s; the mask has none of it", name)
     shown = {what: str(path) for what, path in files.items() if path is not None}
-    return Done(found.predictions, manifest, shown)
+    return Written(predictions, manifest, shown)
 
 
 def _predict(

@@ -2,26 +2,24 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 import torch
 from pydantic import Field
 
-from sam_moe import __version__
 from sam_moe.config import Record, check_json, read_json, read_object
 from sam_moe.errors import FileError, PromptError, SamMoeError
 from sam_moe.predict.prediction import Prediction
 from sam_moe.processes import threads
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet
+from sam_moe.space.files.beside import RECORD
 from sam_moe.space.grid import Grid
-
-SUFFIX = ".run.json"
+from sam_moe.version import versions
 
 Triple = tuple[float, float, float]
 Row = tuple[float, float, float, float]
@@ -88,7 +86,7 @@ class AnsweredRecord(Record):
     experts: dict[str, float] = Field(description="Their weights in the mask.")
     confidence: dict[str, float] = Field(description="The gate's in every expert.")
     why: str = Field(description="In words.")
-    regions: dict[str, int] = Field(description="How many regions were asked, by who answered there.")
+    regions: dict[str, int] = Field(description="How many regions were answered by which experts.")
     fell_back: bool = Field(
         False, description="Whether the general model answered for want of a sure expert."
     )
@@ -105,19 +103,19 @@ class TargetRecord(Record):
     latency_ms: float
     timings_ms: dict[str, float] = Field(description="Milliseconds by stage.")
     region: GridRecord = Field(description="The grid the model looked at; the last one where it zoomed.")
-    answered: AnsweredRecord | None = Field(None, description="Of a mixture: who answered.")
+    answered: AnsweredRecord | None = Field(None, description="Of a mixture: the experts behind the answer.")
 
 
 class Manifest(Record):
     """What ran, on what, and what came out."""
 
     format: Literal[1] = Field(1, description="Version of this format.")
-    kind: Literal["run"] = Field("run", description="Tells a manifest from a prompt set.")
+    kind: Literal["run"] = Field("run", description="Marks a manifest, not a prompt set.")
     finished: datetime = Field(description="When it was done, UTC.")
     seconds: float = Field(description="From the start of the work to the written mask.")
     command: tuple[str, ...] = Field(description="The command line.")
     mask: str = Field(description="File name of the mask, beside this file.")
-    mask_sha256: str | None = Field(None, description="Its SHA-256: of any other mask this says nothing.")
+    mask_sha256: str | None = Field(None, description="Its SHA-256; this file describes no other mask.")
     labels_sha256: str | None = Field(
         None, description="SHA-256 of the file with the mask's names; none where there is no such file."
     )
@@ -136,7 +134,7 @@ class Begun(Record):
     """
 
     format: Literal[1] = Field(1, description="Version of this format.")
-    kind: Literal["begun"] = Field("begun", description="Tells it from a manifest.")
+    kind: Literal["begun"] = Field("begun", description="Marks a mask in the making, not a manifest.")
     begun: datetime = Field(description="When the mask was about to be replaced, UTC.")
     command: tuple[str, ...] = Field(description="The command line.")
     mask: str = Field(description="File name of the mask, beside this file.")
@@ -144,14 +142,8 @@ class Begun(Record):
     prompts: PromptSet = Field(description="Replay with `--prompts <this file>`.")
 
 
-def beside(mask: Path) -> Path:
-    """The manifest's path: `liver.nii.gz` has `liver.run.json`, and so has `liver.NII.GZ`."""
-    name = mask.name[:-3] if mask.name.lower().endswith(".gz") else mask.name
-    return mask.with_name(name.rpartition(".")[0] + SUFFIX)
-
-
 def machine(device: torch.device | str) -> MachineRecord:
-    """Say where this runs, and what is installed there."""
+    """Where this runs, and what is installed there."""
     return MachineRecord(
         system=f"{platform.system()} {platform.machine()}",
         device=str(device),
@@ -160,20 +152,9 @@ def machine(device: torch.device | str) -> MachineRecord:
     )
 
 
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of Python, of sam_moe and of these packages; "missing" where one is."""
-    found = {"python": platform.python_version(), "sam_moe": __version__}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    return found
-
-
 def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord:
     """What to keep of one prediction."""
-    who = prediction.answered
+    experts = prediction.answered
     return TargetRecord(
         name=name,
         label=label,
@@ -183,7 +164,7 @@ def target_record(name: str, label: int, prediction: Prediction) -> TargetRecord
         latency_ms=round(prediction.latency_ms, 3),
         timings_ms={stage: round(spent, 3) for stage, spent in prediction.timings_ms.items()},
         region=GridRecord.of(prediction.region),
-        answered=AnsweredRecord.model_validate(asdict(who)) if who else None,
+        answered=AnsweredRecord.model_validate(asdict(experts)) if experts else None,
     )
 
 
@@ -195,7 +176,7 @@ def prompts_of(
     labels: Mapping[str, int],
     to: Path,
 ) -> PromptSet:
-    """What was said, as a prompt set that lies in the folder of `to`; mixed units become millimetres."""
+    """The prompts as a prompt set that lies in the folder of `to`; mixed units become millimetres."""
     if len({item.space for prompt in prompts.values() for item in prompt}) > 1:
         prompts = {name: prompt.in_mm(grid.affine) for name, prompt in prompts.items()}
     try:
@@ -233,7 +214,7 @@ def read_prompts(path: Path) -> PromptSet:
     Raises:
         PromptError: naming the file and the field.
     """
-    if path.name.endswith(SUFFIX):
+    if path.name.endswith(RECORD):
         return read_record(path, PromptError).prompts
     return read_json(PromptSet, path, PromptError)
 

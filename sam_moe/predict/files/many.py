@@ -11,11 +11,11 @@ from typing import Any, Literal
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import make_folder, sweep
 from sam_moe.ownership import is_folder, is_there
-from sam_moe.predict.files.command import Loaded, Request, Taken, answer, check, take, write
+from sam_moe.predict.files.command import LoadedModel, ReadScan, Request, check, read_scan, segment, write
 from sam_moe.predict.files.manifest import Begun, Manifest, ModelRecord, as_text, read_prompts, read_record
 from sam_moe.predict.files.outputs import holds, stamp_of
 from sam_moe.predict.files.overlap import overlapped
-from sam_moe.predict.files.writing import Done
+from sam_moe.predict.files.writing import Written
 from sam_moe.predict.opening import opened
 from sam_moe.processes import Processes
 from sam_moe.progress import Progress, silent
@@ -54,8 +54,8 @@ class Report:
     def __str__(self) -> str:
         states = Counter(case.state for case in self.cases)
         pace = 60 * states["done"] / max(self.seconds, 1e-3)
-        told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        return f"{len(self.cases)} scans: {told}; {self.seconds:.1f} s, {pace:.0f} a minute"
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        return f"{len(self.cases)} scans: {counts}; {self.seconds:.1f} s, {pace:.0f} a minute"
 
     def as_json(self) -> dict[str, Any]:
         """The same for machines."""
@@ -86,15 +86,15 @@ def requests(
         name = _mask_name(case)
         wrong = "" if name else f"{prompts}: image {case.image!r}: no mask can be named after it. {_NAMED}"
         found.append(Request(scan, out / (name or ""), None, prompts, None, command, case, force, wrong))
-    return _told_apart(found)
+    return _without_collisions(found)
 
 
-def _told_apart(asked: list[Request]) -> list[Request]:
+def _without_collisions(wanted: list[Request]) -> list[Request]:
     """The same, those that would write one mask, or over a scan of the run, as requests that fail."""
-    count = Counter(request.out for request in asked if not request.wrong)
-    read = {_place(request.scan): request for request in asked}
+    count = Counter(request.out for request in wanted if not request.wrong)
+    read = {_place(request.scan): request for request in wanted}
     found = []
-    for request in asked:
+    for request in wanted:
         wrong, place = request.wrong, _place(request.out)
         if not wrong and count[request.out] > 1:
             wrong = (
@@ -130,9 +130,12 @@ def _mask_name(case: PromptCase) -> Path | None:
 
 
 def run_many(
-    asked: list[Request], load: Callable[[], Loaded], progress: Progress, say: Callable[[CaseReport], None]
+    wanted: list[Request],
+    load: Callable[[], LoadedModel],
+    progress: Progress,
+    ended: Callable[[CaseReport], None],
 ) -> Report:
-    """Segment all scans, in as many processes as were launched; `say` hears of each as it ends.
+    """Segment all scans, in as many processes as were launched; `ended` is called with each report.
 
     A scan whose run record answers the same prompts by the same model is not done again; one that fails is
     reported and stops no other.
@@ -142,22 +145,22 @@ def run_many(
     progress("loading the model", 0.0)
     loaded = load()
     model = loaded.record()
-    for folder in {request.out.parent for request in asked if not request.wrong}:
+    for folder in {request.out.parent for request in wanted if not request.wrong}:
         sweep(folder)  # also where nothing is left to do
-    before = {request.out for request in asked if not request.wrong and finished(request, model)}
-    sizes = [0.0 if request.out in before else _size(request.scan) for request in asked]
-    mine = processes.share(asked, sizes)
+    before = {request.out for request in wanted if not request.wrong and finished(request, model)}
+    sizes = [0.0 if request.out in before else _size(request.scan) for request in wanted]
+    mine = processes.share(wanted, sizes)
     left = [request for request in mine if request.out not in before]
     reports = [_report(request, "finished before", "") for request in mine if request.out in before]
 
-    def read(request: Request) -> Taken:
+    def read(request: Request) -> ReadScan:
         if not request.wrong:
             make_folder(request.out.parent)
-        return take(check(request))
+        return read_scan(check(request))
 
     progress("segmenting", 0.0)  # stages of single scans overlap: only the share of scans is shown
     outcomes = overlapped(
-        left, read, lambda taken: answer(loaded, taken, silent), lambda made: _brief(write(made, silent))
+        left, read, lambda scan: segment(loaded, scan, silent), lambda made: _brief(write(made, silent))
     )
     for number, outcome in enumerate(outcomes, start=1):
         if outcome.error is None:
@@ -166,7 +169,7 @@ def run_many(
             report = _report(outcome.item, "failed", _reason(outcome.error))
             log.debug("%s failed", outcome.item.scan, exc_info=outcome.error)
         reports.append(report)
-        say(report)
+        ended(report)
         progress("segmenting", number / len(left))
     return Report(tuple(processes.gather(reports)), time.perf_counter() - start)
 
@@ -177,7 +180,7 @@ def finished(request: Request, model: ModelRecord) -> bool:
     Mask and names are compared by checksum, the scan by its files' sizes and times, and by its content where
     these differ from those that were recorded.
     """
-    outputs, case = request.outputs, request.said()
+    outputs, case = request.outputs, request.prompt_case()
     try:
         if case is None or not outputs.record.is_file():
             return False
@@ -185,7 +188,9 @@ def finished(request: Request, model: ModelRecord) -> bool:
     except (FileError, OSError, ValueError) as error:
         log.warning("%s; the scan is segmented again", error)
         return False
-    if isinstance(record, Begun) or record.model != model or _said(record.prompts.cases[0]) != _said(case):
+    if isinstance(record, Begun) or record.model != model:
+        return False
+    if _prompts_of(record.prompts.cases[0]) != _prompts_of(case):
         return False
     return holds(record, outputs) and _unchanged(request.scan, record)
 
@@ -195,17 +200,17 @@ def _unchanged(scan: Path, record: Manifest) -> bool:
         return True
     try:
         return fingerprint(opened(scan)[0]) == record.scan.fingerprint
-    except SamMoeError:  # which its row will say
+    except SamMoeError:  # which the scan's own report will name
         return False
 
 
-def _said(case: PromptCase) -> Mapping[str, object]:
+def _prompts_of(case: PromptCase) -> Mapping[str, object]:
     return {target.name: (target.label, case.prompt(target)) for target in case.targets}
 
 
-def _brief(done: Done) -> str:
+def _brief(written: Written) -> str:
     """What was found, in one line: the masks themselves are not kept."""
-    return "; ".join(f"{name} {found}" for name, found in done.predictions.items())
+    return "; ".join(f"{name} {found}" for name, found in written.predictions.items())
 
 
 def _size(scan: Path) -> float:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import check_writable, shown
-from sam_moe.ownership import check_not_read, check_ours, checksum, is_folder, is_same, picture
-from sam_moe.predict.files.manifest import Begun, Manifest, as_text, beside, read_record
-from sam_moe.space.files import labels_beside, suffix_of
+from sam_moe.ownership import check_not_read, check_ours, is_folder, is_same, picture, sha256_or_none
+from sam_moe.predict.files.manifest import Begun, Manifest, as_text, read_record
+from sam_moe.space.files import labels_beside, record_beside, suffix_of
 
 _LONGEST = 255  # bytes in a file's name, on all file systems in use
 
@@ -28,7 +28,7 @@ class Outputs:
     @property
     def record(self) -> Path:
         """The manifest."""
-        return beside(self.mask)
+        return record_beside(self.mask)
 
     @property
     def labels(self) -> Path:
@@ -84,10 +84,10 @@ class Outputs:
                 )
             known = frozenset()
         for path in (self.mask, self.labels):
-            check_ours(path, lambda path: checksum(path) in known, force=force)
+            check_ours(path, lambda path: sha256_or_none(path) in known, force=force)
         if self.overlay is not None:
             check_ours(self.overlay, picture, force=force)
-        return tuple(filter(None, map(checksum, (self.mask, self.labels))))
+        return tuple(filter(None, map(sha256_or_none, (self.mask, self.labels))))
 
 
 def ours_in(record: Manifest | Begun | None) -> frozenset[str]:
@@ -103,8 +103,8 @@ def holds(record: Manifest, outputs: Outputs) -> bool:
     return (
         record.mask == as_text(outputs.mask.name)
         and record.mask_sha256 is not None
-        and record.mask_sha256 == checksum(outputs.mask)
-        and record.labels_sha256 == checksum(outputs.labels)
+        and record.mask_sha256 == sha256_or_none(outputs.mask)
+        and record.labels_sha256 == sha256_or_none(outputs.labels)
         and (record.labels_sha256 is not None or not os.path.lexists(outputs.labels))
     )
 
@@ -121,7 +121,7 @@ def stamp_of(scan: Path) -> str:
             place = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
             found.update(f"{os.fsencode(path.name)!r} {place}\n".encode())
     except (OSError, ValueError):
-        return ""  # reading it will say why
+        return ""  # reading it fails with the reason
     return found.hexdigest()
 
 

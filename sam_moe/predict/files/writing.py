@@ -1,6 +1,6 @@
 """A mask takes an older one's place with all that describes it, and no such file describes another mask.
 
-First the record in the manifest's place says that a run has begun, and claims nothing. Then the names and
+First a record that a run has begun, which describes no mask, takes the manifest's place. Then the names and
 the picture that this run will write again go (a picture of another name stays), the mask is replaced, and
 its own names, its picture and last its manifest are written. So whatever is killed when, manifest, names and
 picture are those of the mask beside them, or are not there.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sam_moe.config import write_json
 from sam_moe.files import replace_bytes, withdraw
-from sam_moe.ownership import checksum
+from sam_moe.ownership import sha256_or_none
 from sam_moe.predict.files.manifest import Begun, Manifest, now
 from sam_moe.predict.files.outputs import Outputs
 from sam_moe.predict.prediction import Prediction
@@ -28,8 +28,8 @@ TARGET = "target"  # what a mask's only target is called where it was given no n
 
 
 @dataclass(frozen=True)
-class Done:
-    """What was found and where it was written."""
+class Written:
+    """The predictions of one scan, their manifest, and the files they were written to."""
 
     predictions: Mapping[str, Prediction]
     manifest: Manifest
@@ -42,7 +42,7 @@ class Done:
         return "\n".join(f"{name:<{width}}  {prediction}" for name, prediction in self.predictions.items())
 
     def explain(self) -> str:
-        """Who answered each target, and why."""
+        """The experts behind each target, and why these."""
         if list(self.predictions) == [TARGET]:
             return self.predictions[TARGET].explain()
         return "\n".join(f"{name}: {found.explain()}" for name, found in self.predictions.items())
@@ -82,7 +82,7 @@ def put_down(
         found["labels_sha256"] = hashlib.sha256(table).hexdigest()
 
     def ready(new: Path) -> None:
-        found["mask_sha256"] = checksum(new)
+        found["mask_sha256"] = sha256_or_none(new)
         write_json(_begun(manifest, (*before, *filter(None, found.values()))), outputs.record)
         if outputs.overlay is not None:
             withdraw(outputs.overlay)

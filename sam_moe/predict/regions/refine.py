@@ -58,9 +58,9 @@ def refine(
     answer: Callable[[Grid, Prompt, Tensor], Answer],
     progress: Callable[[float], None],
 ) -> Volume:
-    """Ask each region of a plan again, told what the coarse answer saw there; return the joined probability.
+    """Answer each region of a plan, prompted by the coarse answer there; return the joined probability.
 
-    Each region hears the coarse logits as its mask prompt, the coarse mask's box in it, the clicks that fall
+    Each region gets the coarse logits as its mask prompt, the coarse mask's box in it, the clicks that fall
     into it and, where none of them is positive, a click deep inside the coarse mask; regions without any of
     the mask keep the coarse answer. Answers are joined with weights that fall off towards the region's
     border. `progress` is given the share done.

@@ -1,4 +1,4 @@
-"""Several targets on one encoding: which of the regions that they ask for may serve others, too (ours)."""
+"""Several targets on one encoding: which of the regions that they need may serve others, too (ours)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from sam_moe.space.grid import Grid
 
 @dataclass(frozen=True)
 class Sharing:
-    """How much a region may differ from the one that a target asks for.
+    """How much a region may differ from the one that a target needs.
 
     `zoom` is the largest ratio of their spacings, `shift` the farthest that their centres lie apart along an
-    axis, as a share of the edge that is asked for.
+    axis, as a share of the edge of the one that is wanted.
     """
 
     zoom: float

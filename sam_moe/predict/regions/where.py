@@ -95,7 +95,7 @@ def bounds_of(prompt: Prompt) -> Grid | None:
 
     It goes around all boxes, and a little beyond: people's boxes are off by up to a tenth of their edges. On
     the validation cases no mask reaches further (benchmarks/LOG.md); where a box is smaller than the finest
-    region can show, it would. A positive point outside says that the target does reach further.
+    region can show, it would. With a positive point outside, the target does reach further.
     """
     if not prompt.boxes:
         return None

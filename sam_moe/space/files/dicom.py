@@ -41,7 +41,7 @@ class _Slice:
 
 
 def looks_like_dicom(start: bytes) -> bool:
-    """Tell DICOM by the four letters after its preamble."""
+    """Whether a file is DICOM, by the four letters after its preamble."""
     return start[128:132] == b"DICM"
 
 

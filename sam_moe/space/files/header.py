@@ -35,7 +35,7 @@ _FLOAT32_NOISE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What a file says about its volume, already checked; nothing of the voxels was read.
+    """A volume's header, already checked; nothing of the voxels was read.
 
     `stored` is the type in the file with its byte order, `dtype` the type that `read` returns, `scale` the
     slope and intercept to apply, `files` the slices of a series in order, `padding` the least and the
@@ -110,7 +110,7 @@ def check_affine(path: Path, affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarr
     Shear is the most that a direction cosine moves when the axes are made right-angled (polar decomposition).
 
     Raises:
-        GeometryError: saying which number is wrong.
+        GeometryError: naming the wrong number.
     """
     if not np.isfinite(affine).all():
         raise GeometryError(
@@ -182,7 +182,7 @@ def check_memory(header: Header, limit_bytes: int | None) -> None:
 
 
 def available_memory_bytes() -> int | None:
-    """Tell how much memory is free for us, container limits included; None where the system does not say."""
+    """Bytes of memory that are free for this process, container limits included; None where unknown."""
     bounds = []
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():

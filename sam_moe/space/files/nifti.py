@@ -39,7 +39,7 @@ def read_nifti_voxels(path: Path, header: Header) -> Shaped[np.ndarray, "i j k"]
 
 
 def _start(path: Path, file: BinaryIO) -> tuple[bytes, Iterator[bytes]]:
-    """The first bytes, and all bytes in pieces; compressed or not is told by the bytes, not by the name."""
+    """The first bytes, and all bytes in pieces; compression is read off the bytes, not the name."""
     compressed = file.read(2) == GZIP_MAGIC
     file.seek(0)
     pieces = inflate(file, path) if compressed else plain(file)

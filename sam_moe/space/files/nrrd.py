@@ -96,7 +96,7 @@ def _fields(path: Path, file: BinaryIO) -> dict[str, str]:
 
 
 def _take(path: Path, text: str, fields: dict[str, str]) -> None:
-    """Put a line's field among the others; a pair `key:=value` of somebody's own stays out."""
+    """Put a line's field among the others; a pair `key:=value`, which NRRD leaves to users, stays out."""
     written, sign, value = (part.strip() for part in text.partition(":"))
     if value.startswith("="):
         return

@@ -73,7 +73,7 @@ def read(path: str | Path, memory_limit_bytes: int | None = None, *, quiet: bool
 
 
 def read_header(path: str | Path) -> Header:
-    """Read and check what a file says about its volume, without reading a voxel.
+    """Read and check a file's header, without reading a voxel.
 
     Raises:
         FileError, GeometryError: as `read`, but for what only the voxels would show.
@@ -155,7 +155,7 @@ def _converted(header: Header, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.
 
 
 def _check_values(path: Path, array: Shaped[np.ndarray, "i j k"], quiet: bool) -> None:
-    """Refuse what is not finite; warn of an image that shows nothing, unless told to be quiet."""
+    """Refuse what is not finite; warn of an image that shows nothing, unless `quiet`."""
     parts = [array[:, :, k : k + _SLAB] for k in range(0, array.shape[2], _SLAB)]
     if array.dtype.kind == "f":
         nan = sum(int(np.isnan(part).sum()) for part in parts)

@@ -1,7 +1,5 @@
 """Writing masks and volumes: the grid they were given, whole or not at all."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import FileError, GeometryError
-from sam_moe.files import read_bytes, replace_text, replacing, withdraw
+from sam_moe.files import replace_text, replacing, withdraw
 from sam_moe.shapes import Float, Shaped
+from sam_moe.space.files.beside import check_table, labels_beside, labels_text, suffix_of, withdraw_record
 from sam_moe.space.files.text import lps_to_ras
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
@@ -23,7 +22,6 @@ from sam_moe.space.volume import Volume
 nib: Any = nibabel
 sitk: Any = SimpleITK
 
-_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 # NIfTI's "aligned": the millimetres agree with those of the scan. We cannot know that they are a scanner's.
 _ALIGNED = 2
 _LONGEST_NIFTI1 = 32767  # voxels along an axis; a longer one needs NIfTI-2
@@ -48,14 +46,20 @@ def write_mask(
     labels: dict[int, str] | None = None,
     ready: Callable[[Path], object] | None = None,
 ) -> None:
-    """Write a mask or label map on its grid, as uint8, or uint16 where there are more than 255 labels.
+    """Write a mask or label map on its grid, as uint8, or uint16 where a label exceeds 255.
 
-    `mask` is a volume, or a tensor or NumPy array that lies on `grid`.
-    The format follows the suffix: .nii, .nii.gz, .nrrd or .mha. The labels' names go into
-    `<name>.labels.json` beside it; without names, that of an older mask is removed. The file appears under
-    its name only when it is complete, and whatever fails or is killed, names never lie beside another's mask.
-    `ready` is called with the complete new file before an older one's names or values are touched; who gives
-    one sees for itself whether a file of the names' name is a table of names.
+    The file appears under its name only when it is complete, and replaces an older one; whatever fails or is
+    killed, no file of names and no run record lies beside another mask than its own.
+
+    Args:
+        path: the suffix names the format: .nii, .nii.gz, .nrrd or .mha.
+        mask: whole numbers from 0 to 65535, 0 for background: a volume, or a tensor or NumPy array indexed
+            (i, j, k) along the axes of `grid`. Empty ones, all 0, are written like any other.
+        grid: where the voxels are; left out for a volume, which has its own.
+        labels: names of the values, written to `<name>.labels.json` beside; without them that of an older
+            mask is removed. So is `<name>.run.json`, where `sam-moe predict` recorded how that was made.
+        ready: called with the complete new file before an older one is touched; a caller that gives one
+            takes care itself of the run record, and of a file of the names' name that is something else.
 
     Raises:
         FileError: for an unknown suffix, a missing folder, values that are no labels, a full disk, or a
@@ -79,11 +83,13 @@ def write_mask(
     kind = np.uint8 if high <= 255 else np.uint16
     text = None if labels is None else labels_text(labels, path)
     beside = labels_beside(path)
-    if ready is None:  # else the caller has seen to what is there
-        _check_table(beside)
+    if ready is None:
+        check_table(beside)
 
     def take_over(new: Path) -> None:
-        if ready is not None:
+        if ready is None:
+            withdraw_record(path)
+        else:
             ready(new)
         withdraw(beside)
 
@@ -124,54 +130,6 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()
     _write(path, values.numpy().astype(_STORED[volume.array.dtype], copy=False), volume.grid, suffix)
-
-
-def suffix_of(path: Path) -> str:
-    """The suffix of a file to write, such as .nii.gz; FileError where no format has it."""
-    for suffix in _SUFFIXES:
-        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
-            return suffix
-    raise FileError(
-        f"{path}: unknown kind of file to write. Expected a name that ends in {', '.join(_SUFFIXES)}."
-    )
-
-
-def labels_beside(mask: Path) -> Path:
-    """Where the names of a mask's values are: `liver.nii.gz` has `liver.labels.json`."""
-    return mask.with_name(mask.name[: -len(suffix_of(mask))] + ".labels.json")
-
-
-def labels_text(labels: dict[int, str], path: Path) -> str:
-    """The names of a mask's values as its file has them.
-
-    Raises:
-        FileError: for values that are no labels, and empty names.
-    """
-    for value, name in labels.items():
-        if not isinstance(value, int) or not 1 <= value <= 65535 or not isinstance(name, str) or not name:
-            raise FileError(
-                f"{path}: label {value!r} named {name!r}. Expected whole numbers from 1 with a name; 0 is "
-                "background."
-            )
-    names = {str(value): labels[value] for value in sorted(labels)}
-    return json.dumps(names, indent=2, ensure_ascii=False) + "\n"
-
-
-def _check_table(path: Path) -> None:
-    """Refuse to replace a file that is called as a mask's names are, and is something else."""
-    if not os.path.lexists(path):
-        return
-    try:
-        found = json.loads(read_bytes(path))
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or not all(
-        key.isdecimal() and isinstance(name, str) for key, name in found.items()
-    ):
-        raise FileError(
-            f"{path}: is no table of a mask's names, and would be replaced by one. Expected a free name or "
-            "such a table; move it, or write the mask under another name."
-        )
 
 
 def _write(

@@ -1,5 +1,6 @@
 """SAM-Med3D-MoE: one frozen SAM-Med3D, finetuned mask decoders, and a gate that chooses among them."""
 
+from collections.abc import Iterator, Mapping
 from copy import copy
 from threading import Lock
 from typing import NamedTuple
@@ -21,21 +22,23 @@ from sam_moe.moe.routing import Routing
 from sam_moe.moe.rules.threshold import Threshold
 from sam_moe.moe.selection import SelectionRule
 from sam_moe.moe.site import MoESite, SiteKind
+from sam_moe.moe.system import Phase
 from sam_moe.shapes import Float, Int
 from sam_moe.systems.sam_med3d_moe.gate import gate_input
+from sam_moe.systems.sam_med3d_moe.phases import phases_of
 
 
-class Said(NamedTuple):
-    """A prompt as it reached the prompt encoder; see `PromptEncoder.forward`."""
+class PromptInputs(NamedTuple):
+    """Prompts as the prompt encoder takes them; see `PromptEncoder.forward`."""
 
     points: Float[Tensor, "b n 3"] | None
     labels: Int[Tensor, "b n"] | None
     boxes: Float[Tensor, "b 2 3"] | None
     mask: Float[Tensor, "b 1 l l l"] | None
 
-    def of(self, rows: Int[Tensor, " r"]) -> "Said":
-        """What was said in these rows of the batch."""
-        return Said(*(None if part is None else part[rows] for part in self))
+    def of(self, rows: Int[Tensor, " r"]) -> "PromptInputs":
+        """The prompts in these rows of the batch."""
+        return PromptInputs(*(None if part is None else part[rows] for part in self))
 
 
 class WholeExpert:
@@ -51,7 +54,11 @@ class WholeExpert:
         self._embedding = Lock()
 
     def answer(
-        self, embedding: Tensor, image: Float[Tensor, "b 1 s s s"], said: Said, rows: Int[Tensor, " r"]
+        self,
+        embedding: Tensor,
+        image: Float[Tensor, "b 1 s s s"],
+        prompt: PromptInputs,
+        rows: Int[Tensor, " r"],
     ) -> Float[Tensor, "r l l l"]:
         """Logits of these rows of a batch, as fine as this model gives them.
 
@@ -64,7 +71,7 @@ class WholeExpert:
             if new := [row for row in wanted if row not in kept]:
                 kept.update(zip(new, self.model.encode(image[new]), strict=True))
             own = torch.stack([kept[row] for row in wanted])
-        points, labels, boxes, mask = said.of(rows)
+        points, labels, boxes, mask = prompt.of(rows)
         low = self.model.sizes.low_res
         if mask is not None and mask.shape[-1] != low:
             mask = F.interpolate(mask, size=(low,) * 3, mode="trilinear")
@@ -74,6 +81,9 @@ class WholeExpert:
 
 Expert = MaskDecoder | WholeExpert
 
+# The name of the site: the place of the mask decoder.
+SITE = "mask_decoder"
+
 
 class _Remembered:
     """What embeddings and tokens were made of: by identity, and only as long as these live."""
@@ -82,6 +92,32 @@ class _Remembered:
         self.images: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.prompts: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.lock = Lock()
+
+
+class PromptBatch(NamedTuple):
+    """Normalised regions and a prompt for each."""
+
+    image: Float[Tensor, "b 1 s s s"]
+    prompt: PromptInputs
+
+
+class _Decoders(Mapping[str, nn.Module]):
+    """The networks of a bank's experts, made when looked up."""
+
+    def __init__(self, bank: ExpertBank[MaskDecoder] | ExpertBank[Expert]) -> None:
+        self.bank = bank
+
+    def __getitem__(self, id: str) -> nn.Module:
+        if id not in self.bank.ids:
+            raise KeyError(id)
+        decoder = self.bank.decoder(self.bank.ids.index(id))
+        return decoder.model if isinstance(decoder, WholeExpert) else decoder
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.bank.ids)
+
+    def __len__(self) -> int:
+        return len(self.bank.ids)
 
 
 class SamMed3DMoE(nn.Module):
@@ -172,7 +208,7 @@ class SamMed3DMoE(nn.Module):
         tokens = self.backbone.encode_prompt(points, labels, boxes, mask)
         if self._keep_images:
             with self._remembered.lock:
-                self._remembered.prompts[tokens.sparse] = Said(points, labels, boxes, mask)
+                self._remembered.prompts[tokens.sparse] = PromptInputs(points, labels, boxes, mask)
         return tokens
 
     def choose(self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens) -> Routing:
@@ -218,17 +254,35 @@ class SamMed3DMoE(nn.Module):
     ) -> Float[Tensor, "r l l l"]:
         with self._remembered.lock:
             image = self._remembered.images.get(embedding)
-            said = self._remembered.prompts.get(tokens.sparse)
-        if image is None or said is None:
+            prompt = self._remembered.prompts.get(tokens.sparse)
+        if image is None or prompt is None:
             raise ConfigError(
                 "an expert with its own encoder was chosen, and the region or the prompt was embedded by "
                 "another model. Embed both with this mixture, made with keep_images=True."
             )
-        logits = expert.answer(embedding, image, said, rows)
+        logits = expert.answer(embedding, image, prompt, rows)
         low = self.sizes.low_res
         if logits.shape[-1] == low:
             return logits
         return F.interpolate(logits[:, None], size=(low,) * 3, mode="trilinear")[:, 0]
+
+    def sites(self) -> dict[str, MoESite]:
+        """The one place where experts answer."""
+        return {SITE: self._site()}
+
+    def experts(self) -> Mapping[str, nn.Module]:
+        """The experts' decoders by id, the general one first; a whole expert's network."""
+        return _Decoders(self.bank)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The general model, then each expert, then the gate; every phase leaves the others as they are."""
+        return phases_of(self.bank.ids)
+
+    def forward(self, batch: PromptBatch) -> tuple[Float[Tensor, "b 1 l l l"], dict[str, Routing]]:
+        """The logits of a batch of regions with a prompt each, and how these were routed."""
+        tokens = self.encode_prompt(*batch.prompt)
+        logits, routing = self.decode_routed(self.encode(batch.image), tokens)
+        return logits, {SITE: routing}
 
     def add_expert(self, name: str) -> nn.Module:
         """Add an expert that the bank can make, and return its undecided column of the gate, to be fitted."""

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-import torch
-
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -14,6 +12,8 @@ def mixed_precision(precision: Precision) -> Literal["no", "bf16"]:
     bfloat16 took 1.5 times as long as float32.
     """
     if precision == "auto":
+        import torch  # only here: recipes are read without it
+
         quick = (
             torch.cuda.is_bf16_supported(including_emulation=False)
             if torch.cuda.is_available()

@@ -1,21 +1,18 @@
 """What a training made becomes a model that `sam_moe.load` takes: weights and a card in the run's folder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import Field
 from safetensors import SafetensorError
 from torch import Tensor
 
-from sam_moe.config import Record
 from sam_moe.errors import ConfigError
-from sam_moe.files import replacing, withdraw
+from sam_moe.files import replacing, sha256_of, withdraw
 from sam_moe.registry import (
     CARD,
     Architecture,
-    Attribution,
     BackboneCard,
     MadeBy,
     Measurement,
@@ -23,13 +20,11 @@ from sam_moe.registry import (
     Weights,
     write_card,
 )
-from sam_moe.training.engine.loop import Kept
-from sam_moe.weights.checksums import sha256_of
+from sam_moe.training.engine.best import Kept
+from sam_moe.training.recipes.settings import CardRecipe, Store
 from sam_moe.weights.files import write_weights
 
 WEIGHTS = "model.safetensors"
-
-Store = Literal["float32", "float16"]
 
 # Whose figures they are, where they are not the trained one's.
 ITSELF = "the general model {} itself"
@@ -43,30 +38,12 @@ _ASKED = {
 }
 
 
-class Naming(Record):
-    """What any card says that no training can know."""
+@dataclass(frozen=True)
+class Provenance:
+    """How a result was made, and the data that its figures were measured on."""
 
-    id: str = Field(
-        pattern="^[a-z0-9][a-z0-9._-]*$", description="Name of the card; of its folder too, once it ships."
-    )
-    title: str = Field(min_length=1, description="One line for a list.")
-    description: str = Field("", description="What it is good at; a gate, what it chooses between.")
-    licence: str = Field(min_length=1, description="SPDX identifier of the weights' own licence.")
-
-
-class Words(Naming):
-    """What the card of a model says beside that, a general one's or an expert's."""
-
-    attribution: tuple[Attribution, ...] = Field((), description="Whom to credit: the sets learnt from.")
-    not_for: str = Field(min_length=1, description="What it must not be used for.")
-
-
-class CardRecipe(Words):
-    """What a backbone's card says that no training can know."""
-
-    default_box_strategy: Literal["center", "mask", "corners"] = Field(
-        "mask", description="How a box is lowered unless told otherwise."
-    )
+    made_by: MadeBy
+    measured_on: str
 
 
 def ship(
@@ -75,8 +52,7 @@ def ship(
     words: CardRecipe,
     architecture: Architecture,
     preprocessing: Preprocessing,
-    made_by: MadeBy,
-    measured_on: str,
+    provenance: Provenance,
     store: Store = "float16",
 ) -> Path:
     """Write `model.safetensors` and `card.json`, and return the path of the weights.
@@ -93,15 +69,15 @@ def ship(
         architecture=architecture,
         preprocessing=preprocessing,
         weights=weights,
-        made_by=made_by,
-        measured=measurements(kept, measured_on),
+        made_by=provenance.made_by,
+        measured=measurements(kept, provenance.measured_on),
     )
     write_card(card, folder / CARD)
     return folder / WEIGHTS
 
 
 def store_weights(kept: Kept, folder: Path, store: Store) -> Weights:
-    """Write `model.safetensors` in the precision asked for, and return what a card says of the file.
+    """Write `model.safetensors` in the precision `store` and return the card's entry for the file.
 
     Raises:
         ConfigError: for a weight too large for float16.

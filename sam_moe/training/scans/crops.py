@@ -29,6 +29,15 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class Lattice:
+    """A region's voxels in a scan: voxel `index` lies at `centre_mm + axes @ (index - size // 2)`."""
+
+    centre_mm: Float[Tensor, "3"]
+    axes: Float[Tensor, "3 3"]
+    size: int
+
+
+@dataclass(frozen=True)
 class CropRanges:
     """How regions are drawn: ours, chosen to cover what prediction asks for (`predict/regions/where.py`).
 
@@ -50,6 +59,10 @@ class CropRanges:
     limits_mm: tuple[float, float] = (0.5, 9.0)
 
 
+# Those of `small`.
+RANGES = CropRanges()
+
+
 def ranges_for(
     spacing_mm: float, zoom_min: float, zoom_max: float, click_zoom: float, box_fill: float
 ) -> CropRanges:
@@ -62,14 +75,13 @@ def ranges_for(
     >>> public.limits_mm, [round(mm, 3) for mm in public.click_spacing_mm]
     ((1.5, 9.0), [0.8, 3.0])
     """
-    plain = CropRanges()
-    (finest, coarsest), (least, most) = plain.limits_mm, plain.box_fill
+    (finest, coarsest), (least, most) = RANGES.limits_mm, RANGES.box_fill
     click, fill = spacing_mm * click_zoom / 2.25, box_fill / 0.6
     finest = max(finest, zoom_min * spacing_mm)
     return replace(
-        plain,
+        RANGES,
         box_fill=(min(least * fill, 1.0), min(most * fill, 1.0)),
-        click_spacing_mm=(plain.click_spacing_mm[0] * click, plain.click_spacing_mm[1] * click),
+        click_spacing_mm=(RANGES.click_spacing_mm[0] * click, RANGES.click_spacing_mm[1] * click),
         limits_mm=(finest, max(finest, min(coarsest, zoom_max * spacing_mm))),
     )
 
@@ -103,19 +115,19 @@ def draw_crop(
         if _uniform(rng) < 0.5:
             centre = centre + (torch.rand(3, generator=rng) * 2 - 1) * ranges.jitter_voxels * step / spacing
     step = min(max(step, ranges.limits_mm[0]), ranges.limits_mm[1])
-    axes, centre_mm = _turn(rng, ranges) * step, centre * spacing
+    lattice = Lattice(centre * spacing, _turn(rng, ranges) * step, size)
     chosen = [label]
-    if targets > 1 and (others := _others(scan, label, centre_mm, axes, size)):
+    if targets > 1 and (others := _others(scan, label, lattice)):
         order = torch.randperm(len(others), generator=rng).tolist()
         chosen += [others[n] for n in order[: targets - 1]]
-    seen = _interpolate(scan.labels, scan.spacings_mm[0], centre_mm, axes, size, only=chosen) >= 0.5
+    seen = _interpolate(scan.labels, scan.spacings_mm[0], lattice, only=chosen) >= 0.5
     least = [_LEAST_VOXELS, *[_LEAST_OTHER_VOXELS] * (len(chosen) - 1)]
     enough = seen.flatten(1).sum(1) >= torch.tensor(least)
     if not enough[0]:
         return None
     rows = [n for n, fine in enumerate(enough.tolist()) if fine]
     rows = (rows * targets)[:targets] if len(rows) < targets else rows
-    image = _image(scan, centre_mm, axes, size, rng)
+    image = _image(scan, lattice, rng)
     return Crop(image, seen[rows], scan.structures[label], f"{scan.group}/{scan.name}")
 
 
@@ -126,11 +138,12 @@ def _share(scan: Scan, label: int, at: Tensor, reach: Tensor) -> float:
     return float((block == label).sum())
 
 
-def _others(scan: Scan, label: int, centre_mm: Tensor, axes: Tensor, size: int) -> list[int]:
+def _others(scan: Scan, label: int, lattice: Lattice) -> list[int]:
     """Which other structures a region shows, by a look at every few voxels."""
+    size = lattice.size
     line = (torch.arange(size // _COARSE) + 0.5) * _COARSE - size // 2
     grid = torch.stack(torch.meshgrid(line, line, line, indexing="ij"), dim=-1).flatten(0, 2)
-    at = ((centre_mm + grid @ axes.T) / torch.tensor(scan.spacings_mm[0])).round().long()
+    at = ((lattice.centre_mm + grid @ lattice.axes.T) / torch.tensor(scan.spacings_mm[0])).round().long()
     inside = ((at >= 0) & (at < torch.tensor(scan.labels.shape))).all(dim=1)
     i, j, k = at[inside].unbind(1)
     values, counts = scan.labels[i, j, k].unique(return_counts=True)
@@ -138,15 +151,15 @@ def _others(scan: Scan, label: int, centre_mm: Tensor, axes: Tensor, size: int) 
     return [v for v in found if v != label and v in scan.structures]
 
 
-def _image(scan: Scan, centre_mm: Tensor, axes: Tensor, size: int, rng: torch.Generator) -> Tensor:
+def _image(scan: Scan, lattice: Lattice, rng: torch.Generator) -> Tensor:
     """Interpolate or synthesise the region's image; beyond the scan stands its minimum, 0."""
     if not scan.levels:
-        labels = _interpolate(scan.labels, scan.spacings_mm[0], centre_mm, axes, size, nearest=True)
+        labels = _interpolate(scan.labels, scan.spacings_mm[0], lattice, nearest=True)
         return _synthesise(labels[0].long(), rng)
-    step = axes.norm(dim=0).mean().item()
+    step = lattice.axes.norm(dim=0).mean().item()
     level = max((n for n, s in enumerate(scan.spacings_mm) if n == 0 or min(s) <= step * 1.01), default=0)
     image, spacing = scan.levels[level], scan.spacings_mm[level]
-    return _interpolate(image, spacing, centre_mm, axes, size, shift=_block_shift(scan, level))[0]
+    return _interpolate(image, spacing, lattice, shift=_block_shift(scan, level))[0]
 
 
 def _block_shift(scan: Scan, level: int) -> list[float]:
@@ -157,17 +170,16 @@ def _block_shift(scan: Scan, level: int) -> list[float]:
 def _interpolate(
     array: Tensor,
     spacing: tuple[float, ...],
-    centre_mm: Tensor,
-    axes: Tensor,
-    size: int,
+    lattice: Lattice,
     shift: list[float] | None = None,
     only: Sequence[int] = (),
     nearest: bool = False,
 ) -> Float[Tensor, "n s s s"]:
-    """Trilinear samples at centre + axes @ (index - size // 2), zeros outside; one map for each of `only`."""
+    """Trilinear samples of a scan on a lattice, zeros outside; one map for each of `only`."""
     spacing_mm = torch.tensor(spacing)
-    origin = (centre_mm - torch.tensor(shift or [0.0, 0.0, 0.0])) / spacing_mm
-    matrix = axes / spacing_mm[:, None]
+    size = lattice.size
+    origin = (lattice.centre_mm - torch.tensor(shift or [0.0, 0.0, 0.0])) / spacing_mm
+    matrix = lattice.axes / spacing_mm[:, None]
     half = size // 2
     # Only the part of the scan that the region can reach is turned into floats.
     reach = matrix.abs().sum(dim=1) * (half + 1)

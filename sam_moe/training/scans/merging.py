@@ -8,7 +8,7 @@ from torch import Tensor
 from sam_moe.errors import ConfigError
 
 
-def united(
+def merged_labels(
     labels: Tensor, structures: Mapping[int, str], group: str, own: Mapping[str, Sequence[str]]
 ) -> tuple[Tensor, dict[int, str]]:
     """Labels in which each structure of `own` has one value, the first of its labels', and their names.

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from sam_moe.cases.dataset import LabelledCase
 from sam_moe.errors import ConfigError
-from sam_moe.files import replace_text
-from sam_moe.weights.checksums import sha256_of
+from sam_moe.files import replace_text, sha256_of
 
 
 def content_of(cases: Sequence[tuple[str, LabelledCase]], folder: Path, note: Path) -> str:

@@ -21,7 +21,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
-from sam_moe.training.scans.merging import united
+from sam_moe.training.scans.merging import merged_labels
 
 Spacing = tuple[float, float, float]
 
@@ -127,7 +127,7 @@ def read_case(
     structures = {v: n for v, n in structures.items() if not {n, f"{group}/{n}"} & leave_out}
     numbers = labels.array.to(torch.int16)
     if learn is not None:
-        numbers, structures = united(numbers, structures, group, learn)
+        numbers, structures = merged_labels(numbers, structures, group, learn)
         structures = dict(sorted(structures.items()))
     if not structures:
         return None

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ import torch
 from benchmarks.commands import kill_cases as cases
 from benchmarks.commands import kill_stock as stock
 from benchmarks.commands import kills
+from sam_moe.files import sha256_of
 from sam_moe.registry import MadeBy, Preprocessing
-from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
-from sam_moe.training.engine.loop import Kept
-from sam_moe.training.recipes.card import CardRecipe, ship
-from sam_moe.weights.checksums import sha256_of
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
+from sam_moe.training.engine.best import Kept
+from sam_moe.training.recipes.card import Provenance, ship
+from sam_moe.training.recipes.settings import CardRecipe
 from sam_moe.weights.files import save_weights
 
 _record, broken, leftovers, misnamed = cases._record, cases.broken, cases.leftovers, cases.misnamed
@@ -30,14 +32,12 @@ ROOT = Path(__file__).resolve().parents[3]
 def model(tmp_path):
     """A model in its folder."""
 
-    from sam_moe.registry import Architecture
-
     folder = tmp_path / "model"
     folder.mkdir()
     kept = Kept(fresh_model(stock.SIZES, 0).state_dict(), 0, {})
-    sizes = Architecture(**{**vars(stock.SIZES), "global_attn_indexes": (1,)})
+    sizes = replace(stock.SIZES, global_attn_indexes=(1,))
     words, region = CardRecipe(id="model", **stock.WORDS), Preprocessing(**stock.REGION)
-    ship(kept, folder, words, sizes, region, MadeBy(command="x"), "nothing")
+    ship(kept, folder, words, sizes, region, Provenance(MadeBy(command="x"), "nothing"))
     return folder
 
 

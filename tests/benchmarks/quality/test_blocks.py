@@ -8,8 +8,8 @@ if not cases.DATA.is_dir():
 
 
 def test_no_target_of_the_test_part_is_of_a_patient_who_was_trained_on():
-    trained = {(name, case) for name, parts in cases.splits()["sets"].items() for case in parts["train"]}
-    patients = {(name, cases.cases_of(name)[case].get("patient", case)) for name, case in trained}
+    trained = [(name, case) for name, found in cases.part_of("train").items() for case in found]
+    patients = {(name, case.patient or case.id) for name, case in trained}
     chosen, _ = blocks.targets("test")
     assert chosen and not {(target.set, target.patient) for target in chosen} & patients
 
@@ -22,7 +22,7 @@ def test_the_general_block_has_the_seven_structures_of_the_bars():
 
 def test_experts_labels_stand_apart_from_what_was_learnt():
     chosen, _ = blocks.targets("test")
-    experts = set(cases.splits()["expert_labels"])
+    experts = cases.expert_labels()
     learnt = {target.label for target in chosen if target.block in (blocks.GENERAL, blocks.OTHER)}
     zero_shot = {target.label for target in chosen if target.block == blocks.ZERO_SHOT}
     assert not learnt & experts and zero_shot <= experts
@@ -31,9 +31,9 @@ def test_experts_labels_stand_apart_from_what_was_learnt():
 def test_every_label_is_a_target_or_counted_as_left_out():
     chosen, left_out = blocks.targets("test")
     labels = 0
-    for name, parts in cases.splits()["sets"].items():
-        for case in parts["test"]:
-            sizes = cases.cases_of(name)[case].get("label_voxels", {})
+    for name, found in cases.part_of("test").items():
+        for case in found:
+            sizes = cases.described(name)[case.id].get("label_voxels", {})
             labels += 1 if name == "msd_hippocampus_mr" else sum(map(bool, sizes.values()))
     assert len(chosen) + sum(left_out.values()) == labels
 

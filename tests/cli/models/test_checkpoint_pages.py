@@ -11,7 +11,7 @@ def test_the_page_holds_what_the_card_says(sam_moe, cards):
     assert "licence        Apache-2.0" in lines
     assert "boxes by       corners" in lines
     assert "not for        Anything but this test." in lines
-    assert "after          Nobody (CC0-1.0)." in lines
+    assert "after          A test (CC0-1.0)." in lines
 
 
 def test_show_for_machines_is_the_card(sam_moe, cards, tmp_path):

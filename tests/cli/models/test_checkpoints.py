@@ -2,15 +2,16 @@
 
 import torch
 
-from sam_moe.predict.files.manifest import Manifest, beside
+from sam_moe.predict.files.manifest import Manifest
 from sam_moe.registry.finding import DEFAULT_MODEL
+from sam_moe.space.files import record_beside
 from sam_moe.weights.files import read_state
 
 MIDDLE = ("--point", 24, 24, 24)
 
 
 def manifest_of(mask):
-    return Manifest.model_validate_json(beside(mask).read_text("utf-8"))
+    return Manifest.model_validate_json(record_beside(mask).read_text("utf-8"))
 
 
 def test_a_checkpoint_that_fits_is_converted_and_then_answers(sam_moe, cards, scan, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sam_moe.registry.finding import DEFAULT_MODEL
-from sam_moe.systems.sam_med3d_moe.cards.experts import remove_expert
+from sam_moe.registry.removal import remove_card
 from tests.systems.sam_med3d_moe.mixtures import write_mixture
 
 
@@ -30,7 +30,7 @@ def test_its_page_names_its_experts_and_how_it_chooses(sam_moe, cards, gate):
     lines = sam_moe("checkpoints", "show", "gate").out.splitlines()
     assert lines[0] == "gate: A gate"
     assert "experts        first" in lines
-    assert "chooses by     threshold 0.5: the surest expert, the base below that confidence" in lines
+    assert f"chooses by     threshold 0.5: the surest expert, {DEFAULT_MODEL} below that confidence" in lines
     assert "licence        Apache-2.0" in lines
     assert "as a mixture   CC-BY-4.0" in lines
     curve = "threshold 0.5  general loses at most 0.0040 Dice, experts' classes gain 0.170 on average"
@@ -38,7 +38,7 @@ def test_its_page_names_its_experts_and_how_it_chooses(sam_moe, cards, gate):
 
 
 def test_a_part_that_is_missing_is_answered_where_the_licence_stands(sam_moe, cards, gate):
-    remove_expert("first", cards)
+    remove_card("first", cards)
     ran = sam_moe("checkpoints", "show", "gate")
     assert "as a mixture   Apache-2.0, and that of parts that are not here" in ran.out
     ran = sam_moe("checkpoints", "list")
@@ -74,4 +74,4 @@ def test_predict_explains_who_answered(sam_moe, cards, gate, scan, tmp_path):
 
 def test_predict_explains_that_a_model_alone_chooses_no_expert(sam_moe, cards, scan, tmp_path):
     ran = sam_moe("predict", scan, "--point", 24, 24, 24, "--out", tmp_path / "mask.nii.gz", "--explain")
-    assert ran.out.splitlines()[1] == f"{DEFAULT_MODEL} answered: a model alone, with nobody to choose"
+    assert ran.out.splitlines()[1] == f"{DEFAULT_MODEL} answered: a model alone, without experts"

@@ -5,10 +5,10 @@ import json
 import torch
 
 from sam_moe.cli.models.model_list import find, listed
+from sam_moe.files import sha256_of
 from sam_moe.registry import Registry, write_card
 from sam_moe.registry.finding import DEFAULT_MODEL, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_state
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from sam_moe.files import PREFIX
-from sam_moe.ownership import checksum
+from sam_moe.ownership import sha256_or_none
 from sam_moe.predict.files.manifest import Manifest, read_record
 from sam_moe.predict.files.outputs import Outputs, holds
 from sam_moe.prompts.prompt import Point, Prompt
@@ -36,7 +36,7 @@ def test_killed_runs_over_many_scans_leave_no_wrong_mask_and_no_leftovers(proces
         running = process(*words(way, tmp_path / way))
         _, err = running.communicate(timeout=300)
         assert running.returncode == 0, err
-        right[way] = checksum(tmp_path / way / "0.nii.gz")
+        right[way] = sha256_or_none(tmp_path / way / "0.nii.gz")
     assert right["a"] != right["b"]
     rng, looked = random.Random(7), 0
     for number in range(KILLS):
@@ -54,8 +54,8 @@ def test_killed_runs_over_many_scans_leave_no_wrong_mask_and_no_leftovers(proces
                 read_record(record),
             )
             if outputs.mask.exists():
-                whose = "a" if checksum(outputs.mask) == right["a"] else "b"
-                assert checksum(outputs.mask) == right[whose]
+                whose = "a" if sha256_or_none(outputs.mask) == right["a"] else "b"
+                assert sha256_or_none(outputs.mask) == right[whose]
                 assert not outputs.labels.exists() or whose in outputs.labels.read_text()
             if isinstance(found, Manifest):
                 assert holds(found, outputs) and found.targets[0].name == whose
@@ -63,6 +63,6 @@ def test_killed_runs_over_many_scans_leave_no_wrong_mask_and_no_leftovers(proces
     last = process(*words("a", masks))
     _, err = last.communicate(timeout=300)
     assert last.returncode == 0, err
-    assert {checksum(masks / f"{number}.nii.gz") for number in range(SCANS)} == {right["a"]}
+    assert {sha256_or_none(masks / f"{number}.nii.gz") for number in range(SCANS)} == {right["a"]}
     names = {path.name.partition(".")[2] for path in masks.iterdir()}
     assert names == {"nii.gz", "run.json", "labels.json"} and not list(tmp_path.rglob(f"{PREFIX}*"))

@@ -5,10 +5,10 @@ import pytest
 from sam_moe.cli.options import Computing, UsageError
 from sam_moe.cli.predict.loading import loaded, lowering_of, weights_sha256
 from sam_moe.errors import ConfigError
+from sam_moe.files import sha256_of
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import write_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry
-from sam_moe.weights.checksums import sha256_of
 
 
 def test_without_an_id_the_one_that_ships_is_loaded_with_its_own_box_strategy(cards):

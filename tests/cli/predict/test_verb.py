@@ -5,19 +5,19 @@ import json
 import pytest
 import torch
 
-from sam_moe.predict.files.manifest import Manifest, beside
+from sam_moe.files import sha256_of
+from sam_moe.predict.files.manifest import Manifest
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.registry.finding import DEFAULT_MODEL
-from sam_moe.space.files import read, write_volume
+from sam_moe.space.files import read, record_beside, write_volume
 from sam_moe.space.volume import Volume
-from sam_moe.weights.checksums import sha256_of
 
 MIDDLE = ("--point", 24, 24, 24)
 
 
 def manifest_of(mask):
-    return Manifest.model_validate_json(beside(mask).read_text("utf-8"))
+    return Manifest.model_validate_json(record_beside(mask).read_text("utf-8"))
 
 
 def test_predict_writes_a_mask_on_the_scans_grid_and_says_one_line(sam_moe, cards, scan, tmp_path):
@@ -59,7 +59,7 @@ def test_the_manifest_says_what_ran(sam_moe, cards, scan, tmp_path):
 def test_a_manifest_replayed_gives_the_same_mask(sam_moe, cards, scan, tmp_path):
     first, second = tmp_path / "first.nii.gz", tmp_path / "second.nii.gz"
     sam_moe("predict", scan, *MIDDLE, "--negative", 2, 2, 2, "--out", first)
-    ran = sam_moe("predict", scan, "--prompts", beside(first), "--out", second)
+    ran = sam_moe("predict", scan, "--prompts", record_beside(first), "--out", second)
     assert ran.code == 0
     assert "warning" not in ran.err
     assert torch.equal(read(first).array, read(second).array)
@@ -168,7 +168,7 @@ def test_what_is_drawn_is_segmented_recorded_and_replayed(sam_moe, cards, scan, 
     assert ran.code == 0, ran.err
     items = manifest_of(mask).prompts.cases[0].prompt("target")
     assert [item.positive for item in items] == [True, False, False]
-    assert sam_moe("predict", scan, "--prompts", beside(mask), "--out", again).code == 0
+    assert sam_moe("predict", scan, "--prompts", record_beside(mask), "--out", again).code == 0
     assert torch.equal(read(mask).array, read(again).array)
 
 

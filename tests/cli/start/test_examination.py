@@ -11,7 +11,7 @@ import torch
 
 from sam_moe.cli.start.examination import examine
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, user_folder
-from sam_moe.systems.sam_med3d_moe.cards.removal import take_out
+from sam_moe.registry.removal import remove_card
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 
@@ -71,7 +71,7 @@ def test_experts_and_gates_are_listed_and_what_is_wrong_with_them_named(sam_moe,
     found = examine()
     assert found.facts["experts"]["cord"].endswith("not usable, see below") and found.usable
     assert any("expert.safetensors: has 7 bytes" in warning for warning in found.warnings)
-    take_out("cord")
+    remove_card("cord")
     found = examine()
     assert found.facts["gates"]["moe"].endswith("not usable, see below")
     assert any("experts: cord: no expert with id 'cord'" in warning for warning in found.warnings)

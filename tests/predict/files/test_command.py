@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
-from sam_moe.predict.files.command import Loaded, Request, run
-from sam_moe.predict.files.manifest import beside
+from sam_moe.predict.files.command import LoadedModel, Request, run
+from sam_moe.progress import silent
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
-from sam_moe.space.files import read, write_volume
+from sam_moe.space.files import read, record_beside, write_volume
 from sam_moe.space.phantom import ball
 
 MIDDLE = Prompt((Point((24, 24, 24)),))
@@ -27,15 +27,11 @@ def scan(tmp_path, generator):
 @pytest.fixture
 def load(model):
     narrow = replace(model, whole_targets=False)
-    return lambda: Loaded(narrow, "a" * 64)
+    return lambda: LoadedModel(narrow, "a" * 64)
 
 
 def never():
     raise AssertionError("the model was loaded although the request was wrong")
-
-
-def no_tell(stage, share):
-    pass
 
 
 def files(folder):
@@ -45,19 +41,19 @@ def files(folder):
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
 def test_the_mask_is_written_in_the_format_of_its_suffix(scan, load, tmp_path, suffix):
     out = tmp_path / f"mask{suffix}"
-    done = run(Request(scan, out, MIDDLE), load, no_tell)
+    done = run(Request(scan, out, MIDDLE), load, silent)
     mask = read(out)
     assert torch.equal(mask.array, done.predictions["target"].mask)
     assert mask.grid.same_as(read(scan).grid)
-    assert beside(out).is_file()
+    assert record_beside(out).is_file()
 
 
-def test_the_stages_are_told_in_order(scan, load, tmp_path):
-    told = []
+def test_the_stages_are_reported_in_order(scan, load, tmp_path):
+    stages_seen = []
     request = Request(scan, tmp_path / "m.nii", MIDDLE, overlay=tmp_path / "m.png")
-    run(request, load, lambda stage, share: told.append(stage))
+    run(request, load, lambda stage, share: stages_seen.append(stage))
     stages = ["reading the scan", "loading the model", "segmenting", "encoding", "drawing", "writing"]
-    assert list(dict.fromkeys(told)) == stages
+    assert list(dict.fromkeys(stages_seen)) == stages
 
 
 @pytest.mark.parametrize(
@@ -76,32 +72,32 @@ def test_what_could_not_be_written_is_refused_before_the_work(scan, tmp_path, ou
     out = tmp_path / out.format(folder=tmp_path.name)
     request = Request(scan, out, MIDDLE, overlay=overlay and tmp_path / overlay)
     with pytest.raises(FileError, match=complaint):
-        run(request, never, no_tell)
+        run(request, never, silent)
     assert files(tmp_path) == before
 
 
 def test_a_mask_is_not_put_among_the_files_of_a_dicom_series(tmp_path):
     with pytest.raises(FileError, match="belongs to the scan"):
-        run(Request(tmp_path, tmp_path / "mask.nii.gz", MIDDLE), never, no_tell)
+        run(Request(tmp_path, tmp_path / "mask.nii.gz", MIDDLE), never, silent)
 
 
 def test_a_link_to_the_scan_is_the_scan(scan, tmp_path):
     (tmp_path / "link.nii.gz").symlink_to(scan)
     with pytest.raises(FileError, match="belongs to the scan"):
-        run(Request(scan, tmp_path / "link.nii.gz", MIDDLE), never, no_tell)
+        run(Request(scan, tmp_path / "link.nii.gz", MIDDLE), never, silent)
 
 
 def test_a_prompt_outside_the_scan_is_refused_before_the_work(scan, tmp_path):
     with pytest.raises(PromptError, match="lies outside the volume"):
-        run(Request(scan, tmp_path / "m.nii", Prompt((Point((99, 0, 0)),))), never, no_tell)
+        run(Request(scan, tmp_path / "m.nii", Prompt((Point((99, 0, 0)),))), never, silent)
     with pytest.raises(PromptError, match="negative points alone"):
-        run(Request(scan, tmp_path / "m.nii", Prompt((Point((2, 2, 2), False),))), never, no_tell)
+        run(Request(scan, tmp_path / "m.nii", Prompt((Point((2, 2, 2), False),))), never, silent)
 
 
 def test_a_scan_that_cannot_be_read_whole_is_refused_before_the_model_is_loaded(scan, tmp_path):
     (tmp_path / "cut.nii").write_bytes(gzip.decompress(scan.read_bytes())[:-1000])
     with pytest.raises(FileError, match="truncated"):
-        run(Request(tmp_path / "cut.nii", tmp_path / "m.nii", MIDDLE), never, no_tell)
+        run(Request(tmp_path / "cut.nii", tmp_path / "m.nii", MIDDLE), never, silent)
 
 
 @pytest.mark.parametrize("whole_targets", [False, True])
@@ -112,7 +108,7 @@ def test_a_target_that_is_not_found_is_warned_of(scan, load, tmp_path, caplog, w
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
     whole = Prompt((Box((0, 0, 0), (48, 48, 48)),))  # larger than a region
-    done = run(Request(scan, tmp_path / "m.nii.gz", whole), lambda: Loaded(model, "a" * 64), no_tell)
+    done = run(Request(scan, tmp_path / "m.nii.gz", whole), lambda: LoadedModel(model, "a" * 64), silent)
     assert done.predictions["target"].voxels == 0
     assert "nothing was found for target" in caplog.text
 
@@ -120,7 +116,7 @@ def test_a_target_that_is_not_found_is_warned_of(scan, load, tmp_path, caplog, w
 def test_a_file_of_one_target_keeps_its_name_and_its_label(scan, load, tmp_path):
     case = PromptCase.of("scan.nii.gz", {"spleen": MIDDLE}, {"spleen": 9})
     write(PromptSet(name="one", cases=(case,)), tmp_path / "one.json")
-    done = run(Request(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "one.json"), load, no_tell)
+    done = run(Request(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "one.json"), load, silent)
     assert read(tmp_path / "m.nii.gz").array.unique().tolist() == [0, 9]
     assert json.loads((tmp_path / "m.labels.json").read_text()) == {"9": "spleen"}
     assert str(done) == f"spleen  {done.predictions['spleen']}"
@@ -131,4 +127,4 @@ def test_of_several_targets_the_one_that_is_wrong_is_named(scan, tmp_path):
     case = PromptCase.of("scan.nii.gz", {"spleen": MIDDLE, "liver": Prompt((Point((99, 0, 0)),))})
     write(PromptSet(name="two", cases=(case,)), tmp_path / "two.json")
     with pytest.raises(PromptError, match=r"two\.json: target 'liver': point \(99, 0, 0\)"):
-        run(Request(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "two.json"), never, no_tell)
+        run(Request(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "two.json"), never, silent)

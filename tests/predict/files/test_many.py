@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError
-from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.command import LoadedModel, Request, run
 from sam_moe.predict.files.many import requests, run_many
+from sam_moe.progress import silent
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import read, write_volume
@@ -17,10 +18,6 @@ from sam_moe.space.phantom import ball
 
 MIDDLE = Prompt((Point((24, 24, 24)),))
 IMAGES = ("one.nii.gz", "below/two.nrrd", "three.nii")
-
-
-def no_tell(stage, share):
-    pass
 
 
 @pytest.fixture
@@ -41,28 +38,28 @@ def prompted(folder, images=IMAGES, prompt=MIDDLE):
 @pytest.fixture
 def load(model):
     narrow = replace(model, whole_targets=False)
-    return lambda: Loaded(narrow, "a" * 64)
+    return lambda: LoadedModel(narrow, "a" * 64)
 
 
 @pytest.fixture
 def go(scans, load, tmp_path):
-    """Run over the scans: the states by image in the order given, and what was said on the way."""
+    """Run over the scans: the states by image in the order given, and the reports on the way."""
 
     def run_all(images=IMAGES, prompt=MIDDLE, loaded=load):
-        said = []
+        reported = []
         asked = requests(scans, prompted(scans, images, prompt), tmp_path / "masks")
-        report = run_many(asked, loaded, no_tell, said.append)
+        report = run_many(asked, loaded, silent, reported.append)
         states = {case.image.removeprefix(f"{scans}/"): case.state for case in report.cases}
-        return report, [states[image] for image in images], said
+        return report, [states[image] for image in images], reported
 
     return run_all
 
 
 def test_masks_lie_as_their_scans_do_and_are_those_of_one_scan_at_a_time(go, scans, load, tmp_path):
-    report, states, said = go()
-    assert states == ["done"] * 3 and len(said) == 3
+    report, states, reported = go()
+    assert states == ["done"] * 3 and len(reported) == 3
     for image, mask in zip(IMAGES, ("one", "below/two", "three"), strict=True):
-        alone = run(Request(scans / image, tmp_path / "alone.nii.gz", MIDDLE), load, no_tell)
+        alone = run(Request(scans / image, tmp_path / "alone.nii.gz", MIDDLE), load, silent)
         found = read(tmp_path / "masks" / f"{mask}.nii.gz")
         assert torch.equal(found.array, alone.predictions["target"].mask)
     assert "3 scans: 3 done" in str(report)
@@ -77,8 +74,8 @@ def test_a_scan_that_fails_is_reported_and_stops_no_other(go, scans, tmp_path):
     assert not (tmp_path / "masks/one.nii.gz").exists()
 
 
-def test_an_error_that_nobody_foresaw_stops_no_other_scan_either(go, load):
-    network, asked = load().model.network, []
+def test_an_unforeseen_error_stops_no_other_scan_either(go, load):
+    network, asked = load().model.network.module, []
     encode = network.encode
 
     def broken(image, dtype):
@@ -98,8 +95,8 @@ def test_what_was_finished_is_not_done_again(go, scans, tmp_path):
     assert go()[1] == ["failed", "done", "done"]
     (tmp_path / "kept").rename(scans / IMAGES[0])
     before = (tmp_path / "masks/three.nii.gz").stat().st_mtime_ns
-    report, states, said = go()
-    assert states == ["done", "finished before", "finished before"] and len(said) == 1
+    report, states, reported = go()
+    assert states == ["done", "finished before", "finished before"] and len(reported) == 1
     assert (tmp_path / "masks/three.nii.gz").stat().st_mtime_ns == before
     assert not report.failed
 
@@ -114,7 +111,7 @@ def test_other_prompts_other_weights_and_lost_masks_are_done_again(go, load, tmp
     assert (tmp_path / "masks/one.nii.gz").read_bytes() == before
     assert go(prompt=Prompt((Point((22, 24, 24)),)))[1] == ["done"] * 3
     model = load().model
-    other = lambda: Loaded(model, "b" * 64)  # noqa: E731
+    other = lambda: LoadedModel(model, "b" * 64)  # noqa: E731
     assert go(prompt=Prompt((Point((22, 24, 24)),)), loaded=other)[1] == ["done"] * 3
 
 
@@ -128,7 +125,7 @@ def test_scans_are_looked_for_in_their_folder_then_beside_the_prompts(scans, tmp
 
 def test_two_cases_do_not_share_a_mask_and_stop_no_other(load, scans, tmp_path):
     asked = requests(scans, prompted(scans, ("one.nii.gz", "./one.nii.gz", "three.nii")), tmp_path / "masks")
-    report = run_many(asked, load, no_tell, lambda case: None)
+    report = run_many(asked, load, silent, lambda case: None)
     assert sorted(case.state for case in report.cases) == ["done", "failed", "failed"]
     assert all("2 cases would write" in case.text for case in report.failed)
     assert (tmp_path / "masks/three.nii.gz").is_file() and not (tmp_path / "masks/one.nii.gz").exists()
@@ -143,7 +140,7 @@ def test_a_scan_of_the_mask_s_name_is_never_replaced(scans, load, tmp_path):
     images = ("below/two.nrrd", "below/two.nii.gz", "three.nii", "four.mha")
     for force in (False, True):
         asked = requests(scans, prompted(scans, images), scans, force=force)
-        report = run_many(asked, load, no_tell, lambda case: None)
+        report = run_many(asked, load, silent, lambda case: None)
         states = {Path(case.image).name: case.state for case in report.cases}
         assert [states[Path(image).name] for image in images[:2]] == ["failed", "failed"]
         assert states["four.mha"] == ("finished before" if force else "done")
@@ -159,7 +156,7 @@ def test_a_name_that_no_mask_can_have_is_one_row(load, scans, tmp_path, image):
     if len(image) == 250:  # the scan can have it, the names beside its mask cannot
         (scans / image).write_bytes((scans / "three.nii").read_bytes())
     asked = requests(scans, prompted(scans, (image, "one.nii.gz")), tmp_path / "masks")
-    report = run_many(asked, load, no_tell, lambda case: None)
+    report = run_many(asked, load, silent, lambda case: None)
     assert sorted(case.state for case in report.cases) == ["done", "failed"]
     assert "internal error" not in report.failed[0].text
 

@@ -53,7 +53,7 @@ def test_one_item_is_read_while_another_is_computed_and_a_third_is_written():
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
-def test_never_more_items_are_held_than_was_said(ahead):
+def test_never_more_items_are_held_than_allowed(ahead):
     lock, held, most = threading.Lock(), set(), [0]
 
     def read(n):

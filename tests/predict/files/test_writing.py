@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from sam_moe.files import PREFIX
-from sam_moe.predict.files.command import Loaded, Request, run
+from sam_moe.predict.files.command import LoadedModel, Request, run
 from sam_moe.predict.files.manifest import Manifest, read_prompts, read_record
 from sam_moe.predict.files.many import finished
 from sam_moe.predict.files.outputs import Outputs, holds
+from sam_moe.progress import silent
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
 from sam_moe.space.files import write_volume
@@ -21,13 +22,9 @@ CLICK, OTHER = Prompt((Point((24, 24, 24)),)), Prompt((Box((18, 18, 18), (30, 30
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod")
 
 
-def no_tell(stage, share):
-    pass
-
-
 @pytest.fixture
 def load(model):
-    loaded = Loaded(replace(model, whole_targets=False), "a" * 64)
+    loaded = LoadedModel(replace(model, whole_targets=False), "a" * 64)
     return lambda: loaded
 
 
@@ -78,16 +75,16 @@ def killed(at, work):
 def test_a_process_killed_at_any_change_leaves_nothing_that_describes_another_mask(ways, load, before, after):
     old, new = ways[before], ways[after]
     outputs = old.outputs
-    run(new, load, no_tell)
+    run(new, load, silent)
     wanted = contents(outputs)
-    run(old, load, no_tell)
+    run(old, load, silent)
     kept = contents(outputs)
     assert kept[0] != wanted[0]
     saved = {path: path.read_bytes() for path in outputs.files if path.exists()}
     at, seen = 0, set()
     while True:
         at += 1
-        if not killed(at, lambda: run(new, load, no_tell)):
+        if not killed(at, lambda: run(new, load, silent)):
             break
         found, record = contents(outputs), read_record(outputs.record)
         whose = kept if found[0] == kept[0] else wanted
@@ -98,7 +95,7 @@ def test_a_process_killed_at_any_change_leaves_nothing_that_describes_another_ma
             asked = old if whose is kept else new
             assert asked.prompt is not None or finished(asked, load().record())
         seen.add((whose is kept, isinstance(record, Manifest)))
-        run(new, load, no_tell)  # the next start: nothing is refused, nothing is left
+        run(new, load, silent)  # the next start: nothing is refused, nothing is left
         assert contents(outputs) == wanted
         assert not list(outputs.mask.parent.glob(f"{PREFIX}*"))
         for path in outputs.files:
@@ -112,25 +109,25 @@ def test_a_process_killed_at_any_change_leaves_nothing_that_describes_another_ma
 def test_a_process_killed_at_any_change_leaves_no_picture_of_another_mask(ways, load, tmp_path):
     old, new = (replace(way, overlay=tmp_path / "m.png") for way in ways[1::-1])
     picture, at = tmp_path / "m.png", 0
-    run(old, load, no_tell)
+    run(old, load, silent)
     mask, drawn = contents(old.outputs)[0], picture.read_bytes()
-    while killed(at := at + 1, lambda: run(new, load, no_tell)):
+    while killed(at := at + 1, lambda: run(new, load, silent)):
         same = contents(old.outputs)[0] == mask
         assert not picture.is_file() or (picture.read_bytes() == drawn) == same
         if not same:
             break
     else:
         raise AssertionError("the mask was never replaced")
-    assert killed(6, lambda: run(new, load, no_tell))  # the next start goes through; this one is killed again
-    run(new, load, no_tell)
+    assert killed(6, lambda: run(new, load, silent))  # the next start goes through; this one is killed again
+    run(new, load, silent)
     assert picture.is_file() and not list(tmp_path.glob(f"{PREFIX}*"))
 
 
 def test_a_run_that_was_begun_can_be_asked_again_by_its_record(ways, load):
     click, two, _ = ways
-    run(two, load, no_tell)
+    run(two, load, silent)
     at = 1
-    while killed(at, lambda: run(click, load, no_tell)) and isinstance(
+    while killed(at, lambda: run(click, load, silent)) and isinstance(
         read_record(two.outputs.record), Manifest
     ):
         at += 1
@@ -141,11 +138,11 @@ def test_a_run_that_was_begun_can_be_asked_again_by_its_record(ways, load):
 def test_the_record_is_of_the_mask_its_names_and_the_scan_as_they_are(ways, load):
     _, two, _ = ways
     model = load().record()
-    done = run(two, load, no_tell)
+    done = run(two, load, silent)
     assert holds(done.manifest, two.outputs) and finished(two, model)
     two.outputs.labels.write_text('{"1": "heart"}')
     assert not finished(two, model)
-    run(replace(two, force=True), load, no_tell)
+    run(replace(two, force=True), load, silent)
     assert finished(two, model)
     two.outputs.mask.write_bytes(two.outputs.mask.read_bytes() + b"edited")
     assert not finished(two, model)
@@ -153,9 +150,9 @@ def test_the_record_is_of_the_mask_its_names_and_the_scan_as_they_are(ways, load
 
 def test_without_names_an_older_masks_names_are_gone(ways, load):
     click, two, _ = ways
-    run(two, load, no_tell)
+    run(two, load, silent)
     assert two.outputs.labels.is_file()
-    run(click, load, no_tell)
+    run(click, load, silent)
     assert not two.outputs.labels.exists()
     assert read_record(click.outputs.record).labels_sha256 is None
 
@@ -166,14 +163,14 @@ def test_a_disk_that_is_full_leaves_what_was_there(ways, load, tmp_path):
     from sam_moe.errors import FileError
 
     click, two, _ = ways
-    run(two, load, no_tell)
+    run(two, load, silent)
     before = contents(two.outputs), two.outputs.record.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
         with pytest.raises(FileError, match="cannot be written"):
-            run(click, load, no_tell)
+            run(click, load, silent)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (contents(two.outputs), two.outputs.record.read_bytes()) == before

@@ -64,9 +64,9 @@ def test_joined_regions_restore_what_every_region_agrees_on():
 
     regions = plan(rough().probability(), (32, 32, 32), 1.5, most=200)
     click = Prompt((Point((-30.0, 0, 0), space="mm"),))
-    told = []
-    joined = refine(rough(), click, regions, answer, told.append)
-    assert told == [(n + 1) / len(regions) for n in range(len(regions))]
+    shares = []
+    joined = refine(rough(), click, regions, answer, shares.append)
+    assert shares == [(n + 1) / len(regions) for n in range(len(regions))]
     assert joined.grid.spacing_mm == (1.5, 1.5, 1.5)
     found = resample(joined, onto=truth.grid).array > 0.5
     overlap = 2 * (found & truth.array.bool()).sum() / (found.sum() + truth.array.sum())

@@ -172,7 +172,7 @@ def test_a_trace_of_shear_is_taken_out(nifti, sound):
     np.testing.assert_allclose(read(path).grid.affine, affine, atol=1e-4)
 
 
-def test_without_sform_and_qform_the_convention_is_said(nifti, caplog):
+def test_without_sform_and_qform_the_convention_is_logged(nifti, caplog):
     path = nifti(forms=(0, 0))
     with caplog.at_level(logging.WARNING):
         volume = read(path)

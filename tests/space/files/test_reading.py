@@ -42,7 +42,7 @@ def test_what_is_no_scan_is_refused_in_one_line(tmp_path, name, content, says):
         assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_said_so(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileError, match="no such file"):
         read(tmp_path / "none.nii")
     with pytest.raises(FileError, match="cannot be read"):
@@ -54,7 +54,7 @@ def test_an_empty_folder_holds_no_dicom(tmp_path):
         read(tmp_path)
 
 
-def test_a_file_without_permission_is_said_so(nifti):
+def test_a_file_without_permission_is_named(nifti):
     path = nifti()
     path.chmod(0)
     if os.access(path, os.R_OK):
@@ -99,7 +99,7 @@ def test_a_limit_one_byte_short_refuses_and_an_exact_one_reads(nifti):
 
 def test_the_available_memory_is_less_than_the_machine_has():
     if not sys.platform.startswith("linux"):
-        pytest.skip("other systems tell only what they have")
+        pytest.skip("other systems report only what they have")
     assert 0 < available_memory_bytes() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -4,13 +4,14 @@ import json
 
 import torch
 
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.lora import add_lora, lora_state
 from sam_moe.registry import GateCard, read_entry, write_card
 from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
 from sam_moe.systems.sam_med3d_moe.gate import gating_network
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 
 

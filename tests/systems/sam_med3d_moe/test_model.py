@@ -1,4 +1,4 @@
-"""SAM-Med3D-MoE keeps the contract of all systems; and what is its own."""
+"""What is SAM-Med3D-MoE's own beside the contract of all systems: answers as a plain model, whole experts."""
 
 import copy
 import dataclasses
@@ -6,12 +6,11 @@ import gc
 
 import pytest
 import torch
-from torch import nn
 
 from sam_moe.errors import ConfigError
 from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
+from sam_moe.hosts.sam3d.promptable import Sam3DModule
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.rules.dense import Dense
 from sam_moe.moe.rules.forced import Forced
@@ -20,52 +19,72 @@ from sam_moe.moe.rules.top_k import TopK
 from sam_moe.moe.selection import SelectionRule
 from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE, WholeExpert
-from tests.systems import contract
-
-SIZES = Sizes(
-    image_size=16,
-    patch_size=4,
-    embed_dim=24,
-    depth=1,
-    num_heads=2,
-    window_size=4,
-    global_attn_indexes=(0,),
-    out_channels=48,
-    decoder_mlp_dim=32,
-    iou_hidden_dim=16,
-)
-
-
-def expert(name: str) -> MaskDecoder:
-    """A decoder with weights of its own for each name."""
-    torch.manual_seed(sum(map(ord, name)))
-    return MaskDecoder(SIZES).eval().requires_grad_(False)
-
-
-def system(rule: SelectionRule, specialists: int) -> SamMed3DMoE:
-    torch.manual_seed(0)
-    backbone = SamMed3D(SIZES).eval()
-    gate = gating_network(SIZES.out_channels, 1 + specialists, hidden=8)
-    for parameter in gate.columns.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    ids = ("general", *(f"expert-{i}" for i in range(specialists)))
-    return SamMed3DMoE(backbone, ExpertBank(ids, expert, backbone.mask_decoder), gate, rule)
-
-
-@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
-def test_it_keeps_the_contract(check):
-    check(system)
+from sam_moe.weights.checksums import fingerprint
+from tests.systems.sam_med3d_moe.small import SIZES, asked, expert, routed, system
 
 
 def decoded(model: SamMed3DMoE) -> torch.Tensor:
     with torch.no_grad():
-        return model.decode(*contract.asked(model))
+        return model.decode(*asked(model))
+
+
+def test_it_embeds_and_answers_as_its_backbone_does():
+    model = system(Threshold(0.5), 3)
+    assert isinstance(model, Sam3DModule)
+    embedding, tokens = asked(model)
+    low = model.sizes.low_res
+    assert model.decode(embedding, tokens).shape == (4, 1, low, low, low)
+    plain = asked(model.backbone)
+    assert torch.equal(embedding, plain[0])
+    pairs = zip(tokens, plain[1], strict=True)
+    assert all(torch.equal(mine.nan_to_num(-1), theirs.nan_to_num(-1)) for mine, theirs in pairs)
+
+
+def test_of_a_batch_the_rows_that_fall_back_are_the_backbones_to_the_bit():
+    best = routed(system(Dense(), 3)).confidence[:, 1:].amax(dim=1)
+    model = system(Threshold(best.median().item() + 1e-6), 3)  # the lower two of four fall back
+    embedding, tokens = asked(model)
+    with torch.no_grad():
+        logits, routing = model.decode_routed(embedding, tokens)
+        back = routing.selection.fell_back
+        assert back.sum() == 2
+        for rows, same in ((back, True), (~back, False)):
+            some = embedding[rows], PromptTokens(*(part[rows] for part in tokens))
+            assert torch.equal(logits[rows], model.backbone.decode(*some)) == same
+
+
+def test_each_chosen_expert_runs_once_a_batch_and_no_other_is_made():
+    for rule in (Forced(2), Threshold(0.0), TopK(2), Dense()):
+        model = system(rule, 3)
+        names = {name for row in routed(model).answered for name in row}
+        assert model.bank.calls == dict.fromkeys(names, 1), rule
+        assert set(model.bank.held) <= names | {model.bank.ids[0]}
+
+
+def test_all_that_may_learn_leaves_the_backbone_as_it_was():
+    model = system(Dense(), 2)
+    before, gate = fingerprint(model.backbone), fingerprint(model.gate)
+    question = asked(model)
+    step = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    model.decode(*question).square().mean().backward()
+    step.step()
+    assert fingerprint(model.backbone) == before
+    assert fingerprint(model.gate) != gate
+
+
+def test_it_keeps_nothing_of_an_answer():
+    model = system(Forced(1), 3)
+    before = {name: id(value) for name, value in vars(model).items()}
+    routed(model)
+    routed(model.choosing(Forced(2)))
+    assert {name: id(value) for name, value in vars(model).items()} == before
+    assert routed(model).answered == ({model.bank.ids[1]: 1.0},) * 4
 
 
 def test_all_experts_fused_are_their_weighted_mean():
     model = system(Dense(), 2)
     fused = decoded(model)
-    weights = contract.routed(model).confidence
+    weights = routed(model).confidence
     alone = [decoded(model.choosing(Forced(index))) for index in range(3)]
     expected = sum(answer * weights[:, i, None, None, None, None] for i, answer in enumerate(alone))
     torch.testing.assert_close(fused, expected)
@@ -81,9 +100,9 @@ def test_fusing_probabilities_gives_another_mask_than_fusing_logits():
 
 def test_a_removed_expert_is_gone_from_bank_and_gate_and_the_others_stay():
     model = system(Forced(0), 3)
-    before = contract.routed(model).logits
+    before = routed(model).logits
     model.remove_expert("expert-1")
-    after = contract.routed(model)
+    after = routed(model)
     assert after.ids == ("general", "expert-0", "expert-2")
     assert torch.equal(after.logits, before[:, [0, 1, 3]])
     for name in ("general", "expert-1"):
@@ -123,7 +142,7 @@ def with_whole(rule: SelectionRule, patch_size: int = 4) -> tuple[SamMed3DMoE, C
 
 def test_a_whole_expert_embeds_a_region_only_when_chosen_and_then_once():
     model, own = with_whole(Forced(0))
-    question = contract.asked(model)
+    question = asked(model)
     with torch.no_grad():
         assert torch.equal(model.decode(*question), model.backbone.decode(*question))
         model.choosing(Forced(1)).decode(*question)
@@ -131,7 +150,7 @@ def test_a_whole_expert_embeds_a_region_only_when_chosen_and_then_once():
         model = model.choosing(Forced(2))
         answer = model.decode(*question)
         assert own.embedded == 4
-        assert torch.equal(answer, own.decode(*contract.asked(own)))
+        assert torch.equal(answer, own.decode(*asked(own)))
         again = model.encode_prompt(torch.ones(4, 1, 3), torch.ones(4, 1, dtype=torch.long), None, None)
         model.decode(question[0], again)
         assert own.embedded == 8  # four by `asked` of itself above, none again
@@ -139,10 +158,10 @@ def test_a_whole_expert_embeds_a_region_only_when_chosen_and_then_once():
 
 def test_of_a_batch_a_whole_expert_embeds_the_rows_that_chose_it():
     model, own = with_whole(Dense())
-    confidence = contract.routed(model).confidence
+    confidence = routed(model).confidence
     own.embedded = 0
     share = float(confidence[:, 1:].amax(dim=1).median()) + 1e-6
-    answered = contract.routed(model.choosing(Threshold(share))).answered
+    answered = routed(model.choosing(Threshold(share))).answered
     assert own.embedded == sum("expert-1" in row for row in answered) < 4
 
 
@@ -154,7 +173,7 @@ def test_a_whole_expert_of_another_resolution_answers_on_the_backbones():
 
 def test_images_are_forgotten_with_their_embeddings_and_without_one_a_whole_expert_is_no_help():
     model, _ = with_whole(Forced(2))
-    embedding, tokens = contract.asked(model)
+    embedding, tokens = asked(model)
     with torch.no_grad(), pytest.raises(ConfigError, match="embedded by another model"):
         model.decode(embedding.clone(), tokens)
     with torch.no_grad():

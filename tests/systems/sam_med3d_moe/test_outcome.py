@@ -17,7 +17,7 @@ from sam_moe.registry import (
 )
 from sam_moe.systems.sam_med3d_moe.outcome import of_expert, of_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import GAINED, LEFT, LOST
-from sam_moe.training.engine.loop import Kept
+from sam_moe.training.engine.best import Kept
 from sam_moe.training.recipes.card import ITSELF, measurements
 
 SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints"

@@ -15,8 +15,12 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError, SamMoeError
-from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
-from sam_moe.training.engine.loop import Average, Schedule, train
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Cut, Regions
+from sam_moe.training.engine.best import Validation
+from sam_moe.training.engine.loop import Learner, Reporting, Run, train
+from sam_moe.training.engine.samples import Samples
+from sam_moe.training.engine.schedule import Schedule
 from sam_moe.training.engine.seeds import prompt_rng
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,8 +42,8 @@ class Numbers(Dataset):
 
     def __getitem__(self, number):
         rng = torch.Generator().manual_seed(number)
-        image = torch.randn(4, generator=rng) if number < self.broken else torch.full((4,), torch.nan)
-        return {"image": image, "target": image.sum(0, keepdim=True)}
+        x = torch.randn(4, generator=rng) if number < self.broken else torch.full((4,), torch.nan)
+        return {"x": x, "y": x.sum(0, keepdim=True)}
 
 
 class Line(nn.Module):
@@ -50,9 +54,9 @@ class Line(nn.Module):
         torch.manual_seed(0)
         self.layer, self.dropout = nn.Linear(4, 1), nn.Dropout(dropout)
 
-    def forward(self, image, target, rng):
+    def forward(self, batch, rng):
         noise = 0.01 * torch.randn((), generator=rng)
-        return (self.layer(self.dropout(image)) - target + noise).square().mean()
+        return (self.layer(self.dropout(batch["x"])) - batch["y"] + noise).square().mean()
 
 
 def schedule(steps, **changes):
@@ -61,7 +65,7 @@ def schedule(steps, **changes):
 
 
 def until(step):
-    """A report that stops the run when this step is told of."""
+    """A report that stops the run when this step is reported."""
 
     def report(row):
         if row["step"] == step:
@@ -70,12 +74,13 @@ def until(step):
     return report
 
 
-def run(folder, steps=8, stop=None, dropout=0.0, samples=None, **more):
+def run(folder, steps=8, stop=None, model=None, samples=None, validation=None, tracker=None, **changes):
     """Train a Line; `stop` ends it when that step is reported. Returns what was kept and the model."""
-    model = Line(dropout)
-    changes = {key: more.pop(key) for key in [*more] if key in Schedule.__dataclass_fields__}
+    model = model or Line()
+    samples = samples or Samples(Numbers())
+    reporting = Reporting(tracker, until(stop))
     plan = schedule(steps, **changes)
-    kept = train(model, model, samples or Numbers(), plan, folder, 5, report=until(stop), **more)
+    kept = train(Learner(model, model), samples, plan, Run(folder, 5), validation, reporting)
     return kept, model
 
 
@@ -96,29 +101,11 @@ def program(*arguments, status=0, launcher=(), **environment):
     return done.stdout.strip().rpartition("\n")[2]
 
 
-def test_the_rate_warms_up_stays_and_falls_to_nothing():
-    plan = Schedule(steps=10, batch_size=1, learning_rate=1.0, warmup=4, decay=0.4)
-    factors = [plan.factor(step) for step in range(11)]
-    assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
-
-
-def test_the_average_moves_quickly_at_first_and_then_by_its_decay():
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(model.weight, 0.0)
-    average = Average(model, 0.9)
-    nn.init.constant_(model.weight, 1.0)
-    average.update(model, 0)  # keeps 1/10
-    assert average.values["weight"].item() == pytest.approx(0.9)
-    nn.init.constant_(model.weight, 0.0)
-    average.update(model, 10**6)  # keeps 0.9
-    assert average.values["weight"].item() == pytest.approx(0.81)
-
-
 @pytest.mark.slow
 def test_a_small_model_learns_phantoms(sizes, tmp_path):
     model = fresh_model(sizes, 0)
     plan = Schedule(60, 4, 3e-3, warmup=5, save_every=1000, log_every=10)
-    train(PromptedLoss(model), model, Regions([], 16, 1, 10**6, {}, 1.0), plan, tmp_path, 1)
+    train(Learner(PromptedLoss(model), model), Samples(Regions([], Cut(16), 1)), plan, Run(tmp_path, 1))
     losses = [row["loss"] for row in rows(tmp_path)]
     assert losses[-1] < 0.8 * losses[0]
 
@@ -136,16 +123,18 @@ def test_after_a_stop_the_next_start_ends_with_the_same_bits(tmp_path):
 
 
 def test_dropout_is_resumed_too(tmp_path):
-    whole, _ = run(tmp_path / "whole", dropout=0.5)
+    whole, _ = run(tmp_path / "whole", model=Line(0.5))
     with pytest.raises(Stopped):
-        run(tmp_path / "cut", dropout=0.5, stop=5)
+        run(tmp_path / "cut", model=Line(0.5), stop=5)
     torch.manual_seed(77)
-    assert same(run(tmp_path / "cut", dropout=0.5)[0].weights, whole.weights)
+    assert same(run(tmp_path / "cut", model=Line(0.5))[0].weights, whole.weights)
     assert not same(run(tmp_path / "none")[0].weights, whole.weights)
 
 
 def test_workers_bring_the_same_samples_as_none(tmp_path):
-    assert same(run(tmp_path / "a", workers=2)[0].weights, run(tmp_path / "b")[0].weights)
+    assert same(
+        run(tmp_path / "a", samples=Samples(Numbers(), workers=2))[0].weights, run(tmp_path / "b")[0].weights
+    )
 
 
 @pytest.mark.slow
@@ -170,11 +159,11 @@ def test_two_processes_share_gradients_and_end_alike(sizes, tmp_path):
     ranks = [torch.load(tmp_path / f"rank{n}.pt") for n in (0, 1)]
     assert ranks[0]["end"] == ranks[1]["end"]
     # The same samples in one process: the mean of both halves' gradients, each with its own prompts.
-    stream, model = Regions([], 16, 1, 10**6, {}, 1.0), fresh_model(sizes, 0)
+    stream, model = Regions([], Cut(16), 1), fresh_model(sizes, 0)
     loss = PromptedLoss(model)
     for rank in (0, 1):
         batch = torch.utils.data.default_collate([stream[2 * rank], stream[2 * rank + 1]])
-        (loss(batch["image"], batch["target"], prompt_rng(1, 0, rank)) / 2).backward()
+        (loss(batch, prompt_rng(1, 0, rank)) / 2).backward()
     learnt = [p for p in loss.parameters() if p.requires_grad]
     alone = [p.grad for p in learnt if p.ndim > 1] + [p.grad for p in learnt if p.ndim <= 1]
     assert len(alone) == len(ranks[0]["gradients"])
@@ -190,9 +179,9 @@ def either(request, sizes):
 
 
 def test_what_is_frozen_never_changes_and_all_else_does(either, tmp_path):
-    model, stream = fresh_model(either, 0), Regions([], 16, 1, 99, {}, 1.0, targets=2)
+    model, stream = fresh_model(either, 0), Regions([], Cut(16, targets=2), 1)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    train(PromptedLoss(model), model, stream, schedule(2), tmp_path, 1)
+    train(Learner(PromptedLoss(model), model), Samples(stream), schedule(2), Run(tmp_path, 1))
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     kept = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
     assert frozen and kept == frozen and all(torch.isfinite(p).all() for p in model.parameters())
@@ -200,8 +189,9 @@ def test_what_is_frozen_never_changes_and_all_else_does(either, tmp_path):
 
 def test_a_model_with_either_encoder_is_resumed_bit_for_bit(either, tmp_path):
     def learn(folder, stop=None):
-        model, stream = fresh_model(either, 0), Regions([], 16, 1, 99, {}, 1.0, targets=2)
-        kept = train(PromptedLoss(model), model, stream, schedule(4), folder, 1, report=until(stop))
+        model, stream = fresh_model(either, 0), Regions([], Cut(16, targets=2), 1)
+        learner, reporting = Learner(PromptedLoss(model), model), Reporting(row=until(stop))
+        kept = train(learner, Samples(stream), schedule(4), Run(folder, 1), None, reporting)
         return model.state_dict() | {f"average.{name}": tensor for name, tensor in kept.weights.items()}
 
     whole = learn(tmp_path / "whole")
@@ -212,22 +202,22 @@ def test_a_model_with_either_encoder_is_resumed_bit_for_bit(either, tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_shows_its_batch(tmp_path):
     with pytest.raises(SamMoeError, match=r"the loss became nan at step 5.*the last checkpoint is whole"):
-        run(tmp_path, samples=Numbers(broken=11))
+        run(tmp_path, samples=Samples(Numbers(broken=11)))
     dump = torch.load(tmp_path / "failed" / "step5.process0.pt")
-    assert dump["step"] == 5 and dump["batch"]["image"].isnan().any()
+    assert dump["step"] == 5 and dump["batch"]["x"].isnan().any()
     healed, _ = run(tmp_path)
     assert same(healed.weights, run(tmp_path / "whole")[0].weights)
 
 
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path):
     class Root(Line):
-        def forward(self, image, target, rng):
-            return (self.layer(image) * 0).square().sum().sqrt()
+        def forward(self, batch, rng):
+            return (self.layer(batch["x"]) * 0).square().sum().sqrt()
 
     model = Root()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(SamMoeError, match="the gradient became nan at step 0"):
-        train(model, model, Numbers(), schedule(4), tmp_path, 1)
+        run(tmp_path, steps=4, model=model)
     assert same(model.state_dict(), before)
 
 
@@ -244,17 +234,17 @@ def scores(*values):
 
 def test_the_best_of_all_validations_is_kept_and_not_the_last(tmp_path):
     validate, asked = scores(0.3, 0.7, 0.7, 0.5)
-    kept, _ = run(tmp_path, validate=validate, validate_every=2)
+    kept, _ = run(tmp_path, validation=Validation(validate, 2))
     assert (kept.step, kept.figures) == (4, {"score": 0.7}) and same(kept.weights, asked[1])
-    told = [(row["step"], row["score"]) for row in rows(tmp_path) if "score" in row]
-    assert told == [(2, 0.3), (4, 0.7), (6, 0.7), (8, 0.5)]
+    logged = [(row["step"], row["score"]) for row in rows(tmp_path) if "score" in row]
+    assert logged == [(2, 0.3), (4, 0.7), (6, 0.7), (8, 0.5)]
 
 
 def test_the_best_from_before_a_stop_is_still_the_best(tmp_path):
     validate, asked = scores(0.9, 0.2)
     with pytest.raises(Stopped):
-        run(tmp_path, stop=5, validate=validate, validate_every=2)
-    kept, _ = run(tmp_path, validate=scores(0.3, 0.4)[0], validate_every=2)
+        run(tmp_path, stop=5, validation=Validation(validate, 2))
+    kept, _ = run(tmp_path, validation=Validation(scores(0.3, 0.4)[0], 2))
     assert kept.step == 2 and same(kept.weights, asked[0])
 
 
@@ -263,26 +253,26 @@ def test_a_validation_that_was_cut_off_is_done_again(tmp_path):
         raise Stopped
 
     with pytest.raises(Stopped):
-        run(tmp_path, validate=cut, validate_every=4)
-    kept, _ = run(tmp_path, validate=scores(0.1, 0.2)[0], validate_every=4)
+        run(tmp_path, validation=Validation(cut, 4))
+    kept, _ = run(tmp_path, validation=Validation(scores(0.1, 0.2)[0], 4))
     assert [r["step"] for r in rows(tmp_path) if "score" in r] == [4, 8] and kept.step == 8
 
 
 def test_a_finished_run_started_again_changes_nothing(tmp_path):
-    first, _ = run(tmp_path, validate=scores(0.1, 0.2)[0], validate_every=4)
+    first, _ = run(tmp_path, validation=Validation(scores(0.1, 0.2)[0], 4))
     files = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    again, _ = run(tmp_path, validate=scores()[0], validate_every=4)
+    again, _ = run(tmp_path, validation=Validation(scores()[0], 4))
     assert same(first.weights, again.weights) and again.step == 8
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == files
 
 
 def test_a_finished_run_that_kept_nothing_is_validated_at_last(tmp_path):
     last, _ = run(tmp_path)
-    kept, _ = run(tmp_path, validate=scores(0.4)[0])
+    kept, _ = run(tmp_path, validation=Validation(scores(0.4)[0]))
     assert kept.figures == {"score": 0.4} and same(kept.weights, last.weights)
 
 
-def test_rows_tell_the_mean_loss_since_the_row_before_and_how_fast_it_went(tmp_path):
+def test_rows_hold_the_mean_loss_since_the_row_before_and_how_fast_it_went(tmp_path):
     run(tmp_path / "each")
     run(tmp_path / "some", log_every=3)
     each = [row["loss"] for row in rows(tmp_path / "each")]
@@ -295,7 +285,7 @@ def test_rows_tell_the_mean_loss_since_the_row_before_and_how_fast_it_went(tmp_p
 
 def test_after_a_resume_a_row_is_about_all_steps_since_the_row_before(tmp_path):
     """A kill at step 5 of rows of 4: the checkpoint is of step 4 + 2, the row of step 8 about 5 to 8."""
-    plain = {"log_every": 4, "validate": lambda weights: {"score": 0.0}, "validate_every": 7}
+    plain = {"log_every": 4, "validation": Validation(lambda weights: {"score": 0.0}, 7)}
     run(tmp_path / "whole", **plain)
     with pytest.raises(Stopped):
         run(tmp_path / "again", stop=7, **plain)
@@ -305,7 +295,7 @@ def test_after_a_resume_a_row_is_about_all_steps_since_the_row_before(tmp_path):
 
 
 def test_seconds_before_a_stop_count_in_the_row_after_it(tmp_path):
-    plain = {"log_every": 4, "validate": lambda weights: time.sleep(0.3) or {"score": 0.0}}
+    plain = {"log_every": 4, "validation": Validation(lambda weights: time.sleep(0.3) or {"score": 0.0})}
     run(tmp_path, steps=3, log_every=100, save_every=3)
     step = tmp_path / "checkpoint" / "step.json"
     about = json.loads(step.read_text())
@@ -320,3 +310,56 @@ def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_made(tmp_
     with pytest.raises(ConfigError, match=rf"tracker '{name}' is not installed, or unknown"):
         run(tmp_path / "run", tracker=name)
     assert not (tmp_path / "run").exists()
+
+
+class Sentences(Dataset):
+    """Samples of no fixed size, as tokens are: numbers in a list, and a name that no tensor holds."""
+
+    def __len__(self):
+        return 10**6
+
+    def __getitem__(self, number):
+        return {"tokens": [number % 7] * (1 + number % 3), "name": f"sample {number}"}
+
+
+class Mean(nn.Module):
+    """Learns the mean of all tokens of nested, padded batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean, self.seen = nn.Parameter(torch.zeros(())), []
+
+    def forward(self, batch, rng):
+        names, (tokens, present) = batch
+        self.seen += names
+        return ((self.mean - tokens) * present).square().sum() / present.sum()
+
+
+def padded(samples):
+    longest = max(len(sample["tokens"]) for sample in samples)
+    rows = [sample["tokens"] + [0] * (longest - len(sample["tokens"])) for sample in samples]
+    present = [[n < len(sample["tokens"]) for n in range(longest)] for sample in samples]
+    return [sample["name"] for sample in samples], (torch.tensor(rows), torch.tensor(present))
+
+
+def test_a_batch_may_be_whatever_the_loss_takes(tmp_path):
+    model, samples = Mean(), Samples(Sentences(), collate=padded)
+    kept, _ = run(tmp_path, model=model, samples=samples, learning_rate=0.1, average=0.0)
+    assert model.seen == [f"sample {n}" for n in range(16)] and float(kept.weights["mean"]) > 0
+
+
+def test_a_model_may_be_a_part_of_what_learns(tmp_path):
+    """The result holds the model alone; the rest of the loss learns beside it."""
+    loss = nn.ModuleDict({"model": nn.Linear(4, 1), "other": nn.Linear(1, 1)})
+
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = loss
+
+        def forward(self, batch, rng):
+            return (self.parts["other"](self.parts["model"](batch["x"])) - batch["y"]).square().mean()
+
+    before = loss["other"].weight.clone()
+    kept = train(Learner(Both(), loss["model"]), Samples(Numbers()), schedule(3), Run(tmp_path, 5))
+    assert set(kept.weights) == {"weight", "bias"} and not torch.equal(loss["other"].weight, before)

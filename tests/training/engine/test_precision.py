@@ -37,7 +37,9 @@ PROGRAM = """
 import json, sys, torch
 from pathlib import Path
 from torch import nn
-from sam_moe.training.engine.loop import Schedule, train
+from sam_moe.training.engine.loop import Learner, Run, train
+from sam_moe.training.engine.samples import Samples
+from sam_moe.training.engine.schedule import Schedule
 
 class Loss(nn.Module):
     def __init__(self):
@@ -45,21 +47,20 @@ class Loss(nn.Module):
         self.model = nn.Linear(4, 4)
         self.seen = set()
 
-    def forward(self, image, target, rng):
-        answer = self.model(image)
+    def forward(self, batch, rng):
+        answer = self.model(batch["x"])
         self.seen.add(str(answer.dtype))
-        return ((answer.float() - target) ** 2).mean()
+        return ((answer.float() - 1 + batch["x"]) ** 2).mean()
 
-class Samples(torch.utils.data.Dataset):
+class Numbers(torch.utils.data.Dataset):
     def __len__(self):
         return 100
     def __getitem__(self, n):
-        x = torch.full((4,), n / 100)
-        return {"image": x, "target": 1 - x}
+        return {"x": torch.full((4,), n / 100)}
 
 loss = Loss()
 schedule = Schedule(3, 2, 1e-2, save_every=3)
-kept = train(loss, loss.model, Samples(), schedule, Path(sys.argv[1]), 1, precision=sys.argv[2])
+kept = train(Learner(loss, loss.model), Samples(Numbers()), schedule, Run(Path(sys.argv[1]), 1, sys.argv[2]))
 kinds = {str(tensor.dtype) for tensor in [*kept.weights.values(), *loss.parameters()]}
 print(json.dumps([sorted(loss.seen), sorted(kinds)]))
 """

@@ -3,7 +3,7 @@
 import torch
 
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fresh_gate
 from sam_moe.training.engine.seeds import agreed_rng, prompt_rng, seeded
 

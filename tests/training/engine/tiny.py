@@ -20,8 +20,11 @@ from accelerate import PartialState
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
-from sam_moe.training.engine.loop import Schedule, train
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Cut, Regions
+from sam_moe.training.engine.loop import Learner, Reporting, Run, train
+from sam_moe.training.engine.samples import Samples
+from sam_moe.training.engine.schedule import Schedule
 
 SIZES = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8, corner_embeddings=True)
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
@@ -31,9 +34,10 @@ def learn(folder, steps, batch_size=1, report=None):
     """Train; returns a digest of the model, its average and all of the optimiser."""
     torch.set_num_threads(1)
     model = fresh_model(SIZES, 0)
-    stream = Regions([], 16, 1, 10**6, {}, 1.0)
+    stream = Regions([], Cut(16), 1)
     schedule = Schedule(steps, batch_size, 3e-3, warmup=2, save_every=1, log_every=1, clip=1e9)
-    kept = train(PromptedLoss(model), model, stream, schedule, folder, 1, report=report)
+    learner, reporting = Learner(PromptedLoss(model), model), Reporting(row=report)
+    kept = train(learner, Samples(stream), schedule, Run(folder, 1), None, reporting)
     digest = hashlib.sha256()
     for name, tensor in [*model.state_dict().items(), *kept.weights.items()]:
         digest.update(name.encode() + tensor.numpy().tobytes())

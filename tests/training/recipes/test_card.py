@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from sam_moe.errors import ConfigError, FileError
-from sam_moe.files import PREFIX
+from sam_moe.files import PREFIX, sha256_of
 from sam_moe.hosts.sam3d.loading import load_model
-from sam_moe.registry import Architecture, MadeBy, Preprocessing, read_card
-from sam_moe.systems.sam_med3d_moe.prompted.regions import fresh_model
-from sam_moe.training.engine.loop import Kept
-from sam_moe.training.recipes.card import CardRecipe, measurements, save_named, ship
-from sam_moe.weights.checksums import sha256_of
+from sam_moe.registry import MadeBy, Preprocessing, read_card
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
+from sam_moe.training.engine.best import Kept
+from sam_moe.training.recipes.card import Provenance, measurements, save_named, ship
+from sam_moe.training.recipes.settings import CardRecipe
 from sam_moe.weights.files import read_state
 from tests.files.dying import deaths
 
@@ -33,10 +33,12 @@ FIGURES = {"click1": 0.5, "mask3": 0.75, "score": 0.625}
 def shipped(sizes, tmp_path):
     def make(store, kept=None):
         kept = kept or Kept(fresh_model(sizes, 0).state_dict(), 40, FIGURES)
-        architecture = Architecture(**vars(sizes))
+        architecture = sizes
         preprocessing = Preprocessing(region_voxels=16, spacing_mm=1.5, normalisation="mean")
         made_by = MadeBy(command="make it", seeds=(0,), hours=0.5, hardware="1 x abacus", data=("balls",))
-        return kept, ship(kept, tmp_path, WORDS, architecture, preprocessing, made_by, "4 regions", store)
+        return kept, ship(
+            kept, tmp_path, WORDS, architecture, preprocessing, Provenance(made_by, "4 regions"), store
+        )
 
     return make
 

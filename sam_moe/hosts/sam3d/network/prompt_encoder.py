@@ -12,11 +12,11 @@ from sam_moe.shapes import Float, Int
 
 
 class PromptTokens(NamedTuple):
-    """What the decoder hears of a prompt, and where its clicks and corners lie, which only a gate asks.
+    """A prompt as the decoder takes it, and where its clicks and corners lie, which only a gate uses.
 
     `places` are shares of the region's edge, (x, y, z) as the axes of the region's tensor, in the order of
-    `sparse`; NaN where a token has no place: a negative click, which says where the target is not, an
-    ignored one, the appended token.
+    `sparse`; NaN where a token has no place on the target: a negative
+    click, an ignored one, the appended token.
     """
 
     sparse: Float[Tensor, "b n c"]
@@ -78,7 +78,7 @@ class PromptEncoder(nn.Module):
         """Position features of the embedding's voxels, computed once.
 
         The reference swaps axes 0 and 1 here: voxel (i, j, k) carries the feature of point (j, i, k). The
-        weights were trained so; pinned by tests/sam3d/test_prompt_encoder.py.
+        weights were trained so; pinned by tests/hosts/sam3d/network/test_prompt_encoder.py.
         """
         matrix = self.pe_layer.positional_encoding_gaussian_matrix
 
@@ -100,7 +100,7 @@ class PromptEncoder(nn.Module):
         """Encode a batch of prompts; coordinates are voxel indices of the region, counted from 0.
 
         Points without a box get one ignored token appended, as the reference does. `batch` counts only
-        where nothing else tells it.
+        where none of these is given.
         """
         dim = self.not_a_point_embed.weight.shape[1]
         given = next((p for p in (points, boxes, mask) if p is not None), None)

@@ -33,29 +33,29 @@ class Attention(nn.Module):
         q, k, v = self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
         return self._join(F.scaled_dot_product_attention(q, k, v))
 
-    def listen(
+    def token_to_image(
         self,
         tokens: Float[Tensor, "b t c"],
         source: Float[Tensor, "b n c"],
         source_position: Float[Tensor, "1 n c"],
     ) -> Float[Tensor, "b t c"]:
-        """What few tokens hear of many: `forward(tokens, source + source_position, source)`."""
+        """Attend from few tokens to the image: `forward(tokens, source + source_position, source)`."""
         q = self._heads(self.q_proj(tokens)) * self._scale
         scores = self._flat(q @ self._split(self.k_proj.weight)) @ source.transpose(1, 2)
         scores = scores.unflatten(1, q.shape[1:3]) + q @ self._position(self.k_proj, source_position).mT
-        heard = (self._flat(scores.softmax(dim=-1)) @ source).unflatten(1, q.shape[1:3])
+        gathered = (self._flat(scores.softmax(dim=-1)) @ source).unflatten(1, q.shape[1:3])
         assert self.v_proj.bias is not None
-        v = heard @ self._split(self.v_proj.weight).mT + self._heads(self.v_proj.bias[None, None])
+        v = gathered @ self._split(self.v_proj.weight).mT + self._heads(self.v_proj.bias[None, None])
         return self._join(v)
 
-    def answer(
+    def image_to_token(
         self,
         source: Float[Tensor, "b n c"],
         source_position: Float[Tensor, "1 n c"],
         k: Float[Tensor, "b t c"],
         v: Float[Tensor, "b t c"],
     ) -> Float[Tensor, "b n c"]:
-        """What many tokens hear of few: `forward(source + source_position, k, v)`."""
+        """Attend from the image to few tokens: `forward(source + source_position, k, v)`."""
         k = self._heads(self.k_proj(k)) * self._scale
         v = self._heads(self.v_proj(v))
         scores = self._flat(k @ self._split(self.q_proj.weight)) @ source.mT
@@ -63,9 +63,9 @@ class Attention(nn.Module):
         weights = (scores.unflatten(1, k.shape[1:3]) + placed).softmax(
             dim=2
         )  # over the few: heads, few, many
-        spoken = self._flat(v @ self.out_proj.weight.mT.unflatten(0, (self.num_heads, -1)))
-        heard: Tensor = self._flat(weights).mT @ spoken + self.out_proj.bias
-        return heard
+        values = self._flat(v @ self.out_proj.weight.mT.unflatten(0, (self.num_heads, -1)))
+        gathered: Tensor = self._flat(weights).mT @ values + self.out_proj.bias
+        return gathered
 
     @property
     def _scale(self) -> float:
@@ -133,26 +133,26 @@ class TwoWayAttentionBlock(nn.Module):
         token_position: Float[Tensor, "b t c"],
         source_position: Float[Tensor, "1 n c"],
     ) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b n c"]]:
-        """Let both sides listen to each other once; values never carry positions."""
+        """Tokens attend to the image, then the image to the tokens; values never carry positions."""
         if self.first:
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
             q = tokens + token_position
             tokens = tokens + self.self_attn(q, q, tokens)
         tokens = self.norm1(tokens)
-        tokens = tokens + self.cross_attn_token_to_image.listen(
+        tokens = tokens + self.cross_attn_token_to_image.token_to_image(
             tokens + token_position, source, source_position
         )
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        heard = self.cross_attn_image_to_token.answer(
+        gathered = self.cross_attn_image_to_token.image_to_token(
             source, source_position, tokens + token_position, tokens
         )
-        return tokens, self.norm4(source + heard)
+        return tokens, self.norm4(source + gathered)
 
 
 class TwoWayTransformer(nn.Module):
-    """A few two-way blocks and a last look of the tokens at the image."""
+    """A few two-way blocks, and a last attention of the tokens to the image."""
 
     def __init__(self, dim: int, depth: int, num_heads: int, mlp_dim: int) -> None:
         super().__init__()
@@ -168,9 +168,9 @@ class TwoWayTransformer(nn.Module):
         source_position: Float[Tensor, "1 n c"],
         tokens: Float[Tensor, "b t c"],
     ) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b n c"]]:
-        """Return tokens and image tokens after their conversation; a token's position is how it began."""
+        """Tokens and image tokens after all blocks; a token's position is its value before the first."""
         position = tokens
         for layer in self.layers:
             tokens, source = layer(tokens, source, position, source_position)
-        heard = self.final_attn_token_to_image.listen(tokens + position, source, source_position)
-        return self.norm_final_attn(tokens + heard), source
+        gathered = self.final_attn_token_to_image.token_to_image(tokens + position, source, source_position)
+        return self.norm_final_attn(tokens + gathered), source

@@ -6,13 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from sam_moe.errors import CardError, FileError, WeightsError
-from sam_moe.files import check_ordinary, check_writable, unreadable
+from sam_moe.files import check_ordinary, check_writable, sha256_of, unreadable
 from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import (
     CARD,
-    Architecture,
     BackboneCard,
     Entry,
     Weights,
@@ -20,7 +18,7 @@ from sam_moe.registry import (
 )
 from sam_moe.registry.finding import as_backbone, find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.hub import fetch
 
 logger = logging.getLogger(__name__)
@@ -37,7 +35,7 @@ def load_backbone(entry: Entry[BackboneCard]) -> SamMed3D:
     assert entry.card.weights is not None  # a card has weights or a hub, and what was converted has weights
     path = entry.folder / entry.card.weights.file
     check_file(path, entry.card.weights, entry.path)
-    return load_model(path, sizes_of(entry.card.architecture))
+    return load_model(path, entry.card.architecture)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +57,6 @@ def load_base(model: str | Path, loaded: SamMed3D | None = None) -> LoadedBase:
     entry = find_entry(model)
     backbone = load_backbone(entry) if loaded is None else loaded
     return LoadedBase(entry, backbone, fingerprint(backbone))
-
-
-def sizes_of(architecture: Architecture) -> Sizes:
-    """A card's sizes as the network takes them: the same fields, one record without torch and one with."""
-    return Sizes(**architecture.model_dump())
 
 
 def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
@@ -121,4 +114,4 @@ def check_file(path: Path, weights: Weights, card: Path) -> None:
 @lru_cache(maxsize=64)
 def _known_sha256(path: str, mtime_ns: int, size: int) -> str:
     """Checksums in memory only: a file is read again when its time or size changes."""
-    return sha256_of(path)
+    return sha256_of(path, WeightsError)

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from sam_moe.config import explain
 from sam_moe.errors import CardError, FileError, WeightsError
-from sam_moe.files import check_writable, make_folder, new_folder, replacing, sweep, withdraw
+from sam_moe.files import check_writable, make_folder, new_folder, replacing, sha256_of, sweep, withdraw
 from sam_moe.hosts.sam3d.loading import check_state, read_sizes
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, read_card, write_card
 from sam_moe.registry.finding import user_folder
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_state, save_weights
 from sam_moe.weights.report import KeyReport
 
@@ -82,14 +81,14 @@ def convert(
     folder = user_folder() if folder is None else Path(folder)
     check_writable(folder)
     state = read_state(source)
-    checksum = sha256_of(source)
+    checksum = sha256_of(source, WeightsError)
     card = _published(checksum) if card is None else card
     model_id = model_id or (card.id if card else _id_of(source))
     if card is None:
         sizes = read_sizes(state, str(source))
         card = _new_card(model_id, source, sizes, dtype)
     else:
-        sizes = Sizes(**card.architecture.model_dump())
+        sizes = card.architecture
     changes: dict[str, object] = {"id": model_id}
     if licence is not None:
         changes["licence"] = licence
@@ -175,7 +174,9 @@ def _write(
     def save(folder: Path, name: str) -> BackboneCard:
         path = folder / name
         save_weights(state, path, {"source_sha256": checksum})
-        record = Weights(file=name, sha256=sha256_of(path), size_bytes=path.stat().st_size, dtype=dtype)
+        record = Weights(
+            file=name, sha256=sha256_of(path, WeightsError), size_bytes=path.stat().st_size, dtype=dtype
+        )
         return card.model_copy(update={"weights": record})
 
     if not os.path.lexists(target):

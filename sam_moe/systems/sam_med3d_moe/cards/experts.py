@@ -4,18 +4,17 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sam_moe.errors import CardError
-from sam_moe.files import check_writable, sweep
+from sam_moe.errors import CardError, WeightsError
+from sam_moe.files import check_writable, sha256_of, sweep
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import CARD, Draft, Entry, ExpertCard, most_restrictive, read_draft
 from sam_moe.registry.finding import expert_at, find_expert, holder_of, user_folder
+from sam_moe.registry.removal import was_removed
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import take
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of, refuse, same_weights, write_expert
-from sam_moe.systems.sam_med3d_moe.cards.removal import take_out, was_removed
 from sam_moe.systems.sam_med3d_moe.experts import KINDS, Converted, kind_of, load_kind
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_metadata, read_state
 
 
@@ -95,15 +94,6 @@ def keep_expert(
     return Kept(checked, base, new)
 
 
-def remove_expert(id: str, folder: Path | str | None = None) -> Path:
-    """Take an expert out of a folder of cards, and return where it lies now; `add_expert` of that undoes it.
-
-    Raises:
-        CardError: where the folder has no such expert.
-    """
-    return take_out(id, folder, ("expert",))
-
-
 def check_expert(entry: Entry[ExpertCard], base: SamMed3D | None = None) -> Checked:
     """See that an expert is what its card says and fits the backbone that the card names.
 
@@ -128,7 +118,9 @@ class _Incoming:
 def _incoming(source: Path, card: Path | str | None) -> _Incoming:
     for kind in map(load_kind, KINDS.own):
         if (found := kind.reads(source, card)) is not None:
-            return _Incoming(found.file.parent, found.draft, found.file, sha256_of(found.file), found)
+            return _Incoming(
+                found.file.parent, found.draft, found.file, sha256_of(found.file, WeightsError), found
+            )
     if source.is_dir():
         finished = expert_at(source / CARD)
         weights = source / finished.card.weights.file
@@ -139,7 +131,7 @@ def _incoming(source: Path, card: Path | str | None) -> _Incoming:
         raise CardError(f"{source}: no such file or folder. Check the path.")
     if card is None:
         raise CardError(f"{source}: has no card. Give one with the expert's id, base, covers and licence.")
-    return _Incoming(source, read_draft(card), source, sha256_of(source))
+    return _Incoming(source, read_draft(card), source, sha256_of(source, WeightsError))
 
 
 def _prepare(folder: Path | str | None) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import CardError
-from sam_moe.files import make_folder, new_folder
+from sam_moe.files import make_folder, new_folder, sha256_of
 from sam_moe.registry import (
     CARD,
     Card,
@@ -24,7 +24,6 @@ from sam_moe.registry.finding import holder_of, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import Taken
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
-from sam_moe.weights.checksums import sha256_of
 from sam_moe.weights.files import read_state, save_weights
 
 WEIGHTS = "expert.safetensors"

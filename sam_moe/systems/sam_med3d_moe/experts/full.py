@@ -9,7 +9,6 @@ from torch import Tensor
 from sam_moe.errors import WeightsError
 from sam_moe.hosts.sam3d.loading import build_model, check_state, read_sizes
 from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import ExpertCard
 from sam_moe.systems.sam_med3d_moe.experts import Kind
 from sam_moe.systems.sam_med3d_moe.experts.decoder import is_bases, is_whole
@@ -46,7 +45,8 @@ class Full(Kind):
 
     def check(self, card: ExpertCard, state: Mapping[str, Tensor], where: str) -> None:
         """A model is built of its card's architecture, which may know more than shapes show."""
-        check_state(state, _sizes(card), where)
+        assert card.architecture is not None  # the card's own check
+        check_state(state, card.architecture, where)
 
     def build(self, state: Mapping[str, Tensor], base: SamMed3D, card: ExpertCard, where: str) -> SamMed3D:
         """The frozen model.
@@ -54,15 +54,10 @@ class Full(Kind):
         Raises:
             WeightsError: for tensors that do not fit, or a model that a base with corners cannot prompt.
         """
-        model = build_model(state, _sizes(card), where)
+        model = build_model(state, card.architecture, where)
         if base.prompt_encoder.knows_boxes and not model.prompt_encoder.knows_boxes:
             raise WeightsError(
                 f"{where}: has no corner embeddings, and its base {card.base.id} takes boxes by their "
                 "corners. Finetune it from that base."
             )
         return model
-
-
-def _sizes(card: ExpertCard) -> Sizes:
-    assert card.architecture is not None  # the card's own check
-    return Sizes(**card.architecture.model_dump())

@@ -17,13 +17,13 @@ from torch.utils.data import Dataset, default_collate
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replacing
 from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.progress import Progress
+from sam_moe.progress import Progress, silent
 from sam_moe.shapes import Bool, UInt8
 
 # Counts up when the same regions would be drawn, encoded or written otherwise.
-FORMAT = 1
+EMBEDDED_FORMAT = 1
 _BATCH = 8
-_TOLD_EVERY_S = 10.0
+_LOG_EVERY_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +31,15 @@ log = logging.getLogger(__name__)
 class Embedded(Dataset[dict[str, Tensor]]):
     """An endless, repeatable stream of embedded regions, drawn from a file: number n is always the same.
 
-    `image` is the embedding in float32, `target` what was to be found, both as `ExpertLoss` takes them.
+    `embedding` is in float32, `target` what was to be found, both as `ExpertLoss` takes them.
     """
 
     def __init__(self, path: Path, seed: int = 0) -> None:
         self.seed = seed
         about = _about(path)
-        if about.get("format") != FORMAT:
+        if about.get("format") != EMBEDDED_FORMAT:
             raise ConfigError(
-                f"{path}: holds no embedded regions of format {FORMAT}. Delete it; it is made again."
+                f"{path}: holds no embedded regions of format {EMBEDDED_FORMAT}. Delete it; it is made again."
             )
         self.count, self.shape = int(about["count"]), tuple(about["target"])
         with safe_open(path, framework="pt") as file:  # mapped, not read
@@ -55,7 +55,7 @@ class Embedded(Dataset[dict[str, Tensor]]):
     def region(self, index: int) -> dict[str, Tensor]:
         """One of the regions in the file, by its place there."""
         return {
-            "image": self.embeddings[index].float(),
+            "embedding": self.embeddings[index].float(),
             "target": unpack(self.bits[index], self.shape),
         }
 
@@ -65,7 +65,12 @@ class Embedded(Dataset[dict[str, Tensor]]):
             batch = default_collate(
                 [self.region(index) for index in range(start, min(start + size, self.count))]
             )
-            yield batch["image"], batch["target"]
+            yield batch["embedding"], batch["target"]
+
+
+def embedded_path(run: Path, part: str) -> Path:
+    """Where a run keeps the embedded regions of one part of the split."""
+    return run / f"{part}.embedded.safetensors"
 
 
 def keep_embedded(
@@ -74,7 +79,7 @@ def keep_embedded(
     model: SamMed3D,
     path: Path,
     origin: str,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> None:
     """Encode the first `count` regions into a file, whole or not at all, unless one of this origin is there.
 
@@ -86,7 +91,7 @@ def keep_embedded(
     """
     if origin_of(path) == (origin, count):
         return
-    began = told = time.monotonic()
+    began = logged = time.monotonic()
     device = next(model.parameters()).device
     stream = regions()
     embeddings: Tensor | None = None
@@ -105,14 +110,13 @@ def keep_embedded(
             shape = list(batch["target"].shape[1:])
         embeddings[start : start + len(embedding)], bits[start : start + len(packed)] = embedding, packed
         done = start + len(embedding)
-        if progress is not None:
-            progress("embedding regions", done / count)
-        if (now := time.monotonic()) - told > _TOLD_EVERY_S or done == count:
+        progress("embedding regions", done / count)
+        if (now := time.monotonic()) - logged > _LOG_EVERY_S or done == count:
             log.info("embedded %d of %d regions, %.1f a second", done, count, done / (now - began))
-            told = now
+            logged = now
     assert embeddings is not None
     seconds = round(time.monotonic() - began, 2)
-    about = {"format": FORMAT, "origin": origin, "count": count, "target": shape, "seconds": seconds}
+    about = {"format": EMBEDDED_FORMAT, "origin": origin, "count": count, "target": shape, "seconds": seconds}
     make_folder(path.parent)
     with replacing(path, (SafetensorError,)) as new:
         save_file({"embedding": embeddings, "target": bits}, new, metadata={"embedded": json.dumps(about)})
@@ -141,7 +145,7 @@ def origin_of(path: Path) -> tuple[str, int] | None:
     except ConfigError as error:
         log.warning("embedding again: %s", error)
         return None
-    return (about["origin"], about["count"]) if about.get("format") == FORMAT else None
+    return (about["origin"], about["count"]) if about.get("format") == EMBEDDED_FORMAT else None
 
 
 def _about(path: Path) -> dict[str, Any]:

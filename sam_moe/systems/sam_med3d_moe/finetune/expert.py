@@ -1,27 +1,23 @@
 """An expert's decoder learns to answer on embedded regions; all else of the general model stays as it is."""
 
 import copy
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.lora import add_lora, load_lora, lora_layers, lora_ranks, lora_state
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import Lora
-from sam_moe.shapes import Bool, Float
+from sam_moe.shapes import Float
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded
-from sam_moe.systems.sam_med3d_moe.pretrain.validation import BATCH, measure
-from sam_moe.systems.sam_med3d_moe.prompted.conversation import DEPTHS, talk_through
-from sam_moe.systems.sam_med3d_moe.prompted.regions import freeze_unasked
+from sam_moe.systems.sam_med3d_moe.finetune.settings import Kind
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import freeze_unasked
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import PROMPTING, Prompting, conversation_loss
+from sam_moe.systems.sam_med3d_moe.prompted.measuring import BATCH, measure
 from sam_moe.training.engine.seeds import seeded
-from sam_moe.weights.checksums import fingerprint
-
-Kind = Literal["decoder", "lora"]
 
 
 def answering(base: SamMed3D, decoder: MaskDecoder) -> SamMed3D:
@@ -66,35 +62,23 @@ def stored(learner: MaskDecoder, weights: dict[str, Tensor], kind: Kind) -> dict
 
 
 class ExpertLoss(nn.Module):
-    """One step's loss: embedded regions are talked about as in pretraining (`conversation.talk_through`).
+    """One step's loss: embedded regions are prompted as in pretraining (`conversation_loss`).
 
     The decoder alone is part of it: checkpoints hold nothing of the frozen encoders.
     """
 
-    def __init__(
-        self,
-        base: SamMed3D,
-        decoder: MaskDecoder,
-        depths: Sequence[float] = DEPTHS,
-        box_jitter: float = 0.06,
-        box_strategy: BoxStrategy = "mask",
-    ) -> None:
+    def __init__(self, base: SamMed3D, decoder: MaskDecoder, prompting: Prompting = PROMPTING) -> None:
         super().__init__()
-        self.decoder, self.box_jitter = decoder, box_jitter
-        self.box_strategy: BoxStrategy = box_strategy
-        self.depths = torch.tensor(depths)
-        self._asked = (answering(base, decoder),)  # in a tuple, so that its encoders are not taken for ours
+        self.decoder, self.prompting = decoder, prompting
+        self._model = (answering(base, decoder),)  # in a tuple, so that its encoders are not taken for ours
 
-    def forward(
-        self, embedding: Float[Tensor, "b c g g g"], target: Bool[Tensor, "b t s s s"], rng: torch.Generator
-    ) -> Float[Tensor, ""]:
-        """The mean loss of a step."""
-        how = self.depths, self.box_jitter, self.box_strategy
-        return talk_through(self._asked[0], embedding, target, rng, *how)
+    def forward(self, batch: Mapping[str, Tensor], rng: torch.Generator) -> Float[Tensor, ""]:
+        """The mean loss of a batch of `Embedded` regions."""
+        return conversation_loss(self._model[0], batch["embedding"], batch["target"], rng, self.prompting)
 
 
 class ExpertValidation:
-    """Mean Dice of a decoder's weights on embedded regions, figured as `validation.Validation` does."""
+    """Mean Dice of a decoder's weights on embedded regions, as `measure` finds it."""
 
     def __init__(
         self, base: SamMed3D, learner: MaskDecoder, regions: Embedded, box_strategy: BoxStrategy = "mask"
@@ -114,19 +98,6 @@ class ExpertValidation:
         device = next(decoder.parameters()).device
         batches = ((e.to(device), target.to(device)) for e, target in self.regions.batches(BATCH))
         return measure(answering(self.base, decoder).eval(), batches, self.box_strategy)
-
-
-def check_untouched(base: SamMed3D, before: str) -> None:
-    """See that no tensor of the general model has changed.
-
-    Raises:
-        SamMoeError: where one has.
-    """
-    if (after := fingerprint(base)) != before:
-        raise SamMoeError(
-            f"the general model changed while an expert learnt: its fingerprint was {before} and is {after}. "
-            "Nothing was written; this is a fault of sam-moe, please report it."
-        )
 
 
 def _with(learner: MaskDecoder, weights: dict[str, Tensor]) -> MaskDecoder:

@@ -1,7 +1,7 @@
 """`python -m sam_moe.training.bare RUN`: train where only torch, accelerate and safetensors are installed.
 
 `sam-moe pretrain RECIPE --prepare` fills the folder RUN with plan and caches; carry it there and back, and
-`sam-moe pretrain RECIPE` ships what was learnt. It trains through `follow` itself.
+`sam-moe pretrain RECIPE` ships what was learnt. It trains through `train_prepared` itself.
 """
 
 import json
@@ -18,12 +18,17 @@ from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.normalise import Normalisation
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.pretrain.validation import Validation
-from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model, learning
-from sam_moe.training.engine.loop import Kept, Schedule, train
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model, learning
+from sam_moe.systems.sam_med3d_moe.pretrain.validation import SEED, ModelValidation
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import Prompting
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Mix, Regions
+from sam_moe.training.engine.best import Kept, Validation
+from sam_moe.training.engine.loop import Learner, Reporting, Run, train
 from sam_moe.training.engine.machines import note_machine
 from sam_moe.training.engine.precision import Precision
 from sam_moe.training.engine.runlog import Row
+from sam_moe.training.engine.samples import Samples
+from sam_moe.training.engine.schedule import Schedule
 from sam_moe.training.scans.cache import cache_path, read_cache
 from sam_moe.training.scans.crops import CropRanges
 from sam_moe.weights.checksums import fingerprint
@@ -37,7 +42,7 @@ START = "start.safetensors"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training takes beside its caches: a recipe (`training.recipes`) that has been checked."""
+    """What a training takes beside its caches: a recipe (`pretrain.recipe`) that has been checked."""
 
     architecture: dict[str, Any]
     schedule: dict[str, Any]
@@ -59,8 +64,8 @@ class Plan:
     start: str | None = None  # fingerprint of the model in START; None for one that has learnt nothing
 
 
-def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
-    """Train by the plan and from the caches in a run's folder; started again, go on where it stopped.
+def train_prepared(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
+    """Train by the plan and from the caches in a run's folder; started again, it goes on where it stopped.
 
     Raises:
         ConfigError: for a folder without plan or caches, or with nothing to learn from.
@@ -79,39 +84,32 @@ def follow(run: Path, report: Callable[[Row], None] | None = None) -> Kept:
     model = fresh_model(sizes, plan.seed) if plan.start is None else _started(run, sizes, plan.start)
     stream = Regions(
         scans,
-        sizes.image_size,
+        Cut(sizes.image_size, ranges, plan.targets),
         plan.seed + 1,
-        10**9,
-        plan.weights,
-        plan.phantom_share,
-        plan.curriculum,
-        ranges,
-        spoil_share=plan.spoil_share,
-        normalisation=plan.normalisation,
-        targets=plan.targets,
+        Mix(plan.weights, plan.phantom_share, plan.curriculum),
+        Appearance(plan.spoil_share, plan.normalisation),
+    )
+    held_out = ModelValidation(
+        lambda: read_cache(cache_path(run, "validation")),
+        lambda found: Regions(
+            found,
+            Cut(sizes.image_size, ranges),
+            SEED,
+            appearance=Appearance(0.0, plan.normalisation),
+        ),
+        plan.validation_crops,
+        sizes,
+        plan.box_strategy,
     )
     note_machine(run, plan.schedule["steps"])
-    validation = Validation(
-        lambda: read_cache(cache_path(run, "validation")),
-        sizes,
-        plan.validation_crops,
-        plan.normalisation,
-        plan.box_strategy,
-        ranges,
-    )
+    prompting = Prompting(plan.corrections, box_strategy=plan.box_strategy)
     return train(
-        PromptedLoss(model, plan.corrections, box_strategy=plan.box_strategy),
-        model,
-        stream,
+        Learner(PromptedLoss(model, prompting), model),
+        Samples(stream, plan.workers),
         Schedule(**plan.schedule),
-        run,
-        plan.seed + 1,
-        plan.workers,
-        validation if plan.validation_crops else None,
-        plan.validate_every,
-        plan.tracker,
-        report,
-        precision=plan.precision,
+        Run(run, plan.seed + 1, plan.precision),
+        Validation(held_out, plan.validate_every) if plan.validation_crops else None,
+        Reporting(plan.tracker, report),
     )
 
 
@@ -147,7 +145,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m sam_moe.training.bare RUN")
     try:
-        follow(Path(sys.argv[1]))
+        train_prepared(Path(sys.argv[1]))
     except SamMoeError as error:
         sys.exit(f"sam-moe: {error}")
 

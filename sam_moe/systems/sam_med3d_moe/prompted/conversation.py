@@ -1,6 +1,7 @@
-"""Talking about encoded regions as people do: clicks and boxes, then clicks where the answer is wrong."""
+"""Prompts on encoded regions as people give them: a click or a box, then clicks where the answer is wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -13,12 +14,10 @@ from sam_moe.hosts.sam3d.network.prompt_encoder import PromptEncoder, PromptToke
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Bool, Float, Int
 from sam_moe.space.upsampling import upsample
+from sam_moe.systems.sam_med3d_moe.prompted import DEPTHS
 from sam_moe.training.engine.seeds import agreed_rng
 from sam_moe.training.scans.losses import dice_and_cross_entropy
 from sam_moe.training.scans.prompting import boxes_around, click_inside, correcting_clicks
-
-# How likely a step ends after 0, 1, 2, … corrections.
-DEPTHS = (0.25, 0.5, 0.15, 0.05, 0.05)
 
 
 @runtime_checkable
@@ -31,7 +30,7 @@ class Answering(Protocol):
 
     @property
     def prompt_encoder(self) -> PromptEncoder:
-        """Embeds what is said."""
+        """Embeds prompts."""
 
     def decode(
         self, embedding: Float[Tensor, "b c g g g"], tokens: PromptTokens
@@ -39,11 +38,44 @@ class Answering(Protocol):
         """Logits of the answers."""
 
 
+@dataclass(frozen=True)
+class Prompting:
+    """How the regions of a training are prompted.
+
+    Args:
+        depths: `depths[n]` is how likely a step ends after n corrections.
+        box_jitter: by how much of its edge each face of a box is moved at most.
+        box_strategy: how the model's card lowers a box by default.
+    """
+
+    depths: Sequence[float] = DEPTHS
+    box_jitter: float = 0.06
+    box_strategy: BoxStrategy = "mask"
+
+
+PROMPTING = Prompting()
+
+
 class Clicked(NamedTuple):
     """Targets asked by a click, by their numbers, and where the clicks are: drawn where `at` is None."""
 
     rows: Int[Tensor, " k"]
     at: Float[Tensor, "k 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first prompts of a conversation.
+
+    Args:
+        boxed: numbers of the targets with a box, by the strategy that lowers it; corners come first.
+        box_jitter: by how much of its edge each face of a box is moved at most.
+        clicked: the targets with a click; None for all of them, at drawn places.
+    """
+
+    boxed: Mapping[BoxStrategy, Int[Tensor, " n"]]
+    box_jitter: float
+    clicked: Clicked | None = None
 
 
 def taught_strategies(default: BoxStrategy, corner_embeddings: bool) -> tuple[BoxStrategy, ...]:
@@ -61,31 +93,29 @@ def taught_strategies(default: BoxStrategy, corner_embeddings: bool) -> tuple[Bo
     return "corners", "mask" if default == "corners" else default
 
 
-def talk_through(
+def conversation_loss(
     model: SamMed3D,
     embedding: Float[Tensor, "b c g g g"],
     target: Bool[Tensor, "b t s s s"],
     rng: torch.Generator,
-    depths: Float[Tensor, " n"],
-    box_jitter: float,
-    box_strategy: BoxStrategy = "mask",
+    prompting: Prompting,
 ) -> Float[Tensor, ""]:
     """One step's mean loss, of the first answers and, where the step has one, of the last correction.
 
     The structure that a region was cut for is asked by a click and by a box in each of the ways that
     `taught_strategies` names; others that it shows by a click and a box in one of these ways. Most steps go
     on with clicks into the largest error and the last logits fed back (detached), as prediction does; of
-    those answers only the last one teaches, so that a long conversation costs little more than a short one.
-    `depths[n]` is how likely n corrections are, `box_strategy` the default of the model's card (ours).
+    those answers only the last one teaches, so that a long conversation costs little more than a short one
+    (ours).
     """
     every = torch.arange(target.shape[0] * target.shape[1])
     sought = every % target.shape[1] == 0
     others = every[~sought][torch.randperm(int((~sought).sum()), generator=rng)]
-    ways = taught_strategies(box_strategy, model.sizes.corner_embeddings)
+    ways = taught_strategies(prompting.box_strategy, model.sizes.corner_embeddings)
     parts = torch.tensor_split(others, [len(others) * n // len(ways) for n in range(1, len(ways))])
     boxed = {way: torch.cat([every[sought], part]) for way, part in zip(ways, parts, strict=True)}
-    talk = Conversation(model, embedding, target, rng, boxed, box_jitter)
-    depth = int(torch.multinomial(depths, 1, generator=agreed_rng(rng)))
+    talk = Conversation(model, embedding, target, rng, Opening(boxed, prompting.box_jitter))
+    depth = int(torch.multinomial(torch.tensor(prompting.depths), 1, generator=agreed_rng(rng)))
     loss = talk.loss(first := talk.ask())
     answer = first.detach()
     for turn in range(depth):
@@ -96,10 +126,9 @@ def talk_through(
 
 
 class Conversation:
-    """Every target asked by a click and by boxes, then corrected, in one decoder call a round.
+    """Every target prompted by clicks and boxes, then corrected, in one decoder call a round.
 
-    Rows are clicks on all targets, or on those of `clicked`, then boxes around the targets numbered in
-    `boxed`, lowered by the strategy that names them and in its order, corners first; token counts agree.
+    Rows are the clicks of the opening, then its boxes in their order; token counts agree.
     """
 
     def __init__(
@@ -108,20 +137,19 @@ class Conversation:
         embedding: Float[Tensor, "b c g g g"],
         target: Bool[Tensor, "b t s s s"],
         rng: torch.Generator,
-        boxed: Mapping[BoxStrategy, Int[Tensor, " n"]],
-        box_jitter: float,
-        clicked: Clicked | None = None,
+        opening: Opening,
     ) -> None:
         self.model, self.rng, sizes = model, rng, model.sizes
         wanted, per_region = target.flatten(0, 1), target.shape[1]
-        first, at = clicked or Clicked(torch.arange(len(wanted)))
+        boxed = opening.boxed
+        first, at = opening.clicked or Clicked(torch.arange(len(wanted)))
         rows = torch.cat([first, *boxed.values()]).to(embedding.device)
         self.wanted = wanted[rows]
         # Not `[rows // …]`: its gradient is summed in no fixed order where torch has several threads.
         self.embedding = embedding.index_select(0, rows // per_region)
         self.step = sizes.image_size // sizes.low_res
         self.soft = F.avg_pool3d(self.wanted[:, None].float(), self.step)
-        boxes = boxes_around(self.wanted[len(first) :], box_jitter, rng)
+        boxes = boxes_around(self.wanted[len(first) :], opening.box_jitter, rng)
         at = click_inside(self.wanted[: len(first)], 2, rng, 0.9) if at is None else at.to(boxes)
         low = (sizes.low_res,) * 3
         clicks, masks, corners = [at[:, None]], [boxes.new_zeros(len(first), 1, *low)], [boxes[:0]]
@@ -139,7 +167,7 @@ class Conversation:
         self.labels = torch.ones(self.clicks.shape[:2], dtype=torch.long, device=embedding.device)
 
     def ask(self) -> Float[Tensor, "r 1 l l l"]:
-        """Answer every row from what has been said so far."""
+        """Answer every row from its prompts so far."""
         return self.model.decode(self.embedding, self._encode())
 
     def correct(self, logits: Float[Tensor, "r 1 l l l"]) -> None:

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from sam_moe.files import sha256_of
 from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import Gate
 from sam_moe.moe.selection import confidence_of
@@ -17,7 +18,6 @@ from sam_moe.registry import (
     Base,
     ExpertRef,
     GateCard,
-    MadeBy,
     Measurement,
     Weights,
     write_card,
@@ -25,11 +25,11 @@ from sam_moe.registry import (
 from sam_moe.systems.sam_med3d_moe.cards.mixture import selection_of
 from sam_moe.systems.sam_med3d_moe.gate import GateInput, sizes_of_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import figures
-from sam_moe.systems.sam_med3d_moe.train_gate.fitting import logits_of
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Tables, logits_of
+from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateWords, Selected
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve, write_curve
-from sam_moe.training.recipes.card import WEIGHTS, Naming, save_named
-from sam_moe.weights.checksums import sha256_of
+from sam_moe.training.recipes.card import WEIGHTS, Provenance, save_named
 from sam_moe.weights.files import read_state, save_weights
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,6 @@ BANK = "bank.safetensors"
 # Prompts of an expert that are kept, and of the general one, which stands for all the rest.
 BANK_ROWS = 64
 GENERAL_ROWS = 256
-
-Selected = Literal["threshold", "top_k", "argmax", "dense"]
 
 _ASKED = "clicks, boxes and two corrections; own expert's answer corrected"
 _HOW: dict[Selected, str] = {
@@ -50,51 +48,68 @@ _HOW: dict[Selected, str] = {
 }
 
 
-class GateWords(Naming):
-    """What a gate's card says that no training can know; whom to credit, its experts' cards say."""
+class TrainedGate(NamedTuple):
+    """A gate with the weights that are kept, and the step that they are of."""
 
-    not_for: str = Field("", description="What it must not be used for, beyond what its experts say.")
+    gate: Gate
+    step: int
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How a gate chooses by its confidence, and what the choice of its threshold may cost.
+
+    Args:
+        selection: the rule; the threshold of 'threshold' is chosen on the validation table.
+        k: experts that answer, for 'top_k'.
+        fusion: how several answers are joined.
+        most_drop: Dice that a general structure may lose.
+    """
+
+    selection: Selected = "threshold"
+    k: int | None = None
+    fusion: Fusion = "logits"
+    most_drop: float = 0.005
 
 
 def ship_gate(
-    gate: Gate,
-    step: int,
+    trained: TrainedGate,
     folder: Path,
     words: GateWords,
-    base: Base,
     experts: tuple[ExpertRef, ...],
-    train: GateTable,
-    validation: GateTable,
-    made_by: MadeBy,
-    selection: Selected,
-    k: int | None,
-    fusion: Fusion,
-    most_drop: float,
-    measured_on: str,
+    tables: Tables,
+    choosing: Choosing,
+    provenance: Provenance,
 ) -> GateCard:
-    """Choose the threshold, write weights, curve, bank and card, and return the card."""
+    """Choose the threshold, write weights, curve, bank and card, and return the card.
+
+    `experts` are the gate's columns, the backbone itself first.
+    """
+    gate, step = trained
+    validation, measured_on = tables.validation, provenance.measured_on
+    selection, fusion = choosing.selection, choosing.fusion
     confidence = confidence_of(logits_of(gate, validation))
     points = curve(confidence, validation)
-    choice = choose(points, most_drop)
+    choice = choose(points, choosing.most_drop)
     if selection == "threshold" and not choice.kept:
         log.warning("%s", choice.why)
-    write_curve(points, choice, most_drop, folder)
+    write_curve(points, choice, choosing.most_drop, folder)
     path = folder / WEIGHTS
     save_named(gate.state_dict(), path, {"step": str(step)})
     ids = [expert.id for expert in experts]
-    save_banks({id: bank_of(train, owner) for owner, id in enumerate(ids)}, folder / BANK)
+    save_banks({id: bank_of(tables.train, owner) for owner, id in enumerate(ids)}, folder / BANK)
     card = GateCard(
         **words.model_dump(),
-        base=base,
+        base=Base(id=experts[0].id, sha256=experts[0].sha256),
         experts=experts,
         architecture=sizes_of_gate(gate),
         selection=selection,
         threshold=choice.threshold if selection == "threshold" else None,
-        k=k,
+        k=choosing.k,
         fusion=fusion,
         weights=weights_of(path),
         feature_bank=weights_of(folder / BANK, "float16"),
-        made_by=made_by,
+        made_by=provenance.made_by,
         curve=points if selection == "threshold" else (),  # no others are what the gate does
     )
     asked = f"step {step}; {_HOW[selection].format(card)}; {_ASKED}"

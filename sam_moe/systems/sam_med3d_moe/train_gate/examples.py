@@ -6,13 +6,13 @@ from pathlib import Path
 
 from sam_moe.cases.dataset import read_dataset
 from sam_moe.errors import ConfigError
-from sam_moe.systems.sam_med3d_moe.train_gate.regions import unite
+from sam_moe.systems.sam_med3d_moe.train_gate.regions import merge
 from sam_moe.training.scans.cache import Scan, read_cache, write_cache
 from sam_moe.training.scans.sources import read_case
 
 
 def read_examples(folder: Path, structures: Sequence[str]) -> tuple[list[Scan], tuple[str, ...]]:
-    """Read cases with one structure each, and the names of the labels that were united in it.
+    """Read cases with one structure each, and the names of the labels that were merged in it.
 
     Those labels count that are named as `structures`, without regard to case, hyphens and underscores; the
     only label, as of plain folders, whatever its name.
@@ -37,7 +37,7 @@ def read_examples(folder: Path, structures: Sequence[str]) -> tuple[list[Scan], 
             "dataset.json as the expert's card does, or give labels that show its structure alone."
         )
     own = own or tuple(known)
-    mine = [one for scan in scans if (one := unite(scan, {"example": own})).structures]
+    mine = [one for scan in scans if (one := merge(scan, {"example": own})).structures]
     if not mine:
         raise ConfigError(f"{folder}: no voxel of its cases is labelled. Expected labels other than 0.")
     return mine, own

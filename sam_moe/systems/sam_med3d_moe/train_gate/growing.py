@@ -30,11 +30,12 @@ from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate, selection_of
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
 from sam_moe.systems.sam_med3d_moe.gate import GateInput
+from sam_moe.systems.sam_med3d_moe.train_gate.asking import Asking, build_table
 from sam_moe.systems.sam_med3d_moe.train_gate.card import BANK, bank_of, load_banks, save_banks, weights_of
 from sam_moe.systems.sam_med3d_moe.train_gate.examples import read_examples
+from sam_moe.systems.sam_med3d_moe.train_gate.members import Decoders
 from sam_moe.systems.sam_med3d_moe.train_gate.new_column import Grown, fit_column, joined
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import Stream, draw_regions
-from sam_moe.systems.sam_med3d_moe.train_gate.table import build_table
 from sam_moe.training.recipes.card import WEIGHTS
 from sam_moe.weights.files import save_weights
 
@@ -53,14 +54,15 @@ def grow_gate(
     """Give a gate a column for an expert, from a few labelled cases, and return where the gate now lies.
 
     The gate itself is not changed: a new one is written to the user's folder, by the id `to` (its own and
-    the expert's joined unless told), whole or not at all. The expert's folder gets a
+    the expert's joined by default), whole or not at all. The expert's folder gets a
     bank of what the gate saw of the examples, if it has none and is the user's own. `base` is the backbone,
     where the caller has loaded it. `regions` are cut from the examples for the expert, and twice as many for
     the general one.
 
     Raises:
         CardError: for an expert of another backbone or one that the gate has, or an id already taken.
-        ConfigError: for `to` that is no id, and examples that cannot be read or told from what others answer.
+        ConfigError: for `to` that is no id, and examples that cannot be read, or that are no different from
+            what others answer.
     """
     card, id = gate_entry.card, expert.card.id
     named = to or f"{card.id}-{id}"
@@ -85,9 +87,9 @@ def grow_gate(
     stream = Stream(regions, 0, unlabelled_share=0.25)  # varied: they are few
     own = [{"example": ["example"]}]
     drawn = draw_regions(scans, own, frozenset(), base.entry.card.preprocessing, stream)
-    decoders = (model.mask_decoder, load_decoder(expert, model))
-    strategy = base.entry.card.default_box_strategy
-    table = build_table(model, decoders, strategy, drawn, 0, scored=False, turns=2)
+    each = (model.mask_decoder, load_decoder(expert, model))
+    decoders = Decoders(model, each, base.entry.card.default_box_strategy)
+    table = build_table(decoders, drawn, Asking(seed=0, scored=False, turns=2))
     kept_columns = {name: tensor.clone() for name, tensor in gate.state_dict().items()}
     known = [banks[ref.id] for ref in card.experts]
     # What else the examples' scans show is the general expert's: by the scan alone nothing shall be chosen.
@@ -117,7 +119,7 @@ def shrink_gate(gate_entry: Entry[GateCard], expert: str, to: str | None = None)
     if expert not in ids[1:]:
         raise CardError(
             f"{gate_entry.path}: experts: has no column for {expert!r} that could be left out. It chooses "
-            f"among {', '.join(ids[1:]) or 'nobody'}, and falls back on {ids[0]}."
+            f"among {', '.join(ids[1:]) or 'no expert'}, and falls back on {ids[0]}."
         )
     named = to or f"{card.id}-without-{expert}"
     described = {

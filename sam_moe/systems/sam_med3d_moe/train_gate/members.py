@@ -17,25 +17,35 @@ from sam_moe.weights.checksums import fingerprint
 
 
 @dataclass(frozen=True)
-class Team:
-    """A backbone and its experts, loaded: what a gate's table is made with."""
+class Decoders:
+    """A backbone and what answers in its regions: the decoders in the order of a gate's columns.
+
+    The first is the backbone's own; boxes are lowered by `box_strategy`, as prediction lowers them.
+    """
 
     model: SamMed3D
+    each: Sequence[MaskDecoder]
+    box_strategy: BoxStrategy
+
+
+@dataclass(frozen=True)
+class Members:
+    """A backbone and its experts, loaded: what a gate is trained over."""
+
     base: Base
     preprocessing: Preprocessing
-    box_strategy: BoxStrategy
     experts: tuple[Entry[ExpertCard], ...]
-    decoders: tuple[MaskDecoder, ...]
+    decoders: Decoders
 
     @property
     def refs(self) -> tuple[ExpertRef, ...]:
-        """The outputs of a gate over them."""
+        """The columns of a gate over them, the general one first."""
         general = ExpertRef(id=self.base.id, sha256=self.base.sha256)
         others = (ExpertRef(id=e.card.id, sha256=e.card.weights.sha256) for e in self.experts)
         return (general, *others)
 
 
-def assemble_team(base: str | Path, experts: Sequence[str | Path]) -> Team:
+def load_members(base: str | Path, experts: Sequence[str | Path]) -> Members:
     """Load a backbone and experts that grew on it, in this order.
 
     Raises:
@@ -60,6 +70,6 @@ def assemble_team(base: str | Path, experts: Sequence[str | Path]) -> Team:
                 "gate is trained over decoders and deltas. Finetune the decoder alone, or leave the expert "
                 "out."
             )
-    decoders = (model.mask_decoder, *(load_decoder(expert, model) for expert in found))
+    each = (model.mask_decoder, *(load_decoder(expert, model) for expert in found))
     card = entry.card
-    return Team(model, own, card.preprocessing, card.default_box_strategy, found, decoders)
+    return Members(own, card.preprocessing, found, Decoders(model, each, card.default_box_strategy))

@@ -10,9 +10,9 @@ from sam_moe.config import dump_settings, load_settings
 from sam_moe.files import replace_text
 from sam_moe.moe.gate import check_lightweight
 from sam_moe.progress import Progress, silent
-from sam_moe.systems.sam_med3d_moe.train_gate.card import ship_gate
-from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate, unchanged
-from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
+from sam_moe.systems.sam_med3d_moe.train_gate.card import Choosing, TrainedGate, ship_gate
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Objective, Tables, fit_gate, fresh_gate
+from sam_moe.systems.sam_med3d_moe.train_gate.members import load_members
 from sam_moe.systems.sam_med3d_moe.train_gate.scans import (
     PARTS,
     make_table,
@@ -21,26 +21,31 @@ from sam_moe.systems.sam_med3d_moe.train_gate.scans import (
     table_hours,
 )
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
-from sam_moe.training.engine.loop import BEST, Schedule
-from sam_moe.training.engine.machines import note_machine, processes
+from sam_moe.training.engine.best import BEST
+from sam_moe.training.engine.frozen import unchanged
+from sam_moe.training.engine.machines import processes
 from sam_moe.training.engine.runlog import LOG
-from sam_moe.training.recipes.parts import RECIPE, prepare, told
+from sam_moe.training.recipes.card import WEIGHTS, Provenance
+from sam_moe.training.recipes.run import (
+    RECIPE,
+    Command,
+    begin,
+    check_folder,
+    made_by,
+    reporting,
+)
 
 # Names what the training in the folder was begun with.
 BEGUN = "begun.sha256"
 
 
-def train_gate(
-    recipe_path: Path,
-    overrides: Sequence[str] = (),
-    report: Progress | None = None,
-) -> Path:
+def train_gate(recipe_path: Path, overrides: Sequence[str] = (), progress: Progress = silent) -> Path:
     """Follow a recipe and return the path of the trained gate, `run/model.safetensors`.
 
     Beside it lie `card.json`, the curve its threshold was chosen from, and `bank.safetensors` with what the
     gate saw of a few prompts of each expert. The tables of prompts stay in the folder and are built again
-    when backbone, experts or data change; started again, the training goes on where it stopped. `report`
-    hears the stage and the share of it that is done.
+    when backbone, experts or data change; started again, the training goes on where it stopped. `progress`
+    is given the stage and the share of it that is done.
 
     Raises:
         ConfigError: for a recipe that cannot be followed.
@@ -49,73 +54,45 @@ def train_gate(
         SamMoeError: if anything but the gate changed.
     """
     recipe = load_settings(GateRecipe, recipe_path, overrides)
-    prepare(recipe.run)
-    progress = report or silent
+    check_folder(recipe.run)
     together = processes()
-    team = assemble_team(recipe.base, [expert.expert for expert in recipe.experts])
-    gate = fresh_gate(
-        team.model.sizes.out_channels, len(team.decoders), recipe.hidden, recipe.mode, recipe.seed
-    )
-    check_lightweight(gate, team.model)
+    members = load_members(recipe.base, [expert.expert for expert in recipe.experts])
+    model, columns = members.decoders.model, len(members.refs)
+    gate = fresh_gate(model.sizes.out_channels, columns, recipe.hidden, recipe.mode, recipe.seed)
+    check_lightweight(gate, model)
     if together.is_main_process:
         read_scans(recipe, progress)
         dump_settings(recipe, recipe.run / RECIPE)  # not before: a start that finds no data is none
-        origins = [make_table(recipe, team, part, progress) for part in PARTS]
-        _begin(recipe, origins)
+        origins = [make_table(recipe, members, part, progress) for part in PARTS]
+        _discard_others(recipe, origins)
     together.wait_for_everyone()
-    train, validation = (read_table(recipe, part) for part in PARTS)
-    note_machine(recipe.run, recipe.schedule.steps)
-    names = [ref.id for ref in team.refs[1:]]
-    frozen = {team.base.id: team.model, **dict(zip(names, team.decoders[1:], strict=True))}
-    with unchanged(frozen):
-        kept = fit_gate(
-            gate,
-            train,
-            validation,
-            Schedule(**recipe.schedule.model_dump()),
-            recipe.run,
-            recipe.seed + 1,
-            recipe.target,
-            recipe.balance,
-            recipe.fusion,
-            recipe.noise,
-            recipe.validate_every,
-            recipe.tracker,
-            lambda row: progress("training the gate", row["step"] / row["steps"]),
-        )
+    tables = Tables(*(read_table(recipe, part) for part in PARTS))
+    objective = Objective(recipe.target, recipe.balance, recipe.fusion, recipe.noise)
+    names = [ref.id for ref in members.refs[1:]]
+    frozen = {members.base.id: model, **dict(zip(names, members.decoders.each[1:], strict=True))}
+    with unchanged(frozen, "the gate"):
+        informed = reporting(recipe, progress, "training the gate")
+        schedule = recipe.schedule.schedule()
+        kept = fit_gate(gate, tables, objective, schedule, begin(recipe), recipe.validate_every, informed)
     if together.is_main_process:
-        made_by = told(
-            "train-gate",
-            recipe_path,
-            overrides,
-            recipe.run,
-            recipe.seed,
-            recipe.schedule.batch_size,
-            together.num_processes,
-            table_hours(recipe),
-        )
+        command = Command("train-gate", recipe_path, overrides)
+        made = made_by(command, recipe, together.num_processes, table_hours(recipe))
+        regions = f"{recipe.data.validation} regions an expert, validation part of {recipe.data.splits.name}"
         gate.load_state_dict(kept.weights)
         ship_gate(
-            gate.cpu(),
-            kept.step,
+            TrainedGate(gate.cpu(), kept.step),
             recipe.run,
             recipe.card,
-            team.base,
-            team.refs,
-            train,
-            validation,
-            made_by,
-            recipe.selection,
-            recipe.k,
-            recipe.fusion,
-            recipe.most_drop,
-            f"{recipe.data.validation} regions an expert, validation part of {recipe.data.splits.name}",
+            members.refs,
+            tables,
+            Choosing(recipe.selection, recipe.k, recipe.fusion, recipe.most_drop),
+            Provenance(made, regions),
         )
     together.wait_for_everyone()
-    return recipe.run / "model.safetensors"
+    return recipe.run / WEIGHTS
 
 
-def _begin(recipe: GateRecipe, origins: Sequence[str]) -> None:
+def _discard_others(recipe: GateRecipe, origins: Sequence[str]) -> None:
     """Throw away a training of other tables or other settings: it takes minutes, not to be gone on with."""
     settled = {"run", "card", "most_drop", "selection", "k", "tracker"}
     asked = json.dumps([recipe.model_dump(mode="json", exclude=settled), *origins], sort_keys=True)

@@ -1,4 +1,4 @@
-"""Regions to learn routing from: experts' structures, the general expert's, and places that are nobody's."""
+"""Regions to learn routing from: experts' structures, the general expert's, and places without a label."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,16 +8,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.registry import Preprocessing
 from sam_moe.shapes import Bool, Float
-from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Mix, Regions, appear
 from sam_moe.training.scans.cache import Scan
 from sam_moe.training.scans.crops import CropRanges, draw_crop
-from sam_moe.training.scans.merging import united
-from sam_moe.training.scans.phantoms import spoil
+from sam_moe.training.scans.merging import merged_labels
 
-# The name under which a place that nobody labelled stands among the structures.
+# The name under which a place without a label stands among the structures.
 UNLABELLED = "unlabelled place"
 # Tries to find such a place, and a region that shows it.
 _PATIENCE = 400
@@ -49,8 +47,8 @@ class Drawn(NamedTuple):
 class Stream:
     """How regions are drawn for a table; the general expert's count for twice an expert's.
 
-    Of those, `unlabelled_share` are places that nobody labelled, in any scan: an expert's scans must not
-    tell the gate by themselves whose they are (ours). `weights` say for each column how often its sets are
+    Of those, `unlabelled_share` are places without a label, in any scan: by the scan alone the gate must not
+    know which expert to choose (ours). `weights` say for each column how often its sets are
     drawn. `varied` regions are mirrored, turned and zoomed a little besides.
     """
 
@@ -90,26 +88,23 @@ def draw_regions(
     structures that `leave_out` does not name.
     """
     size, _, _ = preprocessing.region_shape  # a cube, as the backbone's card was checked to have
+    appearance = Appearance(stream.spoil_share, preprocessing.normalisation)
     ranges = {way: asked_ranges(preprocessing, way, stream.varied) for way in WAYS}
     taken = {label for own in specialities for labels in own.values() for label in labels}
     plain = [kept for scan in scans if (kept := without(scan, taken | leave_out)).structures]
     places = round(2 * stream.regions * stream.unlabelled_share)
     tasks = [(0, plain, 2 * stream.regions - places)]
     for owner, own in enumerate(specialities, start=1):
-        mine = [united for scan in scans if (united := unite(scan, own)).structures]
+        mine = [merged for scan in scans if (merged := merge(scan, own)).structures]
         tasks.append((owner, mine, stream.regions))
     for owner, known, count in tasks:
         for way in WAYS if known else ():
             regions = Regions(
                 known,
-                size,
+                Cut(size, ranges[way]),
                 stream.seed * 1009 + owner,
-                count,
-                dict(stream.weights[owner]) if stream.weights else {},
-                0.0,
-                ranges=ranges[way],
-                spoil_share=stream.spoil_share,
-                normalisation=preprocessing.normalisation,
+                Mix(stream.weights[owner] if stream.weights else {}),
+                appearance,
             )
             for number in range(WAYS.index(way), count, len(WAYS)):
                 sample, structure, case = regions.named(number)
@@ -122,9 +117,7 @@ def draw_regions(
             scan = blank_place(shown[int(torch.randint(len(shown), (), generator=rng))], rng)
             crop = None if scan is None else draw_crop(scan, 1, size, ranges[way], rng)
             if crop is not None:
-                spoiled = torch.rand((), generator=rng) < stream.spoil_share
-                image = spoil(crop.image, rng) if spoiled else crop.image
-                image = normalise(image, preprocessing.normalisation)[None]
+                image = appear(crop.image, appearance, rng)
                 yield Drawn(image, crop.targets, 0, UNLABELLED, crop.case, way)
                 break
 
@@ -135,9 +128,9 @@ def without(scan: Scan, names: frozenset[str] | set[str]) -> Scan:
     return replace(scan, structures=kept)
 
 
-def unite(scan: Scan, own: Mapping[str, Sequence[str]]) -> Scan:
+def merge(scan: Scan, own: Mapping[str, Sequence[str]]) -> Scan:
     """The scan with these structures alone, each the union of its labels."""
-    labels, structures = united(scan.labels, scan.structures, scan.group, own)
+    labels, structures = merged_labels(scan.labels, scan.structures, scan.group, own)
     return replace(scan, labels=labels, structures=structures)
 
 

@@ -8,19 +8,18 @@ from pathlib import Path
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
 from sam_moe.progress import Progress
-from sam_moe.systems.sam_med3d_moe.train_gate.members import Team
+from sam_moe.systems.sam_med3d_moe.train_gate.asking import Asking, build_table
+from sam_moe.systems.sam_med3d_moe.train_gate.members import Members
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import Stream, draw_regions
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
 from sam_moe.systems.sam_med3d_moe.train_gate.table import (
-    FORMAT,
+    TABLE_FORMAT,
     GateTable,
-    build_table,
     load_table,
     save_table,
 )
-from sam_moe.training.recipes.parts import keep_scans
+from sam_moe.training.recipes.scans import check_scans, keep_scans
 from sam_moe.training.scans.cache import cache_path, cached_labels, read_cache
-from sam_moe.training.scans.sources import listed_cases
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ def read_table(recipe: GateRecipe, part: str) -> GateTable:
     return table
 
 
-def make_table(recipe: GateRecipe, team: Team, part: str, progress: Progress) -> str:
+def make_table(recipe: GateRecipe, members: Members, part: str, progress: Progress) -> str:
     """Build one part's table, unless it is there; returns all that it was made from."""
     data, training = recipe.data, part == "train"
     scans_origin = keep_scans(data, part, recipe.run)
@@ -57,17 +56,19 @@ def make_table(recipe: GateRecipe, team: Team, part: str, progress: Progress) ->
     )
     scored = not training or recipe.target != "owner"
     fuses = recipe.selection in ("top_k", "dense") and not training
-    keep = min(KEPT_VOXELS, team.model.sizes.low_res) if recipe.target == "fused" or fuses else None
+    keep = (
+        min(KEPT_VOXELS, members.decoders.model.sizes.low_res) if recipe.target == "fused" or fuses else None
+    )
     own = [expert.structures for expert in recipe.experts]
     origin = json.dumps(
         {
-            "table": FORMAT,
+            "table": TABLE_FORMAT,
             "scans": scans_origin,
-            "team": [ref.model_dump() for ref in team.refs],
+            "team": [ref.model_dump() for ref in members.refs],
             "structures": own,
             "leave_out": sorted(data.leave_out),
-            "preprocessing": team.preprocessing.model_dump(),
-            "box_strategy": team.box_strategy,
+            "preprocessing": members.preprocessing.model_dump(),
+            "box_strategy": members.decoders.box_strategy,
             "stream": vars(stream),
             "asked": [scored, keep, recipe.turns],
         },
@@ -77,22 +78,21 @@ def make_table(recipe: GateRecipe, team: Team, part: str, progress: Progress) ->
         return origin
     total, began = regions * (len(own) + 2), time.monotonic()
     drawn = draw_regions(
-        read_cache(cache_path(recipe.run, part)), own, frozenset(data.leave_out), team.preprocessing, stream
+        read_cache(cache_path(recipe.run, part)),
+        own,
+        frozenset(data.leave_out),
+        members.preprocessing,
+        stream,
     )
     table = build_table(
-        team.model,
-        team.decoders,
-        team.box_strategy,
+        members.decoders,
         drawn,
-        stream.seed,
-        scored,
-        keep,
-        recipe.turns,
+        Asking(stream.seed, scored, keep, recipe.turns),
         lambda done: progress(f"asking the experts ({part})", done / total),
     )
-    lacking = set(range(len(team.refs))) - set(table.owner.tolist())
+    lacking = set(range(len(members.refs))) - set(table.owner.tolist())
     if lacking and training:
-        ids = ", ".join(team.refs[n].id for n in sorted(lacking))
+        ids = ", ".join(members.refs[n].id for n in sorted(lacking))
         raise ConfigError(
             f"the {part} part of {data.splits} holds nothing for {ids}: its column could not be learnt. "
             "Check `structures` and the splits file."
@@ -104,18 +104,16 @@ def make_table(recipe: GateRecipe, team: Team, part: str, progress: Progress) ->
 
 
 def read_scans(recipe: GateRecipe, progress: Progress) -> None:
-    """Read the scans of both parts, and see that they show something of every expert, before one is asked.
+    """Read the scans of both parts, and check that they show something of every expert, before one is asked.
 
     All labels are read at once, the experts' and the general expert's: scans cut around an expert's
-    structures alone would tell by their borders whose they are.
+    structures alone would show by their borders which expert they are for.
 
     Raises:
         ConfigError: for splits or data that cannot be read, and an expert of which nothing is there to learn.
     """
     data = recipe.data
-    if data.folder.is_dir() or data.splits.is_file():  # else caches that were taken along may serve
-        for part in PARTS:  # all are looked for before the first is read
-            listed_cases(data.folder, data.splits, part)
+    check_scans(data, PARTS, recipe.run)  # all are looked for before the first is read
     for part in PARTS:
         progress(f"reading scans ({part})", 0.0)
         keep_scans(data, part, recipe.run)

@@ -1,15 +1,22 @@
-"""What a gate's recipe can say."""
+"""The recipe of a gate: what `sam-moe train-gate` reads."""
 
-from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sam_moe.config import Record, Settings
+from sam_moe.config import Record
 from sam_moe.moe.fusion import Fusion
 from sam_moe.systems.sam_med3d_moe.gate import GateMode
-from sam_moe.systems.sam_med3d_moe.train_gate.card import GateWords, Selected
-from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Target
-from sam_moe.training.recipes.parts import LabelledScans, ScheduleRecipe
+from sam_moe.training.recipes.settings import LabelledScans, Naming, ScheduleRecipe, TrainingRecipe
+
+Selected = Literal["threshold", "top_k", "argmax", "dense"]
+Supervision = Literal["owner", "best", "fused"]
+
+
+class GateWords(Naming):
+    """What a person writes on a gate's card; credits stand on its experts' cards."""
+
+    not_for: str = Field("", description="What it must not be used for, beyond what its experts say.")
 
 
 class GateExpert(Record):
@@ -25,7 +32,9 @@ class GateExpert(Record):
 class GateData(LabelledScans):
     """Labelled scans; the general expert owns every structure that no expert has and none leaves out."""
 
-    leave_out: tuple[str, ...] = Field((), description="Structures that are nobody's, by name or 'set/name'.")
+    leave_out: tuple[str, ...] = Field(
+        (), description="Structures that no expert learns, by name or 'set/name'."
+    )
     weights: dict[str, float] = Field({}, description="How often the general expert's sets are drawn.")
     unlabelled_share: float = Field(
         0.3, ge=0, lt=1, description="Share of the general expert's regions about places without any label."
@@ -51,19 +60,18 @@ class GateSchedule(ScheduleRecipe):
     log_every: int = Field(50, gt=0, description="Steps between rows of the log.")
 
 
-class GateRecipe(Settings):
+class GateRecipe(TrainingRecipe):
     """A gate over a backbone and its experts. Paths are relative to the folder the command is given in."""
 
-    run: Path = Field(description="Folder for tables, log, checkpoints and the result; from where you stand.")
-    seed: int = Field(0, description="Of initial weights, regions, prompts and the order of rows.")
     base: str = Field(description="Id of the backbone's card; or the path of its folder.")
-    card: GateWords = Field(description="What the gate's card says beside what the training knows.")
+    card: GateWords = Field(description="What the gate's card says beside what the training writes.")
     experts: tuple[GateExpert, ...] = Field(min_length=1, description="In the order of the gate's outputs.")
     data: GateData
     hidden: int = Field(32, gt=0, description="Width of the gate's trunk.")
     mode: GateMode = Field("both", description="What it sees; less is a control.")
-    target: Target = Field(
-        "owner", description="What it learns: whose the structure is, who scores best, the fused mask's loss."
+    target: Supervision = Field(
+        "owner",
+        description="What it learns: the structure's owner, the best expert, or the fused mask's loss.",
     )
     balance: float = Field(0.0, ge=0, description="Weight of the term that wants all experts used alike.")
     noise: float = Field(0.3, ge=0, description="Noise on features, in shares of their spread.")
@@ -74,7 +82,6 @@ class GateRecipe(Settings):
     turns: int = Field(3, gt=0, description="Answers to each way of asking: the first and its corrections.")
     schedule: GateSchedule = GateSchedule()
     validate_every: int = Field(50, gt=0, description="Steps between validations; the best is kept.")
-    tracker: str | None = Field(None, description="An Accelerate tracker: tensorboard, wandb, …")
 
     @model_validator(mode="after")
     def _fits(self) -> "GateRecipe":

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sam_moe.errors import CardError, FileError, SamMoeError, WeightsError
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
@@ -15,7 +16,7 @@ from sam_moe.registry import Attribution, Registry, read_card, write_card
 from sam_moe.registry.finding import find_entry, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_metadata, read_state
 from tests.files.dying import deaths
 

@@ -7,19 +7,20 @@ import pytest
 import torch
 
 from sam_moe.errors import CardError, FileError, WeightsError
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.loading import build_model
 from sam_moe.registry import Registry, read_card, write_card
 from sam_moe.registry.finding import find_entry, find_expert, list_experts, user_folder
+from sam_moe.registry.removal import remove_card
 from sam_moe.systems.sam_med3d_moe.cards import backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import (
     add_expert,
     check_expert,
     keep_expert,
     load_decoder,
-    remove_expert,
 )
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import save_weights
 from tests.files.dying import deaths
 
@@ -179,7 +180,7 @@ def test_a_removed_expert_lies_aside_and_comes_back_as_it_was(source, draft, tin
     ships = list_experts()
     entry = add_expert(source, draft(), base=tiny)
     assert set(list_experts()) == {*ships, entry}
-    aside = remove_expert("cord")
+    aside = remove_card("cord", kinds=("expert",))
     assert list_experts() == ships
     assert aside.parent == user_folder() / ".removed"
     back = add_expert(aside, base=tiny)
@@ -190,14 +191,14 @@ def test_a_removed_expert_lies_aside_and_comes_back_as_it_was(source, draft, tin
 
 def test_what_replaced_a_removed_expert_is_removed_beside_it(source, draft, tiny, tmp_path, finetuned):
     add_expert(source, draft(), base=tiny)
-    first = remove_expert("cord")
+    first = remove_card("cord", kinds=("expert",))
     finetuned["mask_decoder.iou_token.weight"] += 1
     torch.save(finetuned, source)
     add_expert(source, draft(), base=tiny)
-    second = remove_expert("cord")
+    second = remove_card("cord", kinds=("expert",))
     assert sorted(path.name for path in first.parent.iterdir()) == sorted([first.name, second.name])
     with pytest.raises(CardError, match=r"has no expert with id 'cord'\. Known, nearest first: none"):
-        remove_expert("cord")
+        remove_card("cord", kinds=("expert",))
 
 
 def test_experts_are_found_by_id_and_by_path_and_are_no_models(source, draft, tiny):

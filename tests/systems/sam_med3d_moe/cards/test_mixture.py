@@ -18,8 +18,9 @@ from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
 from sam_moe.registry import shipped as shipped_folder
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_expert
+from sam_moe.registry.removal import remove_card
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
-from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder, remove_expert
+from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_mixture, selection_of
 from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
 from sam_moe.weights.checksums import fingerprint
@@ -166,7 +167,7 @@ def test_parts_lie_beside_the_gate_or_where_experts_are_found(mixed, tmp_path):
     away.parent.mkdir()
     (mixed / "gate").rename(away)
     assert sam_moe.load(away, device="cpu").network.module.bank.ids[-1] == "third"
-    remove_expert("third", mixed)
+    remove_card("third", mixed)
     with pytest.raises(
         CardError, match=r"experts: third: no expert with id 'third'\. Known, nearest first: "
     ):
@@ -194,7 +195,7 @@ def test_what_lies_beside_the_gate_under_a_name_of_its_parts_is_no_part_of_it(mi
 
 
 def test_another_expert_of_the_same_name_is_refused(mixed):
-    remove_expert("first", mixed)
+    remove_card("first", mixed)
     write_expert(mixed, "first", find_entry("small"), seed=99)
     with pytest.raises(CardError, match=r"first has the SHA-256 .*knows another expert of that name"):
         sam_moe.load("gate")

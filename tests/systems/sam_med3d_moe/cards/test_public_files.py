@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.registry import write_card
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from tests.weights.hub_server import ADDRESS, Hub
 
 pytestmark = pytest.mark.slow  # each load is a process of its own: the client reads its settings on import

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_moe.errors import ConfigError
+from sam_moe.progress import silent
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import (
     Embedded,
     embedding_hours,
@@ -17,12 +18,13 @@ from sam_moe.systems.sam_med3d_moe.finetune.embedded import (
     pack,
     unpack,
 )
-from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Cut, Regions
 
 
 @pytest.fixture
 def regions(scans):
-    return lambda: Regions(scans, 16, 3, 10**9, {}, 0.0, targets=2)
+    return lambda: Regions(scans, Cut(16, targets=2), 3)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def model(sizes):
 def kept(regions, model, tmp_path):
     """Embeds regions into one file; returns its path."""
 
-    def make(count=11, origin="here", progress=None, model=model):
+    def make(count=11, origin="here", progress=silent, model=model):
         keep_embedded(regions, count, model, tmp_path / "e.safetensors", origin, progress)
         return tmp_path / "e.safetensors"
 
@@ -47,28 +49,28 @@ def test_what_is_kept_are_the_regions_of_the_stream_encoded(kept, regions, model
     assert stored.count == 11
     for index in (0, 7, 8, 10):
         region, drawn = stored.region(index), stream[index]
-        assert region["image"].dtype == torch.float32 and region["image"].shape == (48, 2, 2, 2)
+        assert region["embedding"].dtype == torch.float32 and region["embedding"].shape == (48, 2, 2, 2)
         with torch.no_grad():
             wanted = model.encode(drawn["image"][None])[0]
-        torch.testing.assert_close(region["image"], wanted, atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(region["embedding"], wanted, atol=2e-3, rtol=2e-3)
         assert region["target"].dtype == torch.bool and torch.equal(region["target"], drawn["target"])
 
 
 def test_a_sample_is_the_same_whenever_it_is_drawn_and_every_region_has_its_turn(kept):
     path = kept()
     stored, again = Embedded(path, seed=4), Embedded(path, seed=4)
-    assert all(torch.equal(stored[n]["image"], again[n]["image"]) for n in (0, 5, 10**6))
-    places = {hash(stored.region(index)["image"].numpy().tobytes()) for index in range(11)}
-    assert {hash(stored[n]["image"].numpy().tobytes()) for n in range(200)} == places
+    assert all(torch.equal(stored[n]["embedding"], again[n]["embedding"]) for n in (0, 5, 10**6))
+    places = {hash(stored.region(index)["embedding"].numpy().tobytes()) for index in range(11)}
+    assert {hash(stored[n]["embedding"].numpy().tobytes()) for n in range(200)} == places
     other = Embedded(path, seed=5)
-    assert not all(torch.equal(stored[n]["image"], other[n]["image"]) for n in range(9))
+    assert not all(torch.equal(stored[n]["embedding"], other[n]["embedding"]) for n in range(9))
 
 
 def test_batches_hold_every_region_once_in_order(kept):
     stored = Embedded(kept())
     batches = list(stored.batches(4))
     assert [len(embedding) for embedding, _ in batches] == [4, 4, 3]
-    assert torch.equal(batches[2][0][1], stored.region(9)["image"])
+    assert torch.equal(batches[2][0][1], stored.region(9)["embedding"])
     assert torch.equal(batches[2][1][1], stored.region(9)["target"])
 
 
@@ -86,9 +88,9 @@ def test_the_same_is_not_encoded_again_and_anything_else_is(kept):
     first, before = path.read_bytes(), path.stat().st_mtime_ns
     kept()
     assert path.stat().st_mtime_ns == before
-    told = []
-    kept(origin="elsewhere", progress=lambda stage, share: told.append(share))
-    assert told == [8 / 11, 1.0]
+    met = []
+    kept(origin="elsewhere", progress=lambda stage, share: met.append(share))
+    assert met == [8 / 11, 1.0]
     kept(count=5, origin="elsewhere")
     assert Embedded(path).count == 5
     assert len(path.read_bytes()) < len(first) and embedding_hours(path) < 0.1
@@ -121,7 +123,7 @@ def test_a_kill_while_it_is_written_leaves_nothing_and_the_next_start_writes_it(
     assert killed(kept, before_it_is_in_place) == -signal.SIGKILL
     assert not path.exists() and [*tmp_path.glob(".sam-moe-*")]  # which a training's start clears
     assert len(kept().read_bytes()) == len(whole)
-    assert torch.equal(Embedded(path).region(3)["image"], stored["image"])
+    assert torch.equal(Embedded(path).region(3)["embedding"], stored["embedding"])
     assert [p.name for p in tmp_path.glob("e.*")] == ["e.safetensors"]
 
 

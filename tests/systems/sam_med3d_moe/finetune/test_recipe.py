@@ -12,6 +12,7 @@ import torch
 
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.lora import load_lora
 from sam_moe.registry import read_card
 from sam_moe.registry.finding import find_entry
@@ -19,11 +20,12 @@ from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert, check_expert
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded
 from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, ExpertValidation, whole_learner
-from sam_moe.systems.sam_med3d_moe.finetune.recipe import FinetuneRecipe, finetune
+from sam_moe.systems.sam_med3d_moe.finetune.recipe import finetune
+from sam_moe.systems.sam_med3d_moe.finetune.settings import FinetuneRecipe
 from sam_moe.systems.sam_med3d_moe.outcome import of_expert
 from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.scans.cache import read_cache
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_metadata, read_state, save_weights
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -294,7 +296,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
     stored = Embedded(run / "train.embedded.safetensors", 5)
     for rank in (0, 1):
         batch = torch.utils.data.default_collate([stored[2 * rank], stored[2 * rank + 1]])
-        (loss(batch["image"], batch["target"], prompt_rng(5, 0, rank)) / 2).backward()
+        (loss(batch, prompt_rng(5, 0, rank)) / 2).backward()
     learnt = [p for p in loss.parameters() if p.requires_grad]
     alone = [p.grad for p in learnt if p.ndim > 1] + [p.grad for p in learnt if p.ndim <= 1]
     norm = torch.stack([g.norm() for g in alone]).norm()

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from sam_moe.errors import ConfigError
 from sam_moe.registry import read_card
-from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, follow
+from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, train_prepared
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
 from sam_moe.training.engine.machines import MACHINES, hardware
 
@@ -110,14 +110,14 @@ def test_a_plan_of_another_version_is_refused(recipe, change):
     whole = json.loads((run / PLAN).read_text())
     change(run / PLAN, lambda plan: plan.update(later=1))
     with pytest.raises(ConfigError, match=r"plan\.json: not readable as .*later.*`sam-moe pretrain RECIPE"):
-        follow(run)
+        train_prepared(run)
     (run / PLAN).write_text(json.dumps({k: v for k, v in whole.items() if k != "seed"}))
     with pytest.raises(ConfigError, match=r"plan\.json: not readable as .*seed"):
-        follow(run)
+        train_prepared(run)
 
 
 def test_a_folder_without_its_cache_is_refused(recipe):
     run = pretrain(recipe(validation_crops=0), prepare=True)
     (run / "train.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"train\.safetensors: not readable as a cache"):
-        follow(run)
+        train_prepared(run)

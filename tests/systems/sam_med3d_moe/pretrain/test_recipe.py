@@ -14,8 +14,9 @@ from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.prompts.prompt import Box
 from sam_moe.registry import read_card
 from sam_moe.space.files import read
-from sam_moe.systems.sam_med3d_moe.pretrain.prepared import START, follow
-from sam_moe.systems.sam_med3d_moe.pretrain.recipe import PretrainRecipe, pretrain
+from sam_moe.systems.sam_med3d_moe.pretrain.prepared import START, train_prepared
+from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
+from sam_moe.systems.sam_med3d_moe.pretrain.settings import PretrainRecipe
 from sam_moe.weights.files import read_metadata, read_state, save_weights
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -24,8 +25,8 @@ LEFT_TO_THE_START = ("architecture", "preprocessing")
 
 @pytest.mark.slow
 def test_a_recipe_ends_in_a_model_that_answers(recipe, folder, sizes, tmp_path):
-    heard = []
-    path = pretrain(recipe(), ["seed=3"], heard.append)
+    met = []
+    path = pretrain(recipe(), ["seed=3"], lambda *progress: met.append(progress))
     run = tmp_path / "run"
     assert path == run / "model.safetensors"
     names = {"recipe.yaml", "log.jsonl", "model.safetensors", "best.safetensors", "card.json", "checkpoint"}
@@ -43,7 +44,7 @@ def test_a_recipe_ends_in_a_model_that_answers(recipe, folder, sizes, tmp_path):
     assert card.made_by.command == f"sam-moe pretrain '{tmp_path / 'my recipe.yaml'}' --set seed=3"
     assert card.made_by.seeds == (3,) and card.made_by.data == ("balls", "maps")
     assert card.made_by.hours == pytest.approx(sum(row["seconds"] for row in rows) / 3600, abs=1e-3)
-    assert [(row["step"], row["steps"]) for row in heard] == [(row["step"], 6) for row in rows]
+    assert met == [("training", row["step"] / 6) for row in rows]
     # strictly the model, and it answers on a scan of the folder
     best = read_state(run / "best.safetensors")
     model = load_model(path, sizes)
@@ -58,16 +59,17 @@ def test_started_again_it_goes_on_and_started_once_more_it_is_done(recipe, tmp_p
     class Stopped(Exception):
         pass
 
-    def stop(row):
-        if row["step"] == 3:
+    def stop(stage, share):
+        if share == 0.5:
             raise Stopped
 
     whole = pretrain(recipe(run=str(tmp_path / "whole"))).read_bytes()
     with pytest.raises(Stopped):
-        pretrain(recipe(), report=stop)
+        pretrain(recipe(), progress=stop)
     assert pretrain(recipe()).read_bytes() == whole
-    heard = []
-    assert pretrain(recipe(), report=heard.append).read_bytes() == whole and heard == []
+    met = []
+    assert pretrain(recipe(), progress=lambda *progress: met.append(progress)).read_bytes() == whole
+    assert met == []
 
 
 @pytest.mark.slow
@@ -114,13 +116,13 @@ def test_a_training_goes_on_from_a_model_and_keeps_what_its_card_says(onward, wi
 @pytest.mark.slow
 def test_a_training_goes_on_on_a_bare_machine_from_the_weights_in_its_folder(onward, tmp_path):
     run = pretrain(onward(), prepare=True)
-    assert follow(run).step == 2
+    assert train_prepared(run).step == 2
     (run / "checkpoint").rename(run / "gone")
     (run / "best.safetensors").unlink()
     state = read_state(run / START)
     save_weights({name: tensor + 1 for name, tensor in state.items()}, run / START)
     with pytest.raises(ConfigError, match=r"start\.safetensors: holds a model with the fingerprint .* plan"):
-        follow(run)
+        train_prepared(run)
 
 
 @pytest.mark.slow

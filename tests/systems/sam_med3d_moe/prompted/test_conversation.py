@@ -9,8 +9,14 @@ from sam_moe.hosts.sam3d.lowering import lower_box
 from sam_moe.hosts.sam3d.normalise import normalise
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.space.upsampling import upsample
-from sam_moe.systems.sam_med3d_moe.prompted.conversation import Conversation, dice_of, taught_strategies
-from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, fresh_model
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import (
+    Conversation,
+    Opening,
+    Prompting,
+    dice_of,
+    taught_strategies,
+)
 from sam_moe.training.engine.seeds import prompt_rng
 from sam_moe.training.scans.losses import dice_and_cross_entropy
 from sam_moe.training.scans.phantoms import draw_phantom
@@ -54,7 +60,9 @@ def ways(drawing):
 def test_each_row_gets_the_answer_that_the_model_gives_to_its_prompt_alone(sizes, batch):
     image, target = batch
     model, corners, drawn = fresh_model(sizes, 0).eval(), torch.tensor([3, 0]), torch.tensor([1, 2, 3])
-    talk = Conversation(model, model.encode(image), target, rng(4), {"corners": corners, "mask": drawn}, 0.06)
+    talk = Conversation(
+        model, model.encode(image), target, rng(4), Opening({"corners": corners, "mask": drawn}, 0.06)
+    )
     asked, of = prompts(target, corners, drawn, rng(4))
     first = talk.ask()
     alone = torch.cat([model(image[n // 2][None], *prompt) for n, prompt in zip(of, asked, strict=True)])
@@ -82,17 +90,20 @@ def test_a_loss_without_corrections_is_the_mean_over_targets_and_ways(sizes, bat
         logits = model.decode(embedding, model.encode_prompt(*prompt))[:, 0]
         soft = target[number // 2, number % 2].float().view(8, 2, 8, 2, 8, 2).mean(dim=(1, 3, 5))
         losses.append(dice_and_cross_entropy(logits, soft[None]))
-    torch.testing.assert_close(PromptedLoss(model, (1.0,))(image, target, rng(7)), torch.cat(losses).mean())
+    torch.testing.assert_close(
+        PromptedLoss(model, Prompting((1.0,)))({"image": image, "target": target}, rng(7)),
+        torch.cat(losses).mean(),
+    )
 
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_of_a_conversation_the_first_and_the_last_answer_teach(sizes, batch, depth):
     image, target = batch
-    loss, heard, answers = PromptedLoss(fresh_model(sizes, 0), (*[0.0] * depth, 1.0)), [], []
+    loss, heard, answers = PromptedLoss(fresh_model(sizes, 0), Prompting((*[0.0] * depth, 1.0))), [], []
     decoder = loss.model.mask_decoder
     decoder.register_forward_pre_hook(lambda _, args: heard.append((torch.is_grad_enabled(), args)))
     decoder.register_forward_hook(lambda _, __, out: answers.append(out.logits))
-    value = loss(image, target, rng())
+    value = loss({"image": image, "target": target}, rng())
     value.backward()
     assert [grad for grad, _ in heard] == [True, *[False] * (depth - 1), True]
     tokens = [tuple(args[2].shape[:2]) for _, args in heard]
@@ -135,18 +146,20 @@ def test_weights_without_corner_embeddings_are_asked_by_the_cards_strategy_alone
         logits = model(image[number // 2][None], at[None, None], one, None, mask)[:, 0]
         soft = target[number // 2, number % 2].float().view(8, 2, 8, 2, 8, 2).mean(dim=(1, 3, 5))
         losses.append(dice_and_cross_entropy(logits, soft[None]))
-    found = PromptedLoss(model, (1.0,), box_strategy=strategy)(image, target, rng(7))
+    found = PromptedLoss(model, Prompting((1.0,), box_strategy=strategy))(
+        {"image": image, "target": target}, rng(7)
+    )
     torch.testing.assert_close(found, torch.cat(losses).mean())
 
 
 @pytest.mark.slow
 def test_conversations_are_as_long_as_their_shares_say(sizes, batch):
-    loss, calls = PromptedLoss(fresh_model(sizes, 0), (0.5, 0.0, 0.5)), []
+    loss, calls = PromptedLoss(fresh_model(sizes, 0), Prompting((0.5, 0.0, 0.5))), []
     loss.model.mask_decoder.register_forward_hook(lambda *_: calls.append(1))
     lengths = []
     for step in range(40):
         calls.clear()
-        loss(*batch, prompt_rng(0, step, 0))
+        loss(dict(zip(("image", "target"), batch, strict=True)), prompt_rng(0, step, 0))
         lengths.append(len(calls))
     assert set(lengths) == {1, 3} and 20 - 10 <= lengths.count(3) <= 20 + 10  # 3 * sqrt(0.25 * 40) = 9.5
 
@@ -155,7 +168,7 @@ def test_a_correction_lies_in_a_wrong_voxel_of_the_answer_and_says_how_it_is_wro
     image, target = batch
     model, every = fresh_model(sizes, 0), torch.arange(4)
     boxed = {"corners": every, "mask": every[:1]}
-    talk = Conversation(model, model.encode(image), target, rng(), boxed, 0.06)
+    talk = Conversation(model, model.encode(image), target, rng(), Opening(boxed, 0.06))
     true = target.flatten(0, 1)[torch.cat([every, every, every[:1]])]
     inside = true.float().view(9, 8, 2, 8, 2, 8, 2).mean(dim=(2, 4, 6)) >= 0.5
     logits = torch.where(inside, 1.0, -1.0)
@@ -175,7 +188,9 @@ def test_gradients_of_a_region_asked_often_are_the_same_bits_with_several_thread
     model, encoded, rows = fresh_model(sizes, 0), [], torch.arange(16)
     model.image_encoder.register_forward_hook(lambda _, __, out: encoded.append(out))
     image, target = torch.randn(1, 1, 32, 32, 32, generator=rng()), torch.ones(1, 16, 32, 32, 32) > 0
-    talk = Conversation(model, model.encode(image), target, rng(), {"corners": rows, "mask": rows}, 0.0)
+    talk = Conversation(
+        model, model.encode(image), target, rng(), Opening({"corners": rows, "mask": rows}, 0.0)
+    )
     heard = torch.randn(talk.embedding.shape, generator=rng())
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

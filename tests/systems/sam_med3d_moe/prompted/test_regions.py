@@ -1,8 +1,9 @@
-"""The stream of regions is the same everywhere, and each row of a step is asked as if it were alone."""
+"""The stream of regions is the same everywhere, and mixed, spoiled and normalised as it should be."""
 
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import torch
 
 from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.normalise import normalise
-from sam_moe.systems.sam_med3d_moe.prompted.regions import PromptedLoss, Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Mix, Regions
 from sam_moe.training.scans.cache import Scan
-from sam_moe.training.scans.crops import CropRanges
+from sam_moe.training.scans.crops import RANGES, CropRanges
 from sam_moe.training.scans.phantoms import draw_phantom
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -35,18 +36,17 @@ NEAR = CropRanges(0.0, click_spacing_mm=(1.0, 1.0), rotated_share=0.0, jitter_vo
 
 
 def stream(scans, **changes):
-    kinds = {"weights": {}, "phantom_share": 0.1, "curriculum": 0, "ranges": NEAR, **changes}
-    return Regions(scans, 16, 3, 10**6, **kinds)
-
-
-@pytest.fixture
-def batch():
-    found = [stream([], phantom_share=1.0, targets=2)[n] for n in range(2)]
-    return torch.stack([f["image"] for f in found]), torch.stack([f["target"] for f in found])
+    """Regions of 16 voxels, with changes to how they are cut, mixed or spoiled."""
+    plain = {"phantom_share": 0.1, "ranges": NEAR, **changes}
+    of = {
+        kind: {f.name: plain[f.name] for f in fields(kind) if f.name in plain}
+        for kind in (Cut, Mix, Appearance)
+    }
+    return Regions(scans, Cut(16, **of[Cut]), 3, Mix(**of[Mix]), Appearance(**of[Appearance]))
 
 
 def test_sample_n_is_the_same_in_any_order_and_differs_from_the_others(scans):
-    there, back = stream(scans, ranges=None), stream(scans, ranges=None)
+    there, back = stream(scans, ranges=RANGES), stream(scans, ranges=RANGES)
     first = [there[n] for n in range(6)]
     again = [back[n] for n in reversed(range(6))][::-1]
     for a, b in zip(first, again, strict=True):
@@ -58,15 +58,15 @@ def test_sample_n_is_the_same_in_any_order_and_differs_from_the_others(scans):
 def test_sample_n_is_the_same_in_every_process(scans, tmp_path):
     program = (
         "import sys, torch; from pathlib import Path\n"
-        "from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions\n"
+        "from sam_moe.systems.sam_med3d_moe.prompted.regions import Cut, Mix, Regions\n"
         "from sam_moe.training.scans.cache import read_cache\n"
         "torch.set_num_threads(1)\n"
-        "stream = Regions(read_cache(Path('train.safetensors')), 16, 3, 10**6, {}, 0.1)\n"
+        "stream = Regions(read_cache(Path('train.safetensors')), Cut(16), 3, Mix({}, 0.1))\n"
         "torch.save([stream[n] for n in (5, 900_000)], 'samples.pt')"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=environment)
-    here = stream(scans, ranges=None)
+    here = stream(scans, ranges=RANGES)
     for number, there in zip((5, 900_000), torch.load(tmp_path / "samples.pt"), strict=True):
         assert torch.equal(here[number]["image"], there["image"])
         assert torch.equal(here[number]["target"], there["target"])
@@ -118,33 +118,3 @@ def test_a_share_of_the_regions_is_spoilt():
     same = [torch.allclose(plain[n]["image"], half[n]["image"], atol=1e-3) for n in range(60)]
     # of the spoilt ones 0.14 are left as they were: 0.57 in all, three standard deviations are 0.19
     assert 0.57 - 0.19 < sum(same) / 60 < 0.57 + 0.19
-
-
-def test_a_region_is_encoded_once_for_all_that_is_asked_about_it(sizes, batch):
-    loss, encoded = PromptedLoss(fresh_model(sizes, 0), (0.0, 1.0)), []
-    loss.model.image_encoder.register_forward_hook(lambda _, args, out: encoded.append(len(out)))
-    loss(*batch, rng())
-    assert encoded == [2]
-
-
-@pytest.mark.parametrize("depths", [(1.0,), (0.0, 1.0)])
-@pytest.mark.parametrize(("regions", "targets"), [(1, 1), (1, 3), (2, 2)])
-def test_every_learnable_parameter_takes_part_so_that_processes_can_share_gradients(
-    sizes, batch, depths, regions, targets
-):
-    image, target = batch
-    loss = PromptedLoss(fresh_model(sizes, 0), depths)
-    loss(image[:regions], target[:regions].repeat(1, 2, 1, 1, 1)[:, :targets], rng()).backward()
-    learnt = {name for name, p in loss.named_parameters() if p.requires_grad}
-    assert {name for name, p in loss.named_parameters() if p.grad is not None} == learnt
-    frozen = {name.split(".", 1)[1] for name, p in loss.named_parameters() if not p.requires_grad}
-    assert "prompt_encoder.no_mask_embed.weight" in frozen
-    assert all("no_mask_embed" in n or "iou_prediction" in n or "output_hypernetworks" in n for n in frozen)
-
-
-def test_a_fresh_model_is_made_by_its_seed(sizes):
-    torch.manual_seed(9)
-    a, b, other = (fresh_model(sizes, seed).state_dict() for seed in (0, 0, 1))
-    assert all(torch.equal(a[k], b[k]) for k in a)
-    assert not all(torch.equal(a[k], other[k]) for k in a)
-    assert 0.01 < a["image_encoder.pos_embed"].std() < 0.03

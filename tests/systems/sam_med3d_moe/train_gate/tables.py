@@ -11,9 +11,10 @@ from accelerate import PartialState
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sam_moe.systems.sam_med3d_moe.gate import GateInput
-from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fit_gate, fresh_gate
+from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Objective, Tables, fit_gate, fresh_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
-from sam_moe.training.engine.loop import Schedule
+from sam_moe.training.engine.loop import Reporting, Run
+from sam_moe.training.engine.schedule import Schedule
 
 FEATURES = 6
 
@@ -53,15 +54,12 @@ def learn(folder, steps=8, mode="both", batch_size=8, report=None, **more):
     schedule = Schedule(steps, batch_size, 0.01, warmup=2, save_every=2, log_every=1, average=0.9, clip=1e9)
     return fit_gate(
         gate,
-        crossed(),
-        crossed(seed=1),
+        Tables(crossed(), crossed(seed=1)),
+        Objective(noise=0.1, **more),
         schedule,
-        folder,
-        1,
-        noise=0.1,
+        Run(folder, 1),
         validate_every=4,
-        report=report,
-        **more,
+        reporting=Reporting(row=report),
     )
 
 

@@ -1,24 +1,24 @@
-"""A team is of one backbone."""
+"""A gate is trained over experts of one backbone."""
 
 import json
 
 import pytest
 
 from sam_moe.errors import CardError
-from sam_moe.systems.sam_med3d_moe.train_gate.members import assemble_team
+from sam_moe.systems.sam_med3d_moe.train_gate.members import load_members
 
 
 def test_experts_stand_in_the_order_asked_for_behind_the_general_one(team):
-    found = assemble_team("tiny-base", [team.expert("b"), team.expert("a", seed=2)])
+    found = load_members("tiny-base", [team.expert("b"), team.expert("a", seed=2)])
     assert [ref.id for ref in found.refs] == ["tiny-base", "b", "a"]
-    assert found.decoders[0] is found.model.mask_decoder and len(found.decoders) == 3
-    assert not any(p.requires_grad for decoder in found.decoders for p in decoder.parameters())
+    assert found.decoders.each[0] is found.decoders.model.mask_decoder and len(found.decoders.each) == 3
+    assert not any(p.requires_grad for decoder in found.decoders.each for p in decoder.parameters())
 
 
 def test_an_expert_named_twice_is_refused(team):
     folder = team.expert("a")
     with pytest.raises(CardError, match="a: named more than once"):
-        assemble_team("tiny-base", [folder, folder])
+        load_members("tiny-base", [folder, folder])
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_experts_of_another_backbone_or_with_their_own_are_refused(team, change,
         table["architecture"] = base["architecture"]
     (folder / "card.json").write_text(json.dumps(table))
     with pytest.raises(CardError, match=complaint):
-        assemble_team("tiny-base", [folder])
+        load_members("tiny-base", [folder])

@@ -5,12 +5,13 @@ import json
 import pytest
 
 from sam_moe.config import load_settings
+from sam_moe.files import sha256_of
 from sam_moe.registry import GateCard, read_card, read_entry
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe
 from sam_moe.training.engine.runlog import hours_of, read_rows
-from sam_moe.weights.checksums import fingerprint, sha256_of
+from sam_moe.weights.checksums import fingerprint
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from sam_moe.systems.sam_med3d_moe.train_gate.regions import (
     asked_ranges,
     blank_place,
     draw_regions,
-    unite,
+    merge,
     without,
 )
 
@@ -53,11 +53,11 @@ def test_the_same_stream_gives_the_same_regions_and_another_seed_others(scans):
 
 
 def test_a_union_is_one_structure_and_nothing_else_is_left(scans):
-    one = unite(scans[0], {"both": ["ball", "balls/box"]})
+    one = merge(scans[0], {"both": ["ball", "balls/box"]})
     assert list(one.structures.values()) == ["both"]
     (value,) = one.structures
     assert int((one.labels == value).sum()) == int((scans[0].labels > 0).sum())
-    assert unite(scans[0], {"x": ["maps/ball"]}).structures == {}
+    assert merge(scans[0], {"x": ["maps/ball"]}).structures == {}
     assert without(scans[0], {"balls/ball"}).structures == {2: "box"}
 
 

@@ -7,10 +7,13 @@ import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.systems.sam_med3d_moe.gate import gate_input
-from sam_moe.systems.sam_med3d_moe.prompted.conversation import Clicked, Conversation
-from sam_moe.systems.sam_med3d_moe.prompted.regions import Regions, fresh_model
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import fresh_model
+from sam_moe.systems.sam_med3d_moe.prompted.conversation import Clicked, Conversation, Opening
+from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Regions
+from sam_moe.systems.sam_med3d_moe.train_gate.asking import Asking, build_table
+from sam_moe.systems.sam_med3d_moe.train_gate.members import Decoders
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import UNLABELLED, Drawn
-from sam_moe.systems.sam_med3d_moe.train_gate.table import build_table, load_table, low_dice, save_table
+from sam_moe.systems.sam_med3d_moe.train_gate.table import load_table, low_dice, save_table
 
 NAN = float("nan")
 
@@ -27,7 +30,7 @@ def decoders(model, sizes):
 
 @pytest.fixture
 def regions():
-    stream = Regions([], 16, 3, 5, {}, 1.0, spoil_share=0.0)
+    stream = Regions([], Cut(16), 3, appearance=Appearance(0.0))
     samples = [stream[n] for n in range(5)]
     owners = [
         (0, "liver", "a", "click"), (0, "liver", "b", "box"), (0, UNLABELLED, "a", "box"),
@@ -37,7 +40,7 @@ def regions():
 
 
 def test_every_region_is_asked_its_way_and_corrected_twice(model, decoders, regions):
-    table = build_table(model, decoders, "mask", regions, 0)
+    table = build_table(Decoders(model, decoders, "mask"), regions, Asking(0))
     assert len(table) == 5 * 3
     assert table.names == ("liver", UNLABELLED, "cord")
     assert torch.bincount(table.region).tolist() == [3] * 5
@@ -49,12 +52,14 @@ def test_every_region_is_asked_its_way_and_corrected_twice(model, decoders, regi
 
 def test_a_row_holds_what_a_conversation_with_its_owner_shows(model, decoders, regions):
     """The two cords are one batch: the same prompts are drawn here again, after those of the others."""
-    table = build_table(model, decoders, "mask", regions[3:], 0)
+    table = build_table(Decoders(model, decoders, "mask"), regions[3:], Asking(0))
     owner = copy.deepcopy(model)
     owner.mask_decoder = decoders[1]
     image, target = (torch.stack([getattr(r, k) for r in regions[3:]]) for k in ("image", "target"))
     every, none, rng = torch.arange(2), torch.arange(0), torch.Generator().manual_seed(0)
-    talk = Conversation(owner, owner.encode(image), target, rng, {"mask": every}, 0.06, Clicked(none))
+    talk = Conversation(
+        owner, owner.encode(image), target, rng, Opening({"mask": every}, 0.06, Clicked(none))
+    )
     with torch.no_grad():
         talk.correct(talk.ask())
         tokens = talk._encode()
@@ -69,16 +74,16 @@ def test_a_row_holds_what_a_conversation_with_its_owner_shows(model, decoders, r
 
 
 def test_where_nothing_is_labelled_the_general_experts_answer_is_right(model, decoders, regions):
-    table = build_table(model, decoders, "mask", regions, 0)
+    table = build_table(Decoders(model, decoders, "mask"), regions, Asking(0))
     blank = table.rows(~table.labelled)
     assert (blank.scores[:, 0] == 1).all()
     assert (blank.scores[:, 1] < 1).any()
 
 
 def test_unscored_the_owner_alone_is_asked(model, decoders, regions):
-    table = build_table(model, decoders, "mask", regions, 0, scored=False)
+    table = build_table(Decoders(model, decoders, "mask"), regions, Asking(0, scored=False))
     assert table.scores.isnan().tolist() == [[False, True]] * 9 + [[True, False]] * 6
-    asked = build_table(model, decoders, "mask", regions, 0)
+    asked = build_table(Decoders(model, decoders, "mask"), regions, Asking(0))
     for part, other in zip(table.seen, asked.seen, strict=True):
         torch.testing.assert_close(part, other)
 
@@ -95,14 +100,14 @@ def test_dice_counts_each_low_voxel_by_the_share_that_is_target():
 
 
 def test_answers_are_kept_as_coarse_as_asked_for(model, decoders, regions):
-    table = build_table(model, decoders, "mask", regions, 0, keep=4)
+    table = build_table(Decoders(model, decoders, "mask"), regions, Asking(0, keep=4))
     assert table.answers.shape == (15, 2, 4, 4, 4) and table.targets.shape == (15, 4, 4, 4)
-    assert build_table(model, decoders, "mask", regions, 0).answers is None
+    assert build_table(Decoders(model, decoders, "mask"), regions, Asking(0)).answers is None
 
 
 def test_a_table_comes_back_as_it_was_for_its_origin_alone(model, decoders, regions, tmp_path):
     table, path = (
-        build_table(model, decoders, "mask", regions, 0, keep=4, turns=1),
+        build_table(Decoders(model, decoders, "mask"), regions, Asking(0, keep=4, turns=1)),
         tmp_path / "table.safetensors",
     )
     assert load_table(path) is None
@@ -120,14 +125,14 @@ def test_a_table_comes_back_as_it_was_for_its_origin_alone(model, decoders, regi
 
 def test_without_a_region_there_is_no_table(model, decoders):
     with pytest.raises(ConfigError, match="no region could be drawn"):
-        build_table(model, decoders, "mask", [], 0)
+        build_table(Decoders(model, decoders, "mask"), [], Asking(0))
 
 
 @pytest.mark.parametrize("strategy", ["mask", "center", "corners"])
 def test_a_click_is_the_middle_voxel_and_a_box_is_lowered_as_the_card_says(
     model, decoders, regions, strategy
 ):
-    clicks = build_table(model, decoders, strategy, regions[:1], 0, turns=1)
+    clicks = build_table(Decoders(model, decoders, strategy), regions[:1], Asking(0, turns=1))
     image, size = regions[0].image, model.sizes.image_size
     middle = torch.full((1, 1, 3), float(size // 2))
     with torch.no_grad():
@@ -137,5 +142,5 @@ def test_a_click_is_the_middle_voxel_and_a_box_is_lowered_as_the_card_says(
     seen = gate_input(embedding, said.sparse, said.places)
     for part, expected in zip(clicks.seen, seen, strict=True):
         torch.testing.assert_close(part.float(), expected, atol=2e-3, rtol=2e-3)
-    boxes = build_table(model, decoders, strategy, regions[1:2], 0, turns=1)
+    boxes = build_table(Decoders(model, decoders, strategy), regions[1:2], Asking(0, turns=1))
     assert boxes.way.tolist() == [1] and boxes.scores.isfinite().all()

@@ -4,7 +4,7 @@ import pytest
 
 from sam_moe.errors import CardError
 from sam_moe.registry.finding import find_entry, gates_over, holder_of, user_folder
-from sam_moe.systems.sam_med3d_moe.cards.removal import REMOVED, restore_gate, take_out, was_removed
+from sam_moe.registry.removal import REMOVED, remove_card, restore_gate, was_removed
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -28,20 +28,20 @@ def gate():
 
 
 def test_a_gate_is_taken_out_alone_and_an_expert_too(mine):
-    aside = take_out("moe")
+    aside = remove_card("moe")
     assert aside == user_folder() / REMOVED / f"moe-{mine[1].card.weights.sha256[:8]}"
     assert was_removed(aside, user_folder()) and not mine[1].path.exists() and mine[0].path.exists()
-    take_out("cord")
+    remove_card("cord")
     assert holder_of("cord", user_folder()) is None
 
 
 def test_only_these_kinds_are_taken_out(mine):
     with pytest.raises(CardError, match=r"no expert with id 'moe'\. Known, nearest first: cord"):
-        take_out("moe", kinds=("expert",))
+        remove_card("moe", kinds=("expert",))
     with pytest.raises(
         CardError, match=r"no expert or gate with id 'kord'\. Known, nearest first: cord, moe"
     ):
-        take_out("kord")
+        remove_card("kord")
 
 
 def test_what_ships_is_not_taken_out_and_says_so(mine, tmp_path, monkeypatch):
@@ -51,19 +51,19 @@ def test_what_ships_is_not_taken_out_and_says_so(mine, tmp_path, monkeypatch):
     shipped = write_expert(tmp_path / "cards", "lung", tiny)
     monkeypatch.setenv("SAM_MOE_CHECKPOINTS", str(tmp_path / "cards"))
     with pytest.raises(CardError, match=r"'tiny' ships with sam-moe and is never changed.* is removed\.$"):
-        take_out("tiny")
+        remove_card("tiny")
     with pytest.raises(CardError, match=r"'lung' ships .*sam-moe experts remove lung --gate GATE$"):
-        take_out("lung")
+        remove_card("lung")
     assert shipped.path.exists() and (tmp_path / "cards" / "tiny").exists()
 
 
 def test_a_removed_gate_comes_back_as_it_was_unless_its_id_was_taken(gate):
     before = {path.name: path.read_bytes() for path in gate.folder.iterdir()}
-    aside = take_out("moe")
+    aside = remove_card("moe")
     assert gates_over("cord") == ()
     assert restore_gate(aside) == gate and not aside.exists()
     assert {path.name: path.read_bytes() for path in gate.folder.iterdir()} == before
-    aside = take_out("moe")
+    aside = remove_card("moe")
     write_gate(user_folder(), "moe", find_entry("tiny"), [])
     with pytest.raises(CardError, match=r"'moe' is taken by .* since\. First remove that"):
         restore_gate(aside)

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError, FileError
-from sam_moe.registry import CARD, Entry, GateCard, Registry, default_folder
 from sam_moe.registry.finding import gate_at, holder_of, user_folder
+from sam_moe.registry.folder import Entry, Registry, default_folder
+from sam_moe.registry.gate import GateCard
+from sam_moe.registry.parts import CARD
 
 REMOVED = ".removed"
 
 
-def take_out(id: str, folder: Path | str | None = None, kinds: Sequence[str] = ("expert", "gate")) -> Path:
+def remove_card(id: str, folder: Path | str | None = None, kinds: Sequence[str] = ("expert", "gate")) -> Path:
     """Take a card of these kinds out of a folder of cards, and return where it lies now.
 
-    `add_expert` of that, or `restore_gate`, undoes it. Only this card goes; what it names stays.
+    Adding that folder again, or `restore_gate`, undoes it. Only this card goes; what it names stays.
 
     Raises:
         CardError: where the folder has no such card; of a card that ships it says so.
@@ -28,10 +30,12 @@ def take_out(id: str, folder: Path | str | None = None, kinds: Sequence[str] = (
     if id not in entries:
         shipped = {entry.card.id: entry.card.kind for entry in Registry(default_folder()).list()}
         if id in shipped:
-            told = f"{id!r} ships with sam-moe and is never changed; only what lies in {folder} is removed."
+            message = (
+                f"{id!r} ships with sam-moe and is never changed; only what lies in {folder} is removed."
+            )
             if shipped[id] == "expert":
-                told += f" For a gate without it: sam-moe experts remove {id} --gate GATE"
-            raise CardError(told)
+                message += f" For a gate without it: sam-moe experts remove {id} --gate GATE"
+            raise CardError(message)
         known = ", ".join(nearest_first(id, entries)) or "none"
         raise CardError(
             f"{folder}: has no {' or '.join(kinds)} with id {id!r}. Known, nearest first: {known}."
@@ -57,7 +61,7 @@ def was_removed(source: Path, folder: Path) -> bool:
 
 
 def restore_gate(source: Path, folder: Path | str | None = None) -> Entry[GateCard]:
-    """Put a gate back that `take_out` took out of this folder of cards.
+    """Put a gate back that `remove_card` took out of this folder of cards.
 
     Raises:
         CardError: for a folder that was not removed from there, or an id that was taken since.

@@ -1,14 +1,14 @@
-"""What all recipes share: scans are read once, and a run says how it was made."""
+"""Scans are read once, and again where others are asked for."""
 
-import logging
 import shutil
 
 import pytest
 import torch
 
 from sam_moe.errors import ConfigError
-from sam_moe.systems.sam_med3d_moe.pretrain.recipe import PretrainRecipe
-from sam_moe.training.recipes.parts import LabelledScans, keep_scans, told, write_recipe
+from sam_moe.registry import Preprocessing
+from sam_moe.training.recipes.scans import check_scans, keep_scans, learnt_ranges
+from sam_moe.training.recipes.settings import LabelledScans
 from sam_moe.training.scans.cache import cached_sets, read_cache
 
 
@@ -47,20 +47,25 @@ def test_without_the_data_a_cache_of_the_same_structures_serves_and_no_other(dat
             keep_scans(data, "train", tmp_path, **other)
 
 
-def test_a_run_tells_its_command_so_that_it_can_be_typed(tmp_path, data):
+def test_scans_are_looked_for_before_anything_is_written(data, change, tmp_path):
+    check_scans(data, ("train", "validation"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match=r"expected an entry 'holdout'"):
+        check_scans(data, ("train", "holdout"), tmp_path / "run")
+    change(data.splits, lambda s: s["sets"]["balls"].update(train=["z"]))
+    with pytest.raises(ConfigError, match="names the case z of the set balls"):
+        check_scans(data, ("train",), tmp_path / "run")
+
+
+def test_a_cache_that_was_taken_along_is_enough(data, tmp_path):
     keep_scans(data, "train", tmp_path)
-    made = told("finetune", tmp_path / "a b.yaml", ["x.y=[1, 2]"], tmp_path, 7, 2, 1)
-    assert made.command == f"sam-moe finetune '{tmp_path / 'a b.yaml'}' --set 'x.y=[1, 2]'"
-    assert (made.seeds, made.hours, made.data) == ((7,), 0, ("balls", "maps"))
+    shutil.rmtree(data.folder)
+    data.splits.unlink()
+    check_scans(data, ("train",), tmp_path)
+    with pytest.raises(ConfigError, match=r"splits\.json"):
+        check_scans(data, ("train", "validation"), tmp_path)
 
 
-def test_a_run_begun_by_another_recipe_says_what_changed(recipe, tmp_path, caplog):
-    from sam_moe.config import load_settings
-
-    first = load_settings(PretrainRecipe, recipe())
-    with caplog.at_level(logging.WARNING):
-        write_recipe(first, tmp_path)
-        write_recipe(first, tmp_path)
-        assert caplog.text == ""
-        write_recipe(first.model_copy(update={"seed": 9}), tmp_path)
-    assert "changes to: seed" in caplog.text
+def test_regions_follow_the_preprocessing_of_the_card():
+    found = learnt_ranges(Preprocessing(region_voxels=16, spacing_mm=1.5, normalisation="mean", zoom_max=2.0))
+    assert found.limits_mm[1] == 3.0
