@@ -6,14 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sam_moe.config import Record
-from sam_moe.errors import ConfigError
 from sam_moe.moe.gates import GATES
 from sam_moe.moe.names import Fusion
 from sam_moe.moe.rules import RULES
 from sam_moe.registry.expert import Base
 from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights, same_file
-from sam_moe.registry.system import System
-from sam_moe.variants import Variants
+from sam_moe.registry.system import System, checked
 
 GateMode = Literal["both", "image", "prompt"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -30,13 +28,6 @@ def card_fields(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         if rule == strategy and setting in rest:
             fields[field] = rest.pop(setting)
     return fields | {"selection_settings": rest or None}
-
-
-def _checked(variants: Variants, name: str) -> str:
-    try:
-        return variants.check(name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
 
 
 class ExpertRef(Record):
@@ -62,7 +53,7 @@ class GateSizes(Record):
     @field_validator("kind")
     @classmethod
     def _known(cls, kind: str | None) -> str | None:
-        return kind if kind is None else _checked(GATES, kind)
+        return kind if kind is None else checked(GATES, kind)
 
     @model_validator(mode="after")
     def _has_a_trunk(self) -> "GateSizes":
@@ -127,7 +118,7 @@ class GateCard(Record):
     @field_validator("selection")
     @classmethod
     def _known(cls, selection: str) -> str:
-        return _checked(RULES, selection)
+        return checked(RULES, selection)
 
     @model_validator(mode="after")
     def _orders(self) -> "GateCard":

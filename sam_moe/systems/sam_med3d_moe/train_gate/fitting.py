@@ -140,10 +140,12 @@ def logits_of(gate: Gate, table: GateTable) -> Float[Tensor, "n e"]:
     return logits
 
 
-def fresh_gate(features: int, experts: int, hidden: int, mode: GateMode, seed: int) -> Gate:
+def fresh_gate(
+    features: int, experts: int, hidden: int, mode: GateMode, seed: int, kind: str = "trunk"
+) -> Gate:
     """A gate with the initial weights that training starts from."""
     with seeded(seed):
-        return gating_network(features, experts, hidden, mode)
+        return gating_network(features, experts, hidden, mode, kind)
 
 
 def fit_gate(
