@@ -1,7 +1,6 @@
 """The card of a gate: over which experts it chooses, in which order its outputs stand, and how it chooses."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,15 +18,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 # Rules whose one setting has a field of its own in a card: rule, field, the rule's name of it.
 _FIELDS = (("threshold", "threshold", "tau"), ("top_k", "k", "k"), ("forced", "forced", "index"))
-
-
-def card_fields(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields by which a card names a rule; `GateCard.rule_settings` gives the settings back."""
-    rest, fields = dict(settings), {"selection": rule}
-    for strategy, field, setting in _FIELDS:
-        if rule == strategy and setting in rest:
-            fields[field] = rest.pop(setting)
-    return fields | {"selection_settings": rest or None}
 
 
 class ExpertRef(Record):

@@ -204,3 +204,9 @@ def test_a_known_owner_of_each_row_can_route_it():
     for row, index in enumerate(owner.tolist()):
         torch.testing.assert_close(y[row], one.experts[ROUTED[index]](x[row]))
     assert routing.why == ("known",) * 3
+
+
+def test_a_printed_model_shows_how_its_sites_route():
+    shown = repr(nn.Sequential(site(TopK(1, raw=True)), site(Forced(1), SiteKind("pixel", "logits"))))
+    assert "token, top_k:k=1,raw=true, sum, grouped" in shown
+    assert "pixel, forced:index=first, logits, grouped" in shown
