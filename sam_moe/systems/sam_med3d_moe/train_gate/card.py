@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sam_moe.files import sha256_of
-from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import Gate
+from sam_moe.moe.names import Fusion
 from sam_moe.moe.selection import confidence_of
 from sam_moe.registry import (
     CARD,

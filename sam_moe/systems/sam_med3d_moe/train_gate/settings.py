@@ -5,11 +5,11 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from sam_moe.config import Record
-from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gates import GATES
+from sam_moe.moe.names import Fusion
 from sam_moe.moe.rules import RULES
+from sam_moe.registry import GateMode
 from sam_moe.registry.system import checked
-from sam_moe.systems.sam_med3d_moe.gate import GateMode
 from sam_moe.training.recipes.settings import LabelledScans, Naming, ScheduleRecipe, TrainingRecipe
 
 Supervision = Literal["owner", "best", "fused"]
