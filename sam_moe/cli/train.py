@@ -104,7 +104,7 @@ def _ended(made: Path, use: str) -> None:
     else:
         assert isinstance(card, ExpertCard)
         found = of_expert(card)
-    typer.echo(found.told)
+    typer.echo(found.text)
     for warning in found.warnings:
         typer.echo(f"sam-moe: warning: {warning}.", err=True)
     if found.recommended:

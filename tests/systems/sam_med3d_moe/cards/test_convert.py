@@ -13,7 +13,7 @@ from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import Attribution, Registry, read_card, write_card
-from sam_moe.registry.finding import find_entry, user_folder
+from sam_moe.registry.finding import find_backbone, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.convert import Terms, convert
 from sam_moe.weights.checksums import fingerprint
@@ -162,10 +162,10 @@ def test_killed_at_every_second_file_operation_a_model_that_is_replaced_can_be_u
         convert(checkpoint, out, "x")
 
     for _ in deaths(out, lambda: convert(other, out, "x", force=True), before, step=2):
-        met.add(fingerprint(load_backbone(find_entry(out / "x"))))
+        met.add(fingerprint(load_backbone(find_backbone(out / "x"))))
         convert(other, out, "x", force=True)
         assert files(out) == ["x", "x/card.json", "x/model.safetensors"]
-        assert fingerprint(load_backbone(find_entry(out / "x"))) == fingerprint(load_model(other))
+        assert fingerprint(load_backbone(find_backbone(out / "x"))) == fingerprint(load_model(other))
     assert met == known
 
 
