@@ -1,4 +1,4 @@
-"""The errors we foresee: each says what is wrong, what was expected and what to do."""
+"""The errors we foresee: each message names what is wrong, what was expected and what to do."""
 
 
 class SamMoeError(Exception):
@@ -29,7 +29,7 @@ class CardError(SamMoeError):
 
 
 class WeightsError(SamMoeError):
-    """Weights that do not fit the model, are not finite or not what their checksum says."""
+    """Weights that do not fit the model, are not finite or not those of their checksum."""
 
 
 class ConfigError(SamMoeError):

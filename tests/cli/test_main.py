@@ -1,19 +1,18 @@
 """How runs end: exit codes, one line for what went wrong, and no noise."""
 
-import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sam_moe.space.files import write_volume
+from sam_moe.files.locking import locked
+from sam_moe.registry.finding import DEFAULT_MODEL
+from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -46,7 +45,7 @@ def test_without_a_word_it_shows_the_help(sam_moe):
         ("checkpoints show", "sam-moe: missing argument"),
     ],
 )
-def test_what_was_asked_wrongly_ends_with_2_and_one_line(sam_moe, words, complaint):
+def test_a_wrong_command_line_ends_with_2_and_one_line(sam_moe, words, complaint):
     ran = sam_moe(*words.split())
     assert ran.code == 2
     assert complaint in ran.err
@@ -71,7 +70,7 @@ def test_debug_anywhere_shows_the_trace_and_then_the_line(sam_moe, cards, place)
     assert ran.err.splitlines()[-1].startswith("sam-moe: no model with id 'nothing'")
 
 
-def test_what_nobody_foresaw_is_one_line_that_asks_for_a_report(sam_moe, cards, scan, tmp_path):
+def test_an_unforeseen_error_is_one_line_that_asks_for_a_report(sam_moe, cards, scan, tmp_path):
     words = ["predict", scan, "--point", 24, 24, 24, "--out", tmp_path / "m.nii", "--device", "meta"]
     ran = sam_moe(*words)
     assert ran.code == 1
@@ -82,23 +81,28 @@ def test_what_nobody_foresaw_is_one_line_that_asks_for_a_report(sam_moe, cards, 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="needs Linux' list of who waits for a lock")
 def test_an_interrupt_ends_with_130_and_one_line(process, cards, tmp_path):
-    scan = tmp_path / "scan.nii.gz"
-    write_volume(scan, Volume(torch.randn(20, 20, 20), Grid(np.eye(4), (20, 20, 20))))
-    out = tmp_path / "out"
-    out.mkdir()
-    held = os.open(out, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)  # what is written there waits
-    running = process("predict", scan, "--point", 1, 2, 3, "--out", out / "mask.nii.gz")
-    while not re.search(rf"->.* {running.pid} ", Path("/proc/locks").read_text()):
-        assert running.poll() is None
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    seen, err = running.communicate(timeout=60)
-    os.close(held)
-    assert (running.returncode, seen, err) == (130, "", "sam-moe: interrupted\n")
-    assert not [*out.iterdir()]
+    """An evaluation waits for the lock of its result, which the test holds, until it is interrupted."""
+    scan = Volume(torch.randn(20, 20, 20), Grid(np.eye(4), (20, 20, 20)))
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    write_volume(tmp_path / "images" / "a.nii.gz", scan)
+    write_mask(tmp_path / "labels" / "a.nii.gz", scan.array > 1, scan.grid)
+    challenge = tmp_path / "challenge.yaml"
+    challenge.write_text("{name: c, sets: [{layout: folders, root: .}], labels: {one: [1]}}")
+    cases = tmp_path / "out" / "cases"
+    cases.mkdir(parents=True)
+    with locked(cases / ".result.lock"):
+        words = (challenge, "--system", DEFAULT_MODEL, "--out", tmp_path / "out", "--force")
+        running = process("evaluate", *words)
+        while not (tmp_path / "out" / "asked.json").is_file():
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        seen, err = running.communicate(timeout=60)
+    assert (running.returncode, seen) == (130, "")
+    assert err.splitlines()[-1] == "sam-moe: interrupted" and "Traceback" not in err
+    assert [path.name for path in cases.iterdir()] == [".result.lock"]
 
 
 def test_a_path_that_the_system_refuses_is_one_line(sam_moe, tmp_path):
@@ -119,7 +123,7 @@ def test_a_reader_that_goes_away_is_met_with_silence(process, cards, words):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_one_of_several_processes_ends_at_once_with_all_it_said(processes, cards):
+def test_one_of_several_processes_ends_at_once_with_all_it_wrote(processes, cards):
     """What Python does at its very end, printing here, is left out; the exit code is kept."""
     script = (
         "import atexit, sys; atexit.register(print, 'late'); from sam_moe.cli import main; sys.exit(main())"
