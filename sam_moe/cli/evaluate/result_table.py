@@ -30,7 +30,7 @@ def table(done: ResultFolder) -> str:
 
 
 def _counted(status: str, count: int) -> str:
-    """`empty: 2 answers`; an extra file is nobody's answer."""
+    """`empty: 2 answers`; an extra file is no answer."""
     return f"{status}: {count} {'file' if status == 'extra' else 'answer'}{'s' * (count != 1)}"
 
 

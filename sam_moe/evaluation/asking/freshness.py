@@ -1,4 +1,4 @@
-"""What a finished case was made of, so that one whose files changed since is asked about again."""
+"""What a finished case was made of, so that one whose files changed since is run again."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def made_of(case: Case, given: Given | None = None, resample: bool = False) -> s
 
 
 def changed(out: Path, made: Mapping[str, str]) -> list[str]:
-    """The finished cases that came from something else than `made` says, or whose file cannot be read."""
+    """The finished cases that came from something else than `made` has, or whose file cannot be read."""
     found = []
     for case, digest in made.items():
         path = case_path(out, case)
@@ -48,10 +48,10 @@ def changed(out: Path, made: Mapping[str, str]) -> list[str]:
         try:
             same = read_casefile(path).made_of == digest
         except SamMoeError as error:
-            log.warning("%s; the case is asked about again", error)
+            log.warning("%s; the case is run again", error)
             same = False
         if not same:
-            log.info("%s: its scan, labels or mask changed; it is asked about again", shown(case))
+            log.info("%s: its scan, labels or mask changed; it is run again", shown(case))
             found.append(case)
     return found
 

@@ -35,7 +35,7 @@ def submit(
     """Answer every case as its container would and judge the masks as the evaluation's would.
 
     `out/grand-challenge` gets the folders of both containers, `out` a result as any other. The mask handed in
-    is the answer to the last step of the protocol: a container asks nobody, so that the user is simulated.
+    is the answer to the last step of the protocol: a container has no user, who is simulated.
 
     Raises:
         ConfigError: for several protocols, of which a container has no use.
