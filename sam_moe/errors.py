@@ -1,8 +1,11 @@
-"""The errors we foresee: each says what is wrong, what was expected and what to do."""
+"""The errors we foresee: each message names what is wrong, what was expected and what to do."""
 
 
 class SamMoeError(Exception):
-    """Anything a caller of sam_moe may want to catch; the command line prints it as one line."""
+    """Base of all errors that the package foresees: one line on what is wrong and what to do.
+
+    The command line prints it; a caller catches it, or one of its kinds below.
+    """
 
 
 class FileError(SamMoeError):
@@ -26,7 +29,7 @@ class CardError(SamMoeError):
 
 
 class WeightsError(SamMoeError):
-    """Weights that do not fit the model, are not finite or not what their checksum says."""
+    """Weights that do not fit the model, are not finite or not those of their checksum."""
 
 
 class ConfigError(SamMoeError):

@@ -13,6 +13,6 @@ def test_the_module_is_the_command():
     assert sam_moe.__version__ in done.stdout
 
 
-def test_launchers_hear_of_a_failure():
+def test_launchers_get_the_exit_code_of_a_failure():
     done = subprocess.run([sys.executable, "-m", "sam_moe", "pretrain", "nowhere.yaml"], capture_output=True)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""What is wrong is said in one line of bounded length, in time linear in how much is wrong."""
+"""What is wrong is explained in one line of bounded length, in time linear in how much is wrong."""
 
 import json
 import subprocess
@@ -65,7 +65,7 @@ def test_a_sequence_that_is_too_short_only_for_its_bad_parts_is_no_problem_of_it
     ],
     ids=["keys", "numbers", "missing", "long value", "long key", "line break"],
 )
-def test_much_that_is_wrong_is_said_soon(data):
+def test_much_that_is_wrong_is_explained_soon(data):
     complaint(data)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from sam_moe.cli.options import Computing
 from sam_moe.cli.predict.loading import loaded
 from sam_moe.predict.files.command import run
 from sam_moe.predict.files.many import requests
@@ -55,7 +56,7 @@ def one_by_one(scans: Path, prompts: Path, out: Path, model: str) -> float:
     """Seconds for all, each from its file to its mask before the next is touched."""
     out.mkdir()
     start = perf_counter()
-    ready = loaded(model, "cpu", None)
+    ready = loaded(model, Computing("cpu"))
     for request in requests(scans, prompts, out):
         run(request, lambda: ready, silent)
     return perf_counter() - start

@@ -1,4 +1,4 @@
-"""How a run ends: 0 done, 1 failed, 2 asked wrongly; what went wrong is one line on stderr."""
+"""The entry of `sam-moe` and its exit codes: 0 done, 1 failed, 2 wrong command line; an error is one line."""
 
 import logging
 import os
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import typer
 
 from sam_moe.cli.app import app
-from sam_moe.cli.environment import set_right
-from sam_moe.cli.predict.typed_prompts import COMMAND_LINE
-from sam_moe.cli.progress import Remarks
-from sam_moe.cli.standard_streams import sturdy_streams
+from sam_moe.cli.options import COMMAND_LINE
+from sam_moe.cli.terminal.environment import set_right
+from sam_moe.cli.terminal.progress import Remarks
+from sam_moe.cli.terminal.standard_streams import sturdy_streams
 from sam_moe.errors import SamMoeError
 from sam_moe.files import in_words, shown
 from sam_moe.processes import world_size
 
-DONE, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _DEBUG = "--debug"
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             logger.setLevel(level)
         if lost.reason is not None:
             why = lost.reason.strerror
-            _say(f"standard output could not be written ({why}); what was to be shown is lost.")
+            _report(f"standard output could not be written ({why}); what was to be shown is lost.")
             code = code or FAILED
         if launched:
             _leave(code)
@@ -69,10 +69,10 @@ def _run(words: list[str], debug: bool) -> int:
         )
         sys.stdout.flush()
         if code == INTERRUPTED:
-            _say("interrupted")
+            _report("interrupted")
         return code if isinstance(code, int) else DONE
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
+        _report("interrupted")
         return INTERRUPTED
     except SystemExit as ended:  # typer meets a closed pipe so
         return ended.code if isinstance(ended.code, int) else FAILED
@@ -88,25 +88,25 @@ def _failed(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     if isinstance(error, SamMoeError):
-        _say(str(error))
+        _report(str(error))
         return FAILED
     if (usage := _usage(error)) is not None:
-        _say(usage)
-        return ASKED_WRONGLY
+        _report(usage)
+        return WRONG_USAGE
     if isinstance(error, OSError) and isinstance(error.filename, str):  # a path that no check foresaw
-        _say(f"{shown(error.filename)}: the system refuses it ({in_words(error)}). Check path and rights.")
+        _report(f"{shown(error.filename)}: the system refuses it ({in_words(error)}). Check path and rights.")
         return FAILED
     hint = "report it with the trace above" if debug else f"run again with {_DEBUG} and report the trace"
-    _say(f"internal error, {type(error).__name__}: {error}; please {hint}")
+    _report(f"internal error, {type(error).__name__}: {error}; please {hint}")
     return FAILED
 
 
 def _usage(error: Exception) -> str | None:
-    """What typer says of a wrong command line; it has moved the class of such errors more than once."""
-    say = getattr(error, "format_message", None)
-    if say is None or getattr(error, "exit_code", FAILED) != ASKED_WRONGLY:
+    """Message of a wrong command line; typer has moved the class of such errors more than once."""
+    message = getattr(error, "format_message", None)
+    if message is None or getattr(error, "exit_code", FAILED) != WRONG_USAGE:
         return None
-    text = str(say())
+    text = str(message())
     path = getattr(getattr(error, "ctx", None), "command_path", "sam-moe")
     stop = "" if text.endswith((".", "?")) else "."
     return f"{text[:1].lower()}{text[1:]}{stop} See `{path} --help`."
@@ -120,5 +120,5 @@ def _take_debug(words: list[str]) -> bool:
     return found
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     typer.echo(f"sam-moe: {' '.join(text.split())}", err=True)

@@ -5,20 +5,17 @@ from typing import Annotated
 
 import typer
 
-from sam_moe.cli.predict.typed_prompts import EVERYWHERE
+from sam_moe.cli.options import EVERYWHERE, Changes
 
 training = typer.Typer()
 
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train, on what, how long.")]
-Change = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a setting. Repeatable.")
-]
 
 
 @training.command(epilog=EVERYWHERE)
 def pretrain(
     recipe: Recipe,
-    change: Change = None,
+    change: Changes = None,
     prepare: Annotated[
         bool,
         typer.Option("--prepare", help="Stop before the training, with all it needs in the run's folder."),
@@ -32,7 +29,7 @@ def pretrain(
     """
     import logging
 
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with ProgressLine() as progress:
@@ -43,7 +40,7 @@ def pretrain(
 
 
 @training.command(epilog=EVERYWHERE)
-def finetune(recipe: Recipe, change: Change = None) -> None:
+def finetune(recipe: Recipe, change: Changes = None) -> None:
     """Train an expert by a recipe: a decoder, or deltas on one, for a frozen general model.
 
     Regions are encoded once and kept in the run's folder; started again on it, the training goes on where it
@@ -52,7 +49,7 @@ def finetune(recipe: Recipe, change: Change = None) -> None:
     """
     import logging
 
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with ProgressLine() as progress:
@@ -63,7 +60,7 @@ def finetune(recipe: Recipe, change: Change = None) -> None:
 
 
 @training.command("train-gate", epilog=EVERYWHERE)
-def train_gate(recipe: Recipe, change: Change = None) -> None:
+def train_gate(recipe: Recipe, change: Changes = None) -> None:
     """Train the gate over a backbone and its experts, and nothing else of them, by a recipe.
 
     The experts are asked once; what came of it is kept in the run's folder. Started again on it, the training
@@ -72,7 +69,7 @@ def train_gate(recipe: Recipe, change: Change = None) -> None:
     """
     import logging
 
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
     with ProgressLine() as progress:
@@ -84,7 +81,7 @@ def train_gate(recipe: Recipe, change: Change = None) -> None:
 
 
 def _ended(made: Path, use: str) -> None:
-    """Say where the weights are, what they gained, and how to use them if they gained anything."""
+    """Print where the weights are, what they gained, and how to use them if they gained anything."""
     from sam_moe.config import load_settings
     from sam_moe.registry import CARD, ExpertCard, GateCard, read_card
     from sam_moe.systems.sam_med3d_moe.outcome import of_expert, of_gate

@@ -108,7 +108,7 @@ def shown(path: Path | str) -> str:
 
 
 def in_words(error: Exception) -> str:
-    """What an error says, in one line: the system's words, or the last line of a library's."""
+    """An error's message in one line: the system's words, or the last line of a library's."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines()

@@ -2,7 +2,7 @@
 
 Everything that the package writes is made in a folder beside its place, whose name begins with `.sam-moe-`,
 and moved out of it when it is whole. A lock file beside the folder, made before it and removed after it, is
-held as long as it is written to; so `sweep` knows what was left behind from what is in the making.
+held as long as it is written to; so `sweep` knows leftovers from work in progress.
 """
 
 import errno

@@ -75,7 +75,7 @@ def cards(tmp_path, monkeypatch, small_weights):
                 file=weights.name, sha256=sha256_of(weights), size_bytes=size, dtype="float32"
             ),
             "licence": "Apache-2.0",
-            "attribution": ({"source": "Nobody", "licence": "CC0-1.0"},),
+            "attribution": ({"source": "A test", "licence": "CC0-1.0"},),
             "not_for": "Anything but this test.",
         }
     )

@@ -45,7 +45,7 @@ def test_without_a_word_it_shows_the_help(sam_moe):
         ("checkpoints show", "sam-moe: missing argument"),
     ],
 )
-def test_what_was_asked_wrongly_ends_with_2_and_one_line(sam_moe, words, complaint):
+def test_a_wrong_command_line_ends_with_2_and_one_line(sam_moe, words, complaint):
     ran = sam_moe(*words.split())
     assert ran.code == 2
     assert complaint in ran.err
@@ -70,7 +70,7 @@ def test_debug_anywhere_shows_the_trace_and_then_the_line(sam_moe, cards, place)
     assert ran.err.splitlines()[-1].startswith("sam-moe: no model with id 'nothing'")
 
 
-def test_what_nobody_foresaw_is_one_line_that_asks_for_a_report(sam_moe, cards, scan, tmp_path):
+def test_an_unforeseen_error_is_one_line_that_asks_for_a_report(sam_moe, cards, scan, tmp_path):
     words = ["predict", scan, "--point", 24, 24, 24, "--out", tmp_path / "m.nii", "--device", "meta"]
     ran = sam_moe(*words)
     assert ran.code == 1
@@ -123,7 +123,7 @@ def test_a_reader_that_goes_away_is_met_with_silence(process, cards, words):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_one_of_several_processes_ends_at_once_with_all_it_said(processes, cards):
+def test_one_of_several_processes_ends_at_once_with_all_it_wrote(processes, cards):
     """What Python does at its very end, printing here, is left out; the exit code is kept."""
     script = (
         "import atexit, sys; atexit.register(print, 'late'); from sam_moe.cli import main; sys.exit(main())"

@@ -23,7 +23,7 @@ def test_an_expert_that_gained_nothing_ends_with_a_warning_and_without_advice(ca
     for general, advised in ((0.9, False), (0.1, True)):
         write_card(expert({"score": 0.5}, {"score": general}), tmp_path / "card.json")
         _ended(tmp_path / "model.safetensors", "Use it: so")
-        told = capsys.readouterr()
-        assert told.out.startswith(f"{tmp_path}/model.safetensors\n") and "mean" in told.out
-        assert ("Use it: so" in told.err) == advised
-        assert ("sam-moe: warning: cord is no better" in told.err) == (not advised)
+        printed = capsys.readouterr()
+        assert printed.out.startswith(f"{tmp_path}/model.safetensors\n") and "mean" in printed.out
+        assert ("Use it: so" in printed.err) == advised
+        assert ("sam-moe: warning: cord is no better" in printed.err) == (not advised)

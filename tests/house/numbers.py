@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import sam_moe
-from sam_moe.cli.demonstration import demo_cases
+from sam_moe.cli.start.demonstration import demo_cases
 from sam_moe.files import replace_text
 
 RECORDED = Path(__file__).with_name("numbers.json")

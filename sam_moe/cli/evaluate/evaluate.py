@@ -1,31 +1,18 @@
-"""The verbs that evaluate: ask systems about a challenge, or write down what a simulated user would say."""
+"""`sam-moe evaluate` and `simulate`: systems asked about a challenge, a simulated user's prompts kept."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sam_moe.cli.predict.typed_prompts import COMMAND_LINE, EVERYWHERE, AsJson, AskedWrongly, Force
+from sam_moe.cli.options import COMMAND_LINE, EVERYWHERE, Changes, Device, Force, UsageError, Writing
+from sam_moe.cli.records import takes_records
 
 evaluation = typer.Typer()
 
-Systems = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--system",
-        metavar="ID",
-        help="Id, card or folder of a model, mixture or expert. Repeatable; else small and small-moe.",
-    ),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where the sets lie; else $SAM_MOE_DATA, else beside the YAML."),
-]
-Change = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a setting. Repeatable.")
-]
-NamedProtocol = Annotated[
+Protocol = Annotated[
     str | None,
     typer.Option(
         "--protocol",
@@ -34,39 +21,64 @@ NamedProtocol = Annotated[
         "with commas between. Else the challenge's.",
     ),
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
 
 DEFAULT_SYSTEMS = ("small", "small-moe")
 
 
-@evaluation.command(epilog=EVERYWHERE)
-def evaluate(
-    challenge: Annotated[
-        Path | None, typer.Argument(metavar="CHALLENGE.yaml", help="Or the folder that has one.")
-    ] = None,
-    system: Systems = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to write; begun before, it goes on there.")
-    ] = None,
-    data: Data = None,
-    protocol: NamedProtocol = None,
+@dataclass(frozen=True)
+class Source:
+    """Where a challenge's sets lie, and what is changed of its settings."""
+
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the sets lie; else $SAM_MOE_DATA, else beside the YAML."),
+    ] = None
+    change: Changes = None
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Which systems are asked, by which prompts, and where they compute."""
+
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--system",
+            metavar="ID",
+            help="Id, card or folder of a model, mixture or expert. Repeatable; else small and small-moe.",
+        ),
+    ] = None
+    protocol: Protocol = None
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Replay recorded prompts instead of a protocol.")
-    ] = None,
+    ] = None
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks that were made elsewhere and are scored, and whether those of systems are kept."""
+
     predictions: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
             help="Score masks made elsewhere, FOLDER/CASE.nii.gz; no system is asked but by --system.",
         ),
-    ] = None,
+    ] = None
     resample: Annotated[
         bool,
         typer.Option("--resample", help="Take predictions on another grid to the case's, nearest voxel."),
-    ] = False,
+    ] = False
     save_masks: Annotated[
         bool, typer.Option("--save-masks", help="Keep each case's last masks in predictions/.")
-    ] = False,
+    ] = False
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an evaluation runs: in how many processes, through which files, or not at all."""
+
     grand_challenge: Annotated[
         bool,
         typer.Option(
@@ -74,17 +86,32 @@ def evaluate(
             help="Go through the files of grand-challenge containers; with --predictions INPUT judge "
             "its jobs as an evaluation's container does, CHALLENGE being the folder of truths.",
         ),
-    ] = False,
+    ] = False
     processes: Annotated[
         int, typer.Option(min=1, metavar="N", help="Share the cases among N processes of this machine.")
-    ] = 1,
-    change: Change = None,
-    device: Device = "auto",
+    ] = 1
     example: Annotated[
         bool, typer.Option("--example", help="Print a challenge.yaml to begin with, and stop.")
-    ] = False,
-    force: Force = False,
-    as_json: AsJson = False,
+    ] = False
+
+
+@evaluation.command(epilog=EVERYWHERE)
+@takes_records(
+    "challenge system out data protocol prompts predictions resample save_masks grand_challenge processes "
+    "change device example force as_json"
+)
+def evaluate(
+    source: Source,
+    asking: Asking,
+    masks: Masks,
+    way: Way,
+    writing: Writing,
+    challenge: Annotated[
+        Path | None, typer.Argument(metavar="CHALLENGE.yaml", help="Or the folder that has one.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write; begun before, it goes on there.")
+    ] = None,
 ) -> None:
     """Ask systems about every case of a challenge, with a simulated user's prompts, and score the answers.
 
@@ -94,30 +121,24 @@ def evaluate(
     case in hand and no more. --processes N, torchrun or `accelerate launch -m sam_moe evaluate …` share the
     cases.
     """
-    from sam_moe.cli.progress import ProgressLine
-
-    if example:
+    if way.example:
         from sam_moe.evaluation.challenge.example import EXAMPLE
 
         typer.echo(EXAMPLE, nl=False)
         return
     if challenge is None or out is None:
-        raise AskedWrongly(
+        raise UsageError(
             "expected a challenge and --out DIR; to begin with, sam-moe evaluate --example > challenge.yaml "
             "writes a challenge"
         )
-    if prompts is not None and protocol is not None:
-        raise AskedWrongly(
-            "both --prompts and --protocol. Recorded prompts are replayed as they are; give one"
-        )
-    from sam_moe.cli.own_files import METRICS, check_evaluation
-    from sam_moe.ownership import check_folder
+    if asking.prompts is not None and asking.protocol is not None:
+        raise UsageError("both --prompts and --protocol. Recorded prompts are replayed as they are; give one")
+    if way.grand_challenge and masks.predictions is not None:
+        return _judge(challenge, masks.predictions, out, force=writing.force)
+    from sam_moe.cli.own_files import check_evaluation
+    from sam_moe.cli.terminal.progress import ProgressLine
 
-    if grand_challenge and predictions is not None:
-        check_folder(out, METRICS, force=force)
-        _judge(challenge, predictions, out)
-        return
-    with ProgressLine(quiet=as_json) as progress:
+    with ProgressLine(quiet=writing.as_json) as progress:
         progress("reading the challenge")
         from functools import partial
 
@@ -125,40 +146,42 @@ def evaluate(
         from sam_moe.evaluation.evaluate import evaluate as run
         from sam_moe.evaluation.finishing import EvaluationRequest
 
-        read = _challenge(challenge, data, change)
-        check_evaluation(out, [file for file in (challenge, prompts) if file], predictions, force=force)
-        scripts, checksum = _scripts(protocol or read.protocol, prompts)
+        read = _challenge(challenge, source)
+        inputs = [file for file in (challenge, asking.prompts) if file]
+        check_evaluation(out, inputs, masks.predictions, force=writing.force)
+        scripts, checksum = _scripts(asking.protocol or read.protocol, asking.prompts)
         request = EvaluationRequest(
             read,
             scripts,
             out,
-            processes=processes,
-            save_masks=save_masks,
+            processes=way.processes,
+            save_masks=masks.save_masks,
             prompts=checksum,
-            predictions=predictions,
-            resample=resample,
+            predictions=masks.predictions,
+            resample=masks.resample,
             command=("sam-moe", *COMMAND_LINE.get()),
         )
-        asked = tuple(system or (() if predictions else DEFAULT_SYSTEMS))
-        if grand_challenge:
+        ids = tuple(asking.system or (() if masks.predictions else DEFAULT_SYSTEMS))
+        if way.grand_challenge:
             from sam_moe.evaluation.grand_challenge.submission import submit
 
-            if len(asked) != 1:
-                raise AskedWrongly("--grand-challenge hands in one system's masks. Name it with --system ID")
+            if len(ids) != 1:
+                raise UsageError("--grand-challenge hands in one system's masks. Name it with --system ID")
             progress("answering as the container would")
-            _show(submit(read, ask_models(asked, device)[0], scripts, out, request.command), as_json)
-            return
-        done = run(request, partial(ask_models, asked, device), progress)
-    if done is None:  # one of several processes, and not the first
-        return
-    _show(done, as_json)
+            done = submit(read, ask_models(ids, asking.device)[0], scripts, out, request.command)
+            return _show(done, writing.as_json)
+        found = run(request, partial(ask_models, ids, asking.device), progress)
+    if found is not None:  # None in all but the first of several processes
+        _show(found, writing.as_json)
 
 
 @evaluation.command(epilog=EVERYWHERE)
+@takes_records("challenge out protocol system data change device force")
 def simulate(
     challenge: Annotated[Path, typer.Argument(metavar="CHALLENGE.yaml", help="Or the folder that has one.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The prompt file to write, .json.")],
-    protocol: NamedProtocol = None,
+    source: Source,
+    protocol: Protocol = None,
     system: Annotated[
         str,
         typer.Option(
@@ -167,18 +190,16 @@ def simulate(
             "cvpr2025.",
         ),
     ] = "small",
-    data: Data = None,
-    change: Change = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """Write what a simulated user says about every target of a challenge, so that all can be told the same.
+    """Write a simulated user's prompts for every target of a challenge, so that all systems get the same.
 
     For example: sam-moe simulate demo/challenge.yaml --protocol clicks --out prompts.json
 
     Replay it: sam-moe evaluate CHALLENGE.yaml --prompts prompts.json --out DIR
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine() as progress:
         progress("reading the challenge")
@@ -193,7 +214,7 @@ def simulate(
 
         check_file(out, recorded_prompts, [challenge], force=force)
         check_writable(out.parent)
-        read = _challenge(challenge, data, change)
+        read = _challenge(challenge, source)
         scripts = scripts_for(protocol or read.protocol)
         answering = ask_models((system,), device)[0] if needs_answers(scripts) else None
         recorded = run(read, scripts, out, answering, progress)
@@ -202,16 +223,19 @@ def simulate(
     typer.echo(f"{targets} targets of {len(recorded.cases)} cases: {out}")
 
 
-def _judge(truths: Path, jobs: Path, out: Path) -> None:
-    """The work of an evaluation's container."""
+def _judge(truths: Path, jobs: Path, out: Path, *, force: bool) -> None:
+    """Score the jobs of a challenge's container as its evaluation container does."""
+    from sam_moe.cli.own_files import METRICS
     from sam_moe.evaluation.grand_challenge.judging import judge, truths_of
+    from sam_moe.ownership import check_folder
 
+    check_folder(out, METRICS, force=force)
     rows = judge(truths_of(truths), jobs, out)
     missed = sum(row.missed for row in rows)
     typer.echo(f"{len(rows)} cases, {missed} missed: {out / 'metrics.json'}")
 
 
-def _challenge(path: Path, data: Path | None, change: list[str] | None) -> Any:
+def _challenge(path: Path, source: Source) -> Any:
     from sam_moe.errors import ConfigError
     from sam_moe.evaluation.challenge.challenge import load_challenge
 
@@ -225,11 +249,11 @@ def _challenge(path: Path, data: Path | None, change: list[str] | None) -> Any:
                 f"{SHORTEST} sam-moe evaluate --example > {inside} writes one with every key explained."
             )
         path = inside
-    return load_challenge(path, data, change or ())
+    return load_challenge(path, source.data, source.change or ())
 
 
 def _scripts(protocol: str, prompts: Path | None) -> tuple[Any, str]:
-    """What is said, and the checksum of the file that it comes from."""
+    """The prompts of a protocol or a file, and the checksum of the file."""
     from hashlib import sha256
 
     from sam_moe.evaluation.asking.protocols import replays_of, scripts_for

@@ -1,26 +1,22 @@
-"""What `sam-moe experts` shows: the experts that are here or offered, and all that a card says of one."""
+"""Experts as lists and pages: those that are here or offered by packages, and all of one's card."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sam_moe.cli.models.checkpoint_pages import credits, facts, in_words, measured, wrapped
+from sam_moe.cli.models.card_text import columns, credits, facts, in_words, measured, wrapped
 from sam_moe.errors import CardError
 from sam_moe.registry import Entry, ExpertCard, Plugin, most_restrictive
 from sam_moe.registry.finding import find_entry
 
 
 def table(found: Sequence[Entry[ExpertCard]], offered: Sequence[Plugin] = ()) -> str:
-    """One line an expert, the licence of all with their bases, and what packages offer and nobody loaded."""
+    """One line an expert, the licence of all with their bases, and what packages offer and is not loaded."""
     rows = [("ID", "KIND", "BASE", "SIZE", "LICENCE", "COVERS")]
     for card in (entry.card for entry in found):
         size = f"{card.weights.size_bytes / 1e6:.1f} MB"
         rows.append((card.id, card.expert_kind, card.base.id, size, card.licence, _covers(card)))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-        for row in rows
-    ]
+    lines = [columns(rows)]
     if found:
         lines += ["", f"one mixture of all of them: {mixture(found)}"]
     for plugin in offered:
@@ -53,7 +49,7 @@ def as_json(found: Sequence[Entry[ExpertCard]], offered: Sequence[Plugin] = ()) 
 def page(entry: Entry[ExpertCard]) -> str:
     """A card as a person reads it."""
     card = entry.card
-    told = {
+    known = {
         "kind": card.expert_kind,
         "base": f"{card.base.id}, fingerprint {card.base.sha256}",
         "covers": _covers(card),
@@ -68,7 +64,7 @@ def page(entry: Entry[ExpertCard]) -> str:
         "not for": card.not_for,
         "card": str(entry.path),
     }
-    lines = [f"{card.id}: {card.title}", *wrapped(card.description), "", *facts(told)]
+    lines = [f"{card.id}: {card.title}", *wrapped(card.description), "", *facts(known)]
     return "\n".join([*lines, "", *credits(card.attribution), *measured(card.measured)]).rstrip()
 
 
@@ -80,8 +76,8 @@ def mixture(found: Sequence[Entry[ExpertCard]]) -> str:
             licences.append(find_entry(base).card.licence)
         except CardError:
             absent.append(base)
-    told = most_restrictive(licences)
-    return f"{told}, and that of {', '.join(absent)}, which is not here" if absent else told
+    known = most_restrictive(licences)
+    return f"{known}, and that of {', '.join(absent)}, which is not here" if absent else known
 
 
 def _covers(card: ExpertCard) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from sam_moe.cli.evaluate.route import route
-from sam_moe.cli.models.gate_changes import grow, is_gate, leave_out, left_behind, put_back
-from sam_moe.cli.predict.typed_prompts import AsJson, AskedWrongly, ListedByDefault
+from sam_moe.cli.models.gate_changes import Growth, grow, is_gate, leave_out, left_behind, put_back
+from sam_moe.cli.options import AsJson, ListedByDefault, UsageError
 
 experts = typer.Typer(cls=ListedByDefault, help="List, show, check, add or remove experts.")
 experts.command("route")(route)
@@ -27,8 +27,8 @@ def list_all(as_json: AsJson = False) -> None:
     from sam_moe.registry.finding import list_experts
 
     found, offered = list_experts(), plugins()
-    say = expert_pages.as_json(found, offered) if as_json else None
-    typer.echo(json.dumps(say) if as_json else expert_pages.table(found, offered))
+    known = expert_pages.as_json(found, offered) if as_json else None
+    typer.echo(json.dumps(known) if as_json else expert_pages.table(found, offered))
 
 
 @experts.command("show")
@@ -52,7 +52,7 @@ def check(
 
     Stops at the first that fails.
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine() as progress:
         progress("checking experts")
@@ -115,19 +115,19 @@ def add(
     every bit. That gate stays, and the new one is written to your own folder. An expert that is here already
     with the same weights is taken as it is; SOURCE may then be its id.
     """
-    from sam_moe.cli.progress import ProgressLine
+    from sam_moe.cli.terminal.progress import ProgressLine
     from sam_moe.errors import WeightsError
 
     if (gate is None) != (examples is None):
-        raise AskedWrongly("--gate and --examples go together: which gate, and on which cases it is fitted.")
+        raise UsageError("--gate and --examples go together: which gate, and on which cases it is fitted.")
     if to is not None and gate is None:
-        raise AskedWrongly("--to names a new gate; give --gate and --examples too.")
+        raise UsageError("--to names a new gate; give --gate and --examples too.")
     if regions is not None and gate is None:
-        raise AskedWrongly("--regions are cut from the cases of --examples; give --gate and those too.")
+        raise UsageError("--regions are cut from the cases of --examples; give --gate and those too.")
     where = f" --folder {folder}" if folder else ""
     if is_gate(source):
         if card is not None or gate is not None:
-            raise AskedWrongly(f"{source} is the folder of a gate; give it alone, to put it back.")
+            raise UsageError(f"{source} is the folder of a gate; give it alone, to put it back.")
         back = put_back(source, folder)
         typer.echo(f"{back.name}: a gate, back in {back}")
         typer.echo(f"Undo it: sam-moe experts remove {back.name}{where}", err=True)
@@ -144,9 +144,9 @@ def add(
             typer.echo(f"sam-moe: {error}", err=True)
             raise typer.Exit(1) from error
         entry = kept.checked.entry
-        id, told, undo = entry.card.id, [str(kept.checked)], []
+        id, lines, undo = entry.card.id, [str(kept.checked)], []
         if not kept.new:
-            told = [f"{id}: here already with the same weights, in {entry.folder}"]
+            lines = [f"{id}: here already with the same weights, in {entry.folder}"]
         if gate is not None and examples is not None:
             progress("fitting the gate")
 
@@ -154,12 +154,12 @@ def add(
                 if kept.new:
                     remove_card(id, folder)
 
-            grown, name = grow(entry, gate, examples, to, take_back, kept.base, regions)
-            told.append(grown)
+            grown, name = grow(entry, gate, Growth(examples, to, regions), take_back, kept.base)
+            lines.append(grown)
             undo.append(f"sam-moe experts remove {name}")
     if kept.new:
         undo.append(f"sam-moe experts remove {id}{where}")
-    typer.echo("\n".join(told))
+    typer.echo("\n".join(lines))
     typer.echo(f"Undo it: {'; '.join(undo)}", err=True)
 
 
@@ -185,15 +185,13 @@ def remove(
     where = f" --folder {folder}" if folder else ""
     if gate is not None:
         if folder is not None:
-            raise AskedWrongly(
-                "--folder says where an expert is removed from; a gate goes to your own folder."
-            )
-        told, name = leave_out(id, gate, to)
-        typer.echo(told)
+            raise UsageError("--folder says where an expert is removed from; a gate goes to your own folder.")
+        made, name = leave_out(id, gate, to)
+        typer.echo(made)
         typer.echo(f"Undo it: sam-moe experts remove {name}", err=True)
         return
     if to is not None:
-        raise AskedWrongly("--to names a new gate; give --gate too.")
+        raise UsageError("--to names a new gate; give --gate too.")
     from sam_moe.registry.removal import remove_card
 
     aside = remove_card(id, folder)

@@ -1,6 +1,7 @@
-"""What `sam-moe experts` does with gates: grow one, leave an expert out, remove one; imports wait."""
+"""Changes of gates for `sam-moe gates` and `experts`: a column more or less, put back; imports wait."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,30 +10,42 @@ if TYPE_CHECKING:
     from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How a gate gets a column: the cases it is fitted on, the new gate's id, the number of regions."""
+
+    examples: Path
+    to: str | None = None
+    regions: int | None = None
+
+
 def grow(
     entry: "Entry[ExpertCard]",
     gate: str,
-    examples: Path,
-    to: str | None,
-    undo: Callable[[], object],
+    growth: Growth,
+    undo: Callable[[], object] | None = None,
     base: "LoadedBase | None" = None,
-    regions: int | None = None,
 ) -> tuple[str, str]:
-    """Give a gate a column for an expert, or take that out again; what came of it, and the gate's id."""
+    """Give a gate a column for an expert; what was made, in a line, and the new gate's id.
+
+    Where that fails or is interrupted, `undo` takes back what was done for it before.
+    """
     from sam_moe.registry.finding import find_gate
     from sam_moe.systems.sam_med3d_moe.train_gate.growing import REGIONS, grow_gate
 
+    regions = growth.regions or REGIONS
     try:
-        grown, folder = grow_gate(find_gate(gate), entry, examples, to, base, regions or REGIONS)
-    except BaseException:  # Ctrl-C too: asked again, the expert's id must be free
-        undo()
+        grown, folder = grow_gate(find_gate(gate), entry, growth.examples, growth.to, base, regions)
+    except BaseException:  # Ctrl-C too: when it is added again, the expert's id must be free
+        if undo is not None:
+            undo()
         raise
-    told = f"{folder}: a gate over {grown.gate.experts} experts, {entry.card.id} the last; {grown}"
-    return told, folder.name
+    made = f"{folder}: a gate over {grown.gate.experts} experts, {entry.card.id} the last; {grown}"
+    return made, folder.name
 
 
 def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
-    """Make a gate without an expert out of one that has it; what came of it, and the new gate's id."""
+    """Make a gate without an expert out of one that has it; what was made, and the new gate's id."""
     from sam_moe.registry import CARD, GateCard, read_card
     from sam_moe.registry.finding import find_gate
     from sam_moe.systems.sam_med3d_moe.train_gate.growing import shrink_gate
@@ -45,7 +58,7 @@ def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
 
 
 def left_behind(expert: str) -> list[str]:
-    """What to say of the gates that choose among an expert which is gone."""
+    """A remark for each gate that chooses among an expert which is gone."""
     from sam_moe.registry.finding import gates_over
 
     return [

@@ -1,12 +1,39 @@
-"""What `sam-moe checkpoints show` tells of a gate: whom it chooses among, how, and under which terms."""
+"""Gates as lists and pages: the experts they choose among, how they choose, and under which terms."""
 
-from sam_moe.cli.models.checkpoint_pages import Checkpoint, facts, in_words, measured, wrapped
+from collections.abc import Sequence
+from typing import Any
+
+from sam_moe.cli.models.card_text import columns, facts, in_words, measured, wrapped
+from sam_moe.cli.models.model_list import Checkpoint
 from sam_moe.registry import GateCard
+
+
+def table(found: Sequence[Checkpoint]) -> str:
+    """One line a gate: its experts, how it chooses, where its weights are, the licence of the mixture."""
+    rows = [("ID", "WEIGHTS", "LICENCE", "CHOOSES BY", "EXPERTS")]
+    for item in found:
+        card = item.entry.card
+        assert isinstance(card, GateCard)
+        experts = ", ".join(expert.id for expert in card.experts)
+        rows.append((card.id, item.state, item.licence, choice(card).partition(":")[0], experts))
+    return columns(rows)
+
+
+def as_json(item: Checkpoint) -> dict[str, Any]:
+    """The line of the list, for machines."""
+    card = item.entry.card
+    assert isinstance(card, GateCard)
+    return {
+        **item.as_json(),
+        "base": card.base.id,
+        "experts": [expert.id for expert in card.experts],
+        "selection": card.selection,
+    }
 
 
 def page(card: GateCard, item: Checkpoint) -> str:
     """A gate's card as a person reads it."""
-    told = {
+    known = {
         "weights": f"{item.state}, {item.size}, {card.weights.dtype}",
         "sha256": card.weights.sha256,
         "base": f"{card.base.id}, fingerprint {card.base.sha256}",
@@ -20,7 +47,7 @@ def page(card: GateCard, item: Checkpoint) -> str:
         "not for": card.not_for or None,
         "card": str(item.entry.path),
     }
-    lines = [f"{card.id}: {card.title}", *wrapped(card.description), "", *facts(told), ""]
+    lines = [f"{card.id}: {card.title}", *wrapped(card.description), "", *facts(known), ""]
     for point in card.curve:
         text = (
             f"general loses at most {point.general_drop:.4f} Dice, experts' classes gain "

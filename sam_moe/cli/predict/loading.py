@@ -3,26 +3,43 @@
 from collections.abc import Sequence
 
 from sam_moe.assemble.load import load
-from sam_moe.cli.predict.prompt_options import lowering_of
+from sam_moe.cli.options import Computing, UsageError
+from sam_moe.config import load_settings
+from sam_moe.errors import ConfigError
 from sam_moe.predict.files.command import LoadedModel
 from sam_moe.processes import share_threads
+from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import CARD, Card, Entry, read_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_model, user_folder
 
+_DEFAULTS = Computing()
 
-def loaded(
-    model: str | None,
-    device: str,
-    box_strategy: str | None,
-    dtype: str = "float32",
-    lower: Sequence[str] = (),
-) -> LoadedModel:
+
+def loaded(model: str | None, computing: Computing = _DEFAULTS) -> LoadedModel:
     """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
     share_threads()
-    rules = lowering_of(lower)
+    rules = lowering_of(computing.lower or ())
     entry = find_model(model or DEFAULT_MODEL)
-    chosen = load(entry.path, device=device, box_strategy=box_strategy, dtype=dtype, lowering=rules)
+    chosen = load(
+        entry.path,
+        device=computing.device,
+        box_strategy=computing.box_strategy,
+        dtype=computing.dtype,
+        lowering=rules,
+    )
     return LoadedModel(chosen, weights_sha256(entry))
+
+
+def lowering_of(given: Sequence[str]) -> Lowering:
+    """The rules of `--lower KIND=RULE`, the default ones where none is given.
+
+    Raises:
+        UsageError: for an unknown kind or rule, the known ones listed.
+    """
+    try:
+        return load_settings(Lowering, None, given)
+    except ConfigError as error:
+        raise UsageError(str(error).replace("--set", "--lower")) from error
 
 
 def weights_sha256(entry: Entry[Card]) -> str | None:

@@ -1,62 +1,90 @@
-"""The options of a prompt, and what was typed for them as a prompt."""
+"""The options of a prompt as a record, and the prompt that was typed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sam_moe.cli.predict.typed_prompts import AskedWrongly, Typed
+from sam_moe.cli.options import UsageError
+from sam_moe.cli.predict.typed_prompts import NUMBERS, Typed, in_order
 
 if TYPE_CHECKING:
-    from sam_moe.prompts.lowering import Lowering
     from sam_moe.prompts.prompt import Item, Prompt, Space
 
 _BOX, _LINE = "I0 J0 K0 I1 J1 K1", "I J K I J K …"
+_Words = list[str] | None
 
-Points = Annotated[list[str] | None, typer.Option(metavar="I J K", help="A voxel of the target. Repeatable.")]
-NegativePoints = Annotated[
-    list[str] | None, typer.Option(metavar="I J K", help="A voxel beside the target. Repeatable.")
-]
-Boxes = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar=_BOX,
-        help="A box around the target, from its first voxel to the one after its last. One that is a voxel "
-        "thick was drawn on a slice: the target may go on beyond it. Repeatable.",
-    ),
-]
-FlatBoxes = Annotated[
-    list[str] | None,
-    typer.Option(metavar=_BOX, help="A box drawn on one slice, however thick it is. Repeatable."),
-]
-Strokes = Annotated[
-    list[str] | None, typer.Option(metavar=_LINE, help="A scribble along the target. Repeatable.")
-]
-NegativeStrokes = Annotated[
-    list[str] | None, typer.Option(metavar=_LINE, help="A scribble beside the target. Repeatable.")
-]
-Loops = Annotated[
-    list[str] | None,
-    typer.Option(metavar=_LINE, help="A lasso around the target on one slice. Repeatable."),
-]
-NegativeLoops = Annotated[
-    list[str] | None, typer.Option(metavar=_LINE, help="A lasso around other tissue. Repeatable.")
-]
-Lower = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="KIND=RULE",
-        help="How what is drawn on one slice reaches the model, by the kinds flat_box, stroke and loop; an "
-        "unknown rule is answered with the known ones. Repeatable.",
-    ),
-]
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """A prompt as typed, each item one word that `PromptCommand` joined; or a file of prompts."""
+
+    point: Annotated[_Words, typer.Option(metavar="I J K", help="A voxel of the target. Repeatable.")] = None
+    negative: Annotated[
+        _Words, typer.Option(metavar="I J K", help="A voxel beside the target. Repeatable.")
+    ] = None
+    box: Annotated[
+        _Words,
+        typer.Option(
+            metavar=_BOX,
+            help="A box around the target, from its first voxel to the one after its last. One that is a "
+            "voxel thick was drawn on a slice: the target may go on beyond it. Repeatable.",
+        ),
+    ] = None
+    flat_box: Annotated[
+        _Words,
+        typer.Option(metavar=_BOX, help="A box drawn on one slice, however thick it is. Repeatable."),
+    ] = None
+    stroke: Annotated[
+        _Words, typer.Option(metavar=_LINE, help="A scribble along the target. Repeatable.")
+    ] = None
+    negative_stroke: Annotated[
+        _Words, typer.Option(metavar=_LINE, help="A scribble beside the target. Repeatable.")
+    ] = None
+    loop: Annotated[
+        _Words, typer.Option(metavar=_LINE, help="A lasso around the target on one slice. Repeatable.")
+    ] = None
+    negative_loop: Annotated[
+        _Words, typer.Option(metavar=_LINE, help="A lasso around other tissue. Repeatable.")
+    ] = None
+    mm: Annotated[
+        bool, typer.Option("--mm", help="Numbers are RAS+ millimetres, not voxel indices of the stored axes.")
+    ] = False
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Prompts of one or several targets, from a prompt set or a .run.json."
+        ),
+    ] = None
+
+    def typed(self) -> "Prompt | None":
+        """The prompt that was typed; None where a file is given instead.
+
+        Raises:
+            UsageError: for both, for neither, and for items that are none, such as an inverted box.
+        """
+        items = in_order(
+            {
+                option: getattr(self, option.replace("-", "_"))
+                for option in (name.removeprefix("--") for name in NUMBERS)
+            }
+        )
+        if bool(items) == (self.prompts is not None):
+            wrong = "both --prompts and points or boxes" if items else "no prompt"
+            raise UsageError(
+                f"{wrong}. Show the target with --point I J K or --box I0 J0 K0 I1 J1 K1, or give "
+                "--prompts FILE"
+            )
+        return prompt_of(items, self.mm) if items else None
 
 
 def prompt_of(typed: Sequence[Typed], mm: bool) -> "Prompt":
     """The prompt that was typed.
 
     Raises:
-        AskedWrongly: for items that are none, such as an inverted box.
+        UsageError: for items that are none, such as an inverted box.
     """
     from sam_moe.errors import PromptError
     from sam_moe.prompts.prompt import Prompt
@@ -64,23 +92,7 @@ def prompt_of(typed: Sequence[Typed], mm: bool) -> "Prompt":
     try:
         return Prompt(tuple(_item(one, "mm" if mm else "voxel") for one in typed))
     except PromptError as error:
-        raise AskedWrongly(str(error)) from error
-
-
-def lowering_of(given: Sequence[str]) -> "Lowering":
-    """The rules of `--lower KIND=RULE`, the default ones where none is given.
-
-    Raises:
-        AskedWrongly: for an unknown kind or rule, the known ones listed.
-    """
-    from sam_moe.config import load_settings
-    from sam_moe.errors import ConfigError
-    from sam_moe.prompts.lowering import Lowering
-
-    try:
-        return load_settings(Lowering, None, given)
-    except ConfigError as error:
-        raise AskedWrongly(str(error).replace("--set", "--lower")) from error
+        raise UsageError(str(error)) from error
 
 
 def in_options(text: str) -> str:

@@ -3,32 +3,21 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
+from sam_moe.cli.options import UsageError
 from sam_moe.ownership import is_there
-
-EVERYWHERE = "With --debug, an error shows its traceback. Exit codes: 0 done, 1 failed, 2 asked wrongly."
-
-COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("COMMAND_LINE", default=())
-
-AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout, for machines.")]
-
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace files of these names, even those that sam-moe did not write.")
-]
 
 _POINT, _BOX, _LINE = (
     ("I", "J", "K"),
     ("I0", "J0", "K0", "I1", "J1", "K1"),
     ("I", "J", "K", "I", "J", "K", "…"),
 )
-_NUMBERS = {
+NUMBERS = {
     "--point": _POINT,
     "--negative": _POINT,
     "--box": _BOX,
@@ -41,14 +30,6 @@ _NUMBERS = {
 _WORDS = {3: "three", 6: "six"}
 _LEAST = {"stroke": 1, "loop": 3}  # points of a line
 _COUNTED = {1: "one", 3: "three"}
-
-
-class AskedWrongly(typer.BadParameter):
-    """A command line that cannot be followed; the message says it all."""
-
-    def format_message(self) -> str:
-        """The message, without the words that typer puts before it."""
-        return self.message
 
 
 @dataclass(frozen=True, order=True)
@@ -70,14 +51,6 @@ class PromptCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Join the numbers of each prompt option into one word, then let typer read the words."""
         return super().parse_args(ctx, list(_joined(args, ctx)))
-
-
-class ListedByDefault(TyperGroup):
-    """A group of verbs that lists what it is about when none of them is given."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take nothing for `list`."""
-        return super().parse_args(ctx, args or ["list"])
 
 
 def in_order(given: Mapping[str, Iterable[str] | None]) -> list[Typed]:
@@ -102,22 +75,22 @@ def _joined(args: list[str], context: Any) -> Iterable[str]:
         if word == "--":
             yield from (word, *rest)
             return
-        if option not in _NUMBERS:
+        if option not in NUMBERS:
             yield word
             continue
         if equals:
             rest.insert(0, value)
         given = list(_leading_numbers(rest))
-        if _NUMBERS[option] is _LINE:
+        if NUMBERS[option] is _LINE:
             count = _line_length(option, given, rest, context)
             yield f"{option}={place}:{' '.join(rest[:count])}"
             place, rest = place + 1, rest[count:]
             continue
-        count = len(_NUMBERS[option])
+        count = len(NUMBERS[option])
         typed, surplus = rest[:count], given[count:]
         # A scan may have a number for a name: `--point 1 2 3 007`.
         if len(given) < count or (surplus and not is_there(Path(surplus[0]))):
-            raise AskedWrongly(_complaint(option, given, rest), context)
+            raise UsageError(_complaint(option, given, rest), context)
         yield f"{option}={place}:{' '.join(typed)}"
         place, rest = place + 1, rest[count:]
 
@@ -131,7 +104,7 @@ def _line_length(option: str, given: list[str], rest: list[str], context: Any) -
     least = _LEAST[option.rpartition("-")[2]]
     stop = rest[len(given)] if len(rest) > len(given) else "--"
     if over or len(given) < 3 * least or (not stop.startswith("--") and _is_written_otherwise(stop)):
-        raise AskedWrongly(_line_complaint(option, given, rest, least), context)
+        raise UsageError(_line_complaint(option, given, rest, least), context)
     return len(given)
 
 
@@ -165,7 +138,7 @@ def _leading_numbers(words: list[str]) -> Iterable[str]:
 
 
 def _complaint(option: str, given: list[str], rest: list[str]) -> str:
-    names = _NUMBERS[option]
+    names = NUMBERS[option]
     wanted = f"{option} takes {_WORDS[len(names)]} numbers, {' '.join(names)}"
     if len(given) > len(names):
         return (

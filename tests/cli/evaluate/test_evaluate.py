@@ -55,8 +55,8 @@ def test_simulated_prompts_are_replayed_to_the_same_rows(sam_moe, challenge, tmp
     asked = sam_moe(
         "evaluate", challenge, "--system", "small", "--protocol", "clicks", "--out", tmp_path / "a"
     )
-    told = sam_moe("simulate", challenge, "--protocol", "clicks", "--out", tmp_path / "p.json")
-    assert (asked.code, told.code, told.out) == (0, 0, f"2 targets of 2 cases: {tmp_path}/p.json\n")
+    written = sam_moe("simulate", challenge, "--protocol", "clicks", "--out", tmp_path / "p.json")
+    assert (asked.code, written.code, written.out) == (0, 0, f"2 targets of 2 cases: {tmp_path}/p.json\n")
     words = ("--system", "small", "--prompts", tmp_path / "p.json", "--out", tmp_path / "b")
     again = sam_moe("evaluate", challenge, *words)
     assert again.code == 0, again.err
@@ -80,7 +80,7 @@ def test_masks_made_elsewhere_need_no_system(sam_moe, challenge, tmp_path):
     assert "missing: 1 answer\n" in done.out
 
 
-def test_a_folder_without_a_challenge_is_told_how_one_looks(sam_moe, tmp_path):
+def test_a_folder_without_a_challenge_is_written_how_one_looks(sam_moe, tmp_path):
     done = sam_moe("evaluate", tmp_path, "--out", tmp_path / "o")
     assert done.code == 1
     assert done.err.startswith(f"sam-moe: {tmp_path}: has no challenge.yaml")
@@ -97,16 +97,16 @@ def test_the_example_is_printed_and_read(sam_moe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "complaint"),
     [
         ((), "expected a challenge and --out DIR"),
         (("c.yaml",), "expected a challenge and --out DIR"),
         (("c.yaml", "--out", "o", "--prompts", "p", "--protocol", "click"), "both --prompts and --protocol"),
     ],
 )
-def test_what_is_missing_or_too_much_is_asked_for(sam_moe, words, said):
+def test_what_is_missing_or_too_much_is_asked_for(sam_moe, words, complaint):
     done = sam_moe("evaluate", *words)
-    assert done.code == 2 and said in done.err
+    assert done.code == 2 and complaint in done.err
 
 
 def test_an_unknown_protocol_names_the_known_ones(sam_moe, challenge, tmp_path):

@@ -23,8 +23,8 @@ def test_it_writes_table_record_and_picture_and_prints_the_shares(sam_moe, data,
     assert ran.out.startswith("ball     2  ")
     assert len((tmp_path / "made" / "routing.csv").read_text().splitlines()) == 3
     assert (tmp_path / "made" / "routing.png").read_bytes().startswith(b"\x89PNG")
-    told = sam_moe("experts", "route", data, "--model", "gate", "--out", tmp_path / "made", "--json")
-    shares = json.loads(told.out)["shares"]
+    found = sam_moe("experts", "route", data, "--model", "gate", "--out", tmp_path / "made", "--json")
+    shares = json.loads(found.out)["shares"]
     assert sum(shares["ball"].values()) == pytest.approx(1)
 
 

@@ -29,7 +29,7 @@ def entry(**changes):
     return Entry(ExpertCard.model_validate(fields), Path("cord/card.json"))
 
 
-def test_a_page_tells_ranks_data_licences_and_figures():
+def test_a_page_holds_ranks_data_licences_and_figures():
     lines = page(entry()).splitlines()
     assert "ranks          rank 4, alpha 8.0, per_layer {'output_upscaling.0': 2}" in lines
     assert "covers         spinal cord (CT), canal (MR)" in lines
@@ -49,6 +49,6 @@ def test_a_base_that_is_not_here_is_named_where_its_licence_counts():
     assert mixture([stranger]) == "CC-BY-SA-4.0, and that of elsewhere, which is not here"
 
 
-def test_without_experts_there_is_no_licence_to_tell():
+def test_without_experts_no_licence_is_listed():
     assert table([]).split() == ["ID", "KIND", "BASE", "SIZE", "LICENCE", "COVERS"]
     assert as_json([]) == {"experts": [], "mixture_licence": None, "offered": []}

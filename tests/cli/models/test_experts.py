@@ -53,9 +53,9 @@ def test_the_list_has_one_line_an_expert_and_the_licence_of_the_mixture(sam_moe,
     assert lines[1].split()[:3] == ["cord", "decoder", DEFAULT_MODEL]
     assert lines[1].endswith("CC-BY-NC-4.0  spinal cord (CT, MR)")
     assert "one mixture of all of them: CC-BY-NC-4.0" in lines
-    told = json.loads(sam_moe("experts", "list", "--json").out)
-    assert [expert["id"] for expert in told["experts"]] == ["cord"]
-    assert told["mixture_licence"] == "CC-BY-NC-4.0"
+    found = json.loads(sam_moe("experts", "list", "--json").out)
+    assert [expert["id"] for expert in found["experts"]] == ["cord"]
+    assert found["mixture_licence"] == "CC-BY-NC-4.0"
 
 
 def test_an_expert_is_no_model_in_the_list_of_models(sam_moe, added):
@@ -64,7 +64,7 @@ def test_an_expert_is_no_model_in_the_list_of_models(sam_moe, added):
     assert (ran.code, f"'cord' is an expert, no model; it works on {DEFAULT_MODEL!r}" in ran.err) == (1, True)
 
 
-def test_show_tells_what_the_card_says(sam_moe, added, tmp_path):
+def test_show_holds_what_the_card_says(sam_moe, added, tmp_path):
     lines = sam_moe("experts", "show", "cord").out.splitlines()
     assert lines[0] == "cord: Spinal cord"
     assert "covers         spinal cord (CT, MR)" in lines
@@ -99,7 +99,7 @@ def test_check_without_experts_says_so(sam_moe, cards):
     assert (ran.code, ran.out, ran.remarks) == (0, "", "no experts here; add one with sam-moe experts add\n")
 
 
-def test_an_error_is_told_and_ends_with_one(sam_moe, finetuned):
+def test_an_error_is_answered_and_ends_with_one(sam_moe, finetuned):
     source, card = finetuned
     card.write_text(json.dumps(WORDS | {"base": {"id": DEFAULT_MODEL, "sha256": "0" * 64}}))
     ran = sam_moe("experts", "add", source, "--card", card)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sam_moe.cli.models.gate_changes import grow
+from sam_moe.cli.models.gate_changes import Growth, grow
 from sam_moe.errors import CardError
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_gate, user_folder
 from sam_moe.weights.files import read_state
@@ -20,7 +20,7 @@ from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
         (["remove", "x", "--gate", "moe", "--folder", "cards"], "--folder says where an expert is removed"),
     ],
 )
-def test_half_a_gate_is_asked_wrongly(sam_moe, words, complaint):
+def test_half_a_gate_is_a_wrong_command_line(sam_moe, words, complaint):
     ran = sam_moe("experts", *words)
     assert ran.code == 2
     assert complaint in ran.err
@@ -36,14 +36,14 @@ class Interrupted(str):
 def test_an_expert_is_taken_out_again_when_the_fitting_is_interrupted(tmp_path):
     undone = []
     with pytest.raises(KeyboardInterrupt):
-        grow(None, Interrupted("moe"), tmp_path, None, lambda: undone.append(True))
+        grow(None, Interrupted("moe"), Growth(tmp_path), lambda: undone.append(True))
     assert undone == [True]
 
 
 def test_an_expert_whose_gate_is_not_found_is_taken_out_again(tmp_path):
     undone = []
     with pytest.raises(CardError, match="no model with id 'nowhere'"):
-        grow(None, "nowhere", tmp_path, None, lambda: undone.append(True))
+        grow(None, "nowhere", Growth(tmp_path), lambda: undone.append(True))
     assert undone == [True]
 
 
@@ -60,8 +60,8 @@ def gate(cards):
 def test_what_is_no_expert_is_shown_where_the_error_points(sam_moe, gate, id, kind):
     ran = sam_moe("experts", "show", id)
     assert ran.code == 1
-    told, _, see = ran.remarks.strip().partition(" See: ")
-    assert told == f"sam-moe: '{id}' is {kind}, no expert."
+    refusal, _, see = ran.remarks.strip().partition(" See: ")
+    assert refusal == f"sam-moe: '{id}' is {kind}, no expert."
     shown = sam_moe(*see.removeprefix("sam-moe ").split())
     assert (shown.code, shown.out.partition(":")[0]) == (0, id)
 

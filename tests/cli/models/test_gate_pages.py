@@ -19,14 +19,14 @@ def test_a_mixture_is_in_the_list_under_the_licence_of_its_parts(sam_moe, cards,
     rows = sam_moe("checkpoints", "list").out.splitlines()[1:]
     assert [row.split()[0] for row in rows] == [DEFAULT_MODEL, "gate"]
     assert "CC-BY-4.0" in rows[1] and "A gate" in rows[1]
-    told = json.loads(sam_moe("checkpoints", "list", "--json").out)
-    assert [(item["kind"], item["licence"]) for item in told] == [
+    found = json.loads(sam_moe("checkpoints", "list", "--json").out)
+    assert [(item["kind"], item["licence"]) for item in found] == [
         ("backbone", "Apache-2.0"),
         ("gate", "CC-BY-4.0"),
     ]
 
 
-def test_its_page_says_whom_it_chooses_among_and_how(sam_moe, cards, gate):
+def test_its_page_names_its_experts_and_how_it_chooses(sam_moe, cards, gate):
     lines = sam_moe("checkpoints", "show", "gate").out.splitlines()
     assert lines[0] == "gate: A gate"
     assert "experts        first" in lines
@@ -37,7 +37,7 @@ def test_its_page_says_whom_it_chooses_among_and_how(sam_moe, cards, gate):
     assert curve in lines
 
 
-def test_a_part_that_is_missing_is_told_where_the_licence_stands(sam_moe, cards, gate):
+def test_a_part_that_is_missing_is_answered_where_the_licence_stands(sam_moe, cards, gate):
     remove_card("first", cards)
     ran = sam_moe("checkpoints", "show", "gate")
     assert "as a mixture   Apache-2.0, and that of parts that are not here" in ran.out
@@ -68,10 +68,10 @@ def test_predict_explains_who_answered(sam_moe, cards, gate, scan, tmp_path):
     (target,) = json.loads((tmp_path / "mask.run.json").read_text())["targets"]
     assert list(target["answered"]["experts"]) == [who]
     assert target["answered"]["regions"] == {who: 1}
-    told = json.loads(sam_moe("predict", scan, *click, "--json", "--explain").out)
-    assert told["targets"][0]["answered"] == target["answered"]
+    found = json.loads(sam_moe("predict", scan, *click, "--json", "--explain").out)
+    assert found["targets"][0]["answered"] == target["answered"]
 
 
-def test_predict_explains_that_a_model_alone_chooses_nobody(sam_moe, cards, scan, tmp_path):
+def test_predict_explains_that_a_model_alone_chooses_no_expert(sam_moe, cards, scan, tmp_path):
     ran = sam_moe("predict", scan, "--point", 24, 24, 24, "--out", tmp_path / "mask.nii.gz", "--explain")
     assert ran.out.splitlines()[1] == f"{DEFAULT_MODEL} answered: a model alone, without experts"

@@ -2,27 +2,29 @@
 
 import pytest
 
-from sam_moe.cli.predict.loading import loaded, weights_sha256
+from sam_moe.cli.options import Computing, UsageError
+from sam_moe.cli.predict.loading import loaded, lowering_of, weights_sha256
 from sam_moe.errors import ConfigError
 from sam_moe.files import sha256_of
+from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import write_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry
 
 
 def test_without_an_id_the_one_that_ships_is_loaded_with_its_own_box_strategy(cards):
-    found = loaded(None, "cpu", None)
+    found = loaded(None, Computing("cpu"))
     assert found.model.id == DEFAULT_MODEL
     assert found.model.box_strategy == "corners"
     assert found.weights_sha256 == sha256_of(cards / DEFAULT_MODEL / "model.safetensors")
 
 
 def test_a_folder_names_a_model_too(cards):
-    assert loaded(str(cards / DEFAULT_MODEL), "cpu", "mask").model.box_strategy == "mask"
+    assert loaded(str(cards / DEFAULT_MODEL), Computing("cpu", "mask")).model.box_strategy == "mask"
 
 
 def test_an_unknown_box_strategy_is_refused(cards):
     with pytest.raises(ConfigError, match="Known: "):
-        loaded(None, "cpu", "outline")
+        loaded(None, Computing("cpu", "outline"))
 
 
 def test_a_public_model_has_no_checksum_before_it_is_fetched(cards):
@@ -34,3 +36,12 @@ def test_a_public_model_has_no_checksum_before_it_is_fetched(cards):
     (cards / "public").mkdir()
     write_card(public, cards / "public" / "card.json")
     assert weights_sha256(find_entry("public")) is None
+
+
+def test_rules_are_chosen_by_name_and_an_unknown_one_is_answered_with_the_known():
+    assert lowering_of(["flat_box=deep", "stroke=five"]) == Lowering(flat_box="deep", stroke="five")
+    assert lowering_of([]) == Lowering()
+    with pytest.raises(UsageError, match="--lower flat_box=midle: flat_box: .*'middle'"):
+        lowering_of(["flat_box=midle"])
+    with pytest.raises(UsageError, match="flat_box"):
+        lowering_of(["flatbox=middle"])

@@ -46,7 +46,7 @@ def test_many_scans_have_no_picture(prompts, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_two_processes_do_each_scan_once_and_one_of_them_tells(prompts, tmp_path):
+def test_two_processes_do_each_scan_once_and_one_of_them_reports(prompts, tmp_path):
     launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words = ["predict", str(tmp_path), "--prompts", str(prompts), "--out", str(tmp_path / "masks")]
     done = subprocess.run([*launched, "-m", "sam_moe", *words], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Prompt options as typed: their order, their signs, and what is said of mistakes."""
+"""Prompt options as typed: their order, their signs, and the answers to mistakes."""
 
 from typing import Annotated
 
@@ -7,7 +7,8 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_moe.cli.predict.typed_prompts import AskedWrongly, PromptCommand, Typed, in_order
+from sam_moe.cli.options import UsageError
+from sam_moe.cli.predict.typed_prompts import PromptCommand, Typed, in_order
 
 
 def typed(*words):
@@ -95,7 +96,7 @@ def test_whatever_is_typed_comes_back_in_order_and_to_the_last_digit(asked):
     wanted = [(option, numbers if option == "--box" else numbers[:3]) for option, numbers in asked]
     words = [word for option, numbers in wanted for word in (option, *map(repr, numbers))]
     found = typed(*words)[0]
-    assert [(said.option, list(said.numbers)) for said in found] == wanted
+    assert [(item.option, list(item.numbers)) for item in found] == wanted
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_whatever_is_typed_comes_back_in_order_and_to_the_last_digit(asked):
     ],
 )
 def test_a_mistake_is_answered_with_how_to_write_it(words, complaint):
-    with pytest.raises(AskedWrongly) as caught:
+    with pytest.raises(UsageError) as caught:
         typed(*words)
     assert complaint in caught.value.format_message()
     assert caught.value.exit_code == 2

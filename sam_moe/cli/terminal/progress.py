@@ -20,7 +20,7 @@ class ProgressLine:
         self._timer: threading.Timer | None = None
 
     def __call__(self, stage: str, share: float = 0.0) -> None:
-        """Say that a stage began, or how far it is."""
+        """Show that a stage began, or its share done."""
         if self._live is not None:
             self._live.show(stage, share)
         elif stage != self._stage and not self._quiet:
@@ -75,13 +75,13 @@ class Remarks(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[str] = set()
+        self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, whatever line breaks the message has; a header is read more than once."""
         text = " ".join(record.getMessage().split())
-        if text in self._said:
+        if text in self._shown:
             return
-        self._said.add(text)
+        self._shown.add(text)
         kind = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         typer.echo(f"sam-moe: {kind}{text}", err=True)

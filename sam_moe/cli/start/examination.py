@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sam_moe.cli.models.checkpoint_pages import listed
+from sam_moe.cli.models.model_list import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.segment_anything import prepare
 from sam_moe.processes import choose_device, processors, share_threads, threads

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.cli.demonstration import demo_cases
+from sam_moe.cli.start.demonstration import demo_cases
 from sam_moe.prompts.simulate import centre_point
 from sam_moe.space.files import read, same_grid
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_an_mr_and_a_ct_ship():
@@ -41,7 +41,7 @@ def test_the_ct_is_the_first_test_case_with_brainstem_and_both_parotids():
     assert all(int((label == value).sum()) > 0 for value in (3, 4, 5))
 
 
-def test_what_ships_is_small_and_says_whom_to_credit():
+def test_what_ships_is_small_and_names_its_sources():
     files = [path for path in (ROOT / "demo").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 3_000_000
     assert all(case.licence and case.attribution for case in demo_cases().values())
@@ -54,7 +54,7 @@ def test_each_folder_of_the_demonstration_goes_into_a_wheel():
 
 
 @pytest.mark.slow
-def test_it_tells_dice_from_point_and_box_and_writes_masks_and_pictures(sam_moe, cards, tmp_path):
+def test_it_shows_dice_from_point_and_box_and_writes_masks_and_pictures(sam_moe, cards, tmp_path):
     out = tmp_path / "new" / "demo"
     ran = sam_moe("demo", "--out", out)
     assert ran.code == 0

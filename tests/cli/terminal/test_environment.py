@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = "import sys; from sam_moe.cli import main; sys.exit(main())"
 NAMELESS = "import os; os.environ.pop('HOME', None); os.setresuid(12345, 0, 0); " + PROGRAM
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sam_moe.cli.progress import ProgressLine, Remarks
+from sam_moe.cli.terminal.progress import ProgressLine, Remarks
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_quick_stages_say_nothing(capsys):
@@ -24,7 +24,7 @@ def test_quick_stages_say_nothing(capsys):
 
 
 @pytest.mark.slow
-def test_a_stage_of_more_than_a_second_is_one_line_however_often_it_is_told(capsys):
+def test_a_stage_of_more_than_a_second_is_one_line_however_often_it_is_reported(capsys):
     with ProgressLine() as progress:
         progress("reading")
         progress("refining", 0.1)
@@ -57,7 +57,7 @@ def everything(terminal):
 @pytest.mark.slow
 def test_on_a_terminal_the_stage_is_shown_and_wiped_away():
     program = (
-        "import time\nfrom sam_moe.cli.progress import ProgressLine\n"
+        "import time\nfrom sam_moe.cli.terminal.progress import ProgressLine\n"
         "with ProgressLine() as progress:\n    progress('encoding', 0.25); time.sleep(0.6)\n"
     )
     ours, theirs = pty.openpty()

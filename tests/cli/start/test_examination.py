@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.cli.examination import examine
+from sam_moe.cli.start.examination import examine
 from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, user_folder
 from sam_moe.registry.removal import remove_card
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
@@ -23,17 +23,17 @@ def test_a_machine_with_a_whole_model_is_ready(sam_moe, cards):
     assert "shipped, SHA-256 as on the card" in ran.out
 
 
-def test_it_tells_versions_devices_threads_and_folders_for_machines(sam_moe, cards, tmp_path):
-    told = json.loads(sam_moe("doctor", "--json").out)
-    assert told["versions"]["torch"] == torch.__version__
-    assert told["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert told["versions"]["segment_anything"] == "imports"
-    assert told["would be used"]["threads"] == str(torch.get_num_threads())
-    assert told["would be used"]["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert told["machine"]["instructions"] == torch.backends.cpu.get_cpu_capability()
-    assert told["folders"]["cards"] == str(cards)
-    assert told["folders"]["your models"] == f"{tmp_path}/cache/checkpoints (not made yet)"
-    assert told["usable"] is True
+def test_it_shows_versions_devices_threads_and_folders_for_machines(sam_moe, cards, tmp_path):
+    found = json.loads(sam_moe("doctor", "--json").out)
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["versions"]["segment_anything"] == "imports"
+    assert found["would be used"]["threads"] == str(torch.get_num_threads())
+    assert found["would be used"]["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert found["machine"]["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert found["folders"]["cards"] == str(cards)
+    assert found["folders"]["your models"] == f"{tmp_path}/cache/checkpoints (not made yet)"
+    assert found["usable"] is True
 
 
 def test_damaged_weights_are_named_and_make_it_unusable(sam_moe, cards):
@@ -63,10 +63,10 @@ def test_experts_and_gates_are_listed_and_what_is_wrong_with_them_named(sam_moe,
     user_folder().mkdir(parents=True)
     expert = write_expert(user_folder(), "cord", base)
     write_gate(user_folder(), "moe", base, [expert])
-    told = json.loads(sam_moe("doctor", "--json").out)
-    assert told["experts"] == {"cord": f"decoder on {DEFAULT_MODEL}, SHA-256 as on the card"}
-    assert told["gates"] == {"moe": f"1 expert on {DEFAULT_MODEL}, SHA-256 as on the card"}
-    assert list(told["models"]) == [DEFAULT_MODEL] and told["warnings"] == []
+    found = json.loads(sam_moe("doctor", "--json").out)
+    assert found["experts"] == {"cord": f"decoder on {DEFAULT_MODEL}, SHA-256 as on the card"}
+    assert found["gates"] == {"moe": f"1 expert on {DEFAULT_MODEL}, SHA-256 as on the card"}
+    assert list(found["models"]) == [DEFAULT_MODEL] and found["warnings"] == []
     expert.weights_path.write_bytes(b"damaged")
     found = examine()
     assert found.facts["experts"]["cord"].endswith("not usable, see below") and found.usable
@@ -85,11 +85,11 @@ def test_experts_and_gates_are_listed_and_what_is_wrong_with_them_named(sam_moe,
         ("raise RuntimeError('operator torchvision::nms does not exist')", "broken (RuntimeError: operator"),
     ],
 )
-def test_it_tells_a_whole_torchvision_from_a_broken_one(cards, tmp_path, source, state):
+def test_it_shows_a_whole_torchvision_from_a_broken_one(cards, tmp_path, source, state):
     (tmp_path / "site" / "torchvision").mkdir(parents=True)
     (tmp_path / "site" / "torchvision" / "__init__.py").write_text(source)
-    root = Path(__file__).resolve().parents[2]
-    program = "from sam_moe.cli.examination import _torchvision; print(_torchvision())"
+    root = Path(__file__).resolve().parents[3]
+    program = "from sam_moe.cli.start.examination import _torchvision; print(_torchvision())"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -14,5 +14,5 @@ def set_right() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's random user, whom torch and monai ask for a name
+    except (KeyError, OSError, ImportError):  # a container's random user: torch and monai ask for the name
         os.environ["LOGNAME"] = str(os.getuid()) if hasattr(os, "getuid") else "user"

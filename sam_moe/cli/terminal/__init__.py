@@ -1,0 +1,1 @@
+"""What lies between a verb and its terminal: environment, standard streams, progress."""
