@@ -20,7 +20,7 @@ from sam_moe.evaluation.asking.runner import Folder, Work, supported_scripts, wo
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import Case, cases_of
 from sam_moe.evaluation.derived import forget, tidy, withdraw_result
-from sam_moe.evaluation.finishing import EvaluationRequest, Run
+from sam_moe.evaluation.finishing import EvaluationRequest, Finishing
 from sam_moe.evaluation.results import (
     CASES,
     REPORT,
@@ -64,7 +64,7 @@ def evaluate(
     check_several(processes, request.out / CASES)
     work = Work(request.challenge, cases, request.scripts, request.out, given, request.only)
     before = _prepare(work)
-    run = Run(request, work, described, processes)
+    run = Finishing(request, work, described, processes)
     if rank == 0 and len(before) == len(cases) and (found := run.standing()) is not None:
         kept = found.result.masks or request.save_masks
         tidy(request.out, finished=True, passing=() if kept else described)

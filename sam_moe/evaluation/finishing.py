@@ -56,7 +56,7 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True)
-class Run:
+class Finishing:
     """What a result is made of, once all cases are finished."""
 
     request: EvaluationRequest

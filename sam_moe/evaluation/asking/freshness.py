@@ -8,14 +8,14 @@ from pathlib import Path
 
 from sam_moe.errors import SamMoeError
 from sam_moe.evaluation.asking.casefile import case_path, read_casefile
-from sam_moe.evaluation.asking.predictions import Given, checksum_of, parts_of
+from sam_moe.evaluation.asking.predictions import GivenMasks, checksum_of, parts_of
 from sam_moe.evaluation.challenge.challenge import Case
 from sam_moe.files import shown
 
 log = logging.getLogger(__name__)
 
 
-def made_of(case: Case, given: Given | None = None, resample: bool = False) -> str:
+def made_of(case: Case, given: GivenMasks | None = None, resample: bool = False) -> str:
     """A digest of all that a case's rows come from: the contents of its files, and what is known of it.
 
     Sizes and times would miss what is copied or unpacked with an older time, and a volume without compression

@@ -33,7 +33,7 @@ TOLERANCE_VOXELS = 0.01
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenMasks:
     """A folder of predictions, sorted: what belongs to which case, and what to none."""
 
     folder: Path
@@ -50,7 +50,7 @@ class _Refused(Exception):
         self.reason = reason
 
 
-def match(cases: Sequence[Case], folder: Path) -> Given:
+def match(cases: Sequence[Case], folder: Path) -> GivenMasks:
     """Find the file or folder of each case; cases without one are not in `files`.
 
     Raises:
@@ -83,10 +83,10 @@ def match(cases: Sequence[Case], folder: Path) -> Given:
             f"{folder}: none of its {len(extra)} masks is named after one of the {len(known)} cases, such as "
             f"{min(known)}. Rename them to CASE.nii.gz."
         )
-    return Given(folder, files, tuple(extra))
+    return GivenMasks(folder, files, tuple(extra))
 
 
-def checksum(given: Given) -> str:
+def checksum(given: GivenMasks) -> str:
     """The SHA-256 over all that is scored, with its names: other masks are another evaluation."""
     found = hashlib.sha256()
     for path in (*given.files.values(), *given.extra):
@@ -159,7 +159,7 @@ def score_given(
     return rows
 
 
-def extra_rows(given: Given, system: str) -> list[Row]:
+def extra_rows(given: GivenMasks, system: str) -> list[Row]:
     """One row for each file that belongs to no case; it is listed and counts for nothing."""
     return [
         Row(
