@@ -56,7 +56,7 @@ def test_all_tasks_are_drawn_alike_unlabelled_places_as_one_of_their_own():
     assert (torch.bincount(drawn)[:40] == 2).all()  # every liver once a round
     assert not torch.equal(drawn[table.structure[drawn] == 0][:40], drawn[table.structure[drawn] == 0][40:])
     again = GateRows(table, 0)
-    assert [int(again[n]["target"]) for n in (150, 3, 77)] == drawn[[150, 3, 77]].tolist()
+    assert [int(again[n]) for n in (150, 3, 77)] == drawn[[150, 3, 77]].tolist()
 
 
 def test_the_loss_is_the_targets_and_the_balance_term():
