@@ -46,7 +46,7 @@ def test_what_the_scans_lack_is_told_before_an_expert_is_asked(team, gate_recipe
         "reading scans (train)"
     ]
     change(splits, lambda s: s["sets"]["maps"].pop("validation"))
-    assert refused(gate_recipe(), r"splits\.json: expected an entry 'validation', found: train, test") == []
+    assert refused(gate_recipe(), r"splits\.json: expected an entry 'validation' in the set maps, found: train, test") == []
     splits.write_text("{")
     assert refused(gate_recipe(), r"splits\.json: not readable as JSON") == []
     assert refused(gate_recipe(hidden=4000), "make its `hidden` smaller") == []
