@@ -30,8 +30,8 @@ from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Tables, logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateWords
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve, write_curve
-from sam_moe.training.recipes.card import WEIGHTS, Provenance, save_named
-from sam_moe.weights.files import read_state, save_weights
+from sam_moe.training.recipes.card import Provenance, save_named
+from sam_moe.weights.files import WEIGHTS, read_state, save_weights
 
 log = logging.getLogger(__name__)
 

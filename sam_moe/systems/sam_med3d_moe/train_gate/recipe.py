@@ -26,7 +26,7 @@ from sam_moe.training.engine.best import BEST
 from sam_moe.training.engine.frozen import unchanged
 from sam_moe.training.engine.machines import processes
 from sam_moe.training.engine.runlog import LOG
-from sam_moe.training.recipes.card import WEIGHTS, Provenance
+from sam_moe.training.recipes.card import Provenance
 from sam_moe.training.recipes.run import (
     RECIPE,
     Command,
@@ -35,6 +35,7 @@ from sam_moe.training.recipes.run import (
     made_by,
     reporting,
 )
+from sam_moe.weights.files import WEIGHTS
 
 # Names what the training in the folder was begun with.
 BEGUN = "begun.sha256"

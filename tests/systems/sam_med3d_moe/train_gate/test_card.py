@@ -84,7 +84,7 @@ def test_figures_are_those_of_the_selection_that_the_card_names(tmp_path):
     assert all("the surest" in m.protocol for m in card.measured)
 
 
-def test_a_gate_that_no_threshold_makes_safe_is_told_of(tmp_path, caplog):
+def test_a_gate_that_no_threshold_makes_safe_is_warned_of(tmp_path, caplog):
     gate = fresh_gate(FEATURES, 2, 16, "image", 0)
     gate.columns[1].bias.data.fill_(200.0)  # its confidence is 1, which every threshold lets pass
     shipped(gate, tmp_path, Choosing())
