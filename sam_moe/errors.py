@@ -2,7 +2,10 @@
 
 
 class SamMoeError(Exception):
-    """Anything a caller of sam_moe may want to catch; the command line prints it as one line."""
+    """Base of all errors that the package foresees: one line on what is wrong and what to do.
+
+    The command line prints it; a caller catches it, or one of its kinds below.
+    """
 
 
 class FileError(SamMoeError):

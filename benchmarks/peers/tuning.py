@@ -116,7 +116,7 @@ def _scores(
 ) -> list[Score]:
     if isinstance(tool, CutEllipsoid):
         return [by_box(lambda box: tool(scan, box), drawn_box(truth, target.seed), truth)]
-    scores = click_through(lambda points: tool(scan, points), truth, scan.grid.spacing_mm, max(clicks))
+    scores, _ = click_through(lambda points: tool(scan, points), truth, scan.grid.spacing_mm, max(clicks))
     return [scores[number - 1] for number in clicks]
 
 

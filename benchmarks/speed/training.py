@@ -23,10 +23,9 @@ import torch
 from torch.utils.data import default_collate
 
 from benchmarks.cases import DATA, ROOT
-from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.processes import use_threads
 from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model
-from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, Plan
+from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, Plan, read_plan
 from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import Prompting
 from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Mix, Regions
@@ -54,9 +53,9 @@ def main() -> None:
             "validation_crops=0",
         ]
         pretrain(asked.recipe, changes, prepare=True)
-        plan = Plan(**json.loads((run / PLAN).read_text(encoding="utf-8")))
+        plan = read_plan(run / PLAN)
         stages = measure(plan, run)
-        batch = plan.schedule["batch_size"]
+        batch = plan.schedule.batch_size
         for stage, seconds in stages.items():
             print(f"{stage:44}{1000 * seconds / batch:8.1f} ms a region")
         bottleneck = max(stages, key=lambda stage: stages[stage])
@@ -78,7 +77,7 @@ def measure(plan: Plan, run: Path) -> dict[str, float]:
     """Median seconds of each stage for one batch, one thread on a CPU."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     use_threads(1)
-    sizes = Sizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in plan.architecture.items()})
+    sizes = plan.architecture
     scans = read_cache(cache_path(run, "train"))
     stream = Regions(
         scans,
@@ -87,7 +86,7 @@ def measure(plan: Plan, run: Path) -> dict[str, float]:
         Mix(plan.weights, plan.phantom_share),
         Appearance(plan.spoil_share, plan.normalisation),
     )
-    size = plan.schedule["batch_size"]
+    size = plan.schedule.batch_size
     numbers = iter(range(10**6))
     for _ in range(100):  # each scan lists its voxels when it is first met
         stream[next(numbers)]

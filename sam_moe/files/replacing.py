@@ -1,12 +1,11 @@
-"""Files are replaced in one step, and cleared after the dead.
+"""Files are replaced in one step, and what killed processes left is removed.
 
 Everything that the package writes is made in a folder beside its place, whose name begins with `.sam-moe-`,
-and moved out of it when it is whole. The folder is locked as long as it is written to, and the operating
-system gives the lock back when a process dies; by the lock `sweep` knows leftovers from work in progress.
+and moved out of it when it is whole. A lock file beside the folder, made before it and removed after it, is
+held as long as it is written to; so `sweep` knows leftovers from work in progress.
 """
 
 import errno
-import importlib.util
 import os
 import shutil
 import stat
@@ -16,10 +15,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sam_moe.errors import FileError
+from sam_moe.files.locking import locked
 from sam_moe.files.opening import check_ordinary, in_words, shown
 
 PREFIX = ".sam-moe-"
-_LOCKS = importlib.util.find_spec("fcntl") is not None  # not on Windows
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -139,12 +139,12 @@ def sweep(folder: Path | str) -> None:
 
     A folder that is not there, or closed to us, is left as it is. Without locks nothing is removed.
     """
-    if not _LOCKS:
-        return
-    with suppress(OSError), _locked(Path(folder), alone=True):
-        for path in Path(folder).glob(f"{PREFIX}*"):
-            with suppress(OSError):
-                _remove_abandoned(path)
+    with suppress(OSError):
+        left = {path.with_name(path.name.removesuffix(_LOCK)) for path in Path(folder).glob(f"{PREFIX}*")}
+        for path in left:
+            with suppress(OSError), locked(_lock_of(path), discard=True) as held:
+                if held:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def unwritable(path: Path | str, error: Exception) -> str:
@@ -157,45 +157,20 @@ def unwritable(path: Path | str, error: Exception) -> str:
 
 @contextmanager
 def _aside(path: Path, asked: Path | None = None) -> Iterator[Path]:
-    """A locked folder beside `path`, gone with all that is in it when the block ends; errors name `asked`."""
+    """A folder beside `path` with its lock held, removed when the block ends; errors name `asked`."""
     aside = path.parent / f"{PREFIX}{uuid.uuid4().hex}"
     with ExitStack() as held:
         try:
-            with _locked(path.parent):  # no sweep between making and locking it
-                aside.mkdir()
-                held.callback(shutil.rmtree, aside, ignore_errors=True)
-                held.enter_context(_locked(aside))
+            held.enter_context(locked(_lock_of(aside), wait=True, discard=True))
+            aside.mkdir()
+            held.callback(shutil.rmtree, aside, ignore_errors=True)
         except (OSError, ValueError) as error:
             raise FileError(unwritable(asked, error) if asked else _no_place(path, error)) from error
         yield aside
 
 
-@contextmanager
-def _locked(folder: Path, alone: bool = False) -> Iterator[None]:
-    """Hold a folder's lock, with all who write there or alone; where there are no locks, nothing is swept."""
-    if not _LOCKS:
-        yield
-        return
-    import fcntl
-
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(number, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(number)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    import fcntl
-
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where somebody writes in it
-        shutil.rmtree(folder)
-    finally:
-        os.close(number)
+def _lock_of(aside: Path) -> Path:
+    return aside.with_name(aside.name + _LOCK)
 
 
 def _mode_of(path: Path) -> int | None:

@@ -1,14 +1,11 @@
 """How the answers of several experts become one."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sam_moe.moe.names import Fusion
 from sam_moe.shapes import Float
-
-Fusion = Literal["logits", "probabilities"]
 
 
 def weighted_sum(answers: Float[Tensor, "..."], weights: Float[Tensor, "*rows k"]) -> Float[Tensor, "..."]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_moe.moe.fusion import Fusion, fuse
+from sam_moe.moe.fusion import fuse
+from sam_moe.moe.names import Fusion
 from sam_moe.moe.selection import confidence_of
 from sam_moe.shapes import Float, Int
 

@@ -1,16 +1,13 @@
 """Who answered each prompt, token or pixel, how sure the gate was, and why it was they."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from sam_moe.moe.names import Granularity
 from sam_moe.moe.selection import Selection, SelectionRule, confidence_of
 from sam_moe.shapes import Float
-
-# What is routed by itself: a row of a batch, a vector of a sequence, a place of an output.
-Granularity = Literal["prompt", "token", "pixel"]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from sam_moe.errors import ConfigError
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.dispatch import dense, grouped, used
-from sam_moe.moe.fusion import Fusion, fuse, weighted_sum
+from sam_moe.moe.fusion import fuse, weighted_sum
 from sam_moe.moe.gate import Gate
-from sam_moe.moe.routing import Granularity, Routing
+from sam_moe.moe.names import Fusion, Granularity
+from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import SelectionRule, confidence_of
 from sam_moe.shapes import Float, Int
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.routing import Granularity, Routing
+from sam_moe.moe.names import Granularity
+from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import SelectionRule
 
 

@@ -21,12 +21,21 @@ from sam_moe.space.volume import Volume, resample, resample_seen
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """One target's answer; equal to itself alone, so that it can be a key.
+    """One target's answer: a mask and a probability on the scan's own grid. Equal to itself alone.
 
-    `answer` is the probability on the grid it was computed on (a region, or several joined); `probability`
-    is the same on the scan's own grid, computed when first used. `within`, where there is one, is the
-    box that the mask keeps to. `timings_ms` has a stage's name and its milliseconds. `answered` is which
-    experts of a mixture answered, and why; None of a plain model.
+    `print` gives one line. A prompt of negative points alone, or a target that is not seen, gives an empty
+    mask: 0 voxels, 0 ml.
+
+    Attributes:
+        answer: the probability, 0 to 1, on the grid it was computed on: a region, or several joined.
+        grid: the scan's grid.
+        prompt: all items of the target so far, as they were given.
+        region: the region where the model answered; the last one where it zoomed out.
+        model_id: id of the model's card.
+        cached: whether the embedding was there already.
+        timings_ms: milliseconds by stage: "cut", "encode", "decode", "restore" and what is "other".
+        answered: the experts of a mixture behind the answer, and why they; None of a plain model.
+        within: the box that the mask keeps to, where a box was given.
     """
 
     answer: Volume
@@ -41,7 +50,7 @@ class Prediction:
 
     @cached_property
     def probability(self) -> Volume:
-        """The probability on the scan's grid, float32; 0 where nothing was computed."""
+        """The probability on the scan's grid, 0 to 1, float32; 0 where nothing was computed. Then kept."""
         return self.restore()
 
     def restore(self) -> Volume:
@@ -63,10 +72,10 @@ class Prediction:
 
     @cached_property
     def mask(self) -> UInt8[Tensor, "i j k"]:
-        """1 where the probability exceeds one half; costs what the target does, however large the scan.
+        """The mask on the scan's grid: 1 where the probability exceeds one half, else 0; uint8, on the CPU.
 
-        Laid out as in files, i fastest; `mask.contiguous()` is a copy with k fastest, for libraries that want
-        that.
+        Costs what the target does, however large the scan. Laid out as in files, i fastest;
+        `mask.contiguous()` is a copy with k fastest, for libraries that want that.
         """
         mask = torch.zeros(self.grid.shape[::-1], dtype=torch.uint8).permute(2, 1, 0)  # laid out as in files
         part, where = self.found
@@ -92,13 +101,14 @@ class Prediction:
 
     @property
     def volume_ml(self) -> float:
-        """The mask's volume in millilitres."""
+        """The mask's volume in millilitres; 0 of an empty one."""
         return self.voxels * self.grid.voxel_ml
 
     def dice(self, truth: Volume) -> float:
-        """Dice overlap with a mask on the same grid; 1 where both are empty.
+        """Dice overlap with a mask on the same grid, 0 to 1; 1 where both are empty, 0 where one is.
 
-        `truth` has one target: 0 and one other value, whichever that is.
+        Args:
+            truth: the mask of one target: 0 and one other value, whichever that is.
 
         Raises:
             GeometryError: when the truth lies on another grid, or holds several labels.
@@ -131,7 +141,16 @@ class Prediction:
         return to_monai(self.mask, self.grid)
 
     def save(self, path: str | Path) -> None:
-        """Write the mask on the scan's grid; the suffix names the format."""
+        """Write the mask on the scan's grid, with `target` as the name of its value 1.
+
+        An older mask of that name is replaced, and the record of the run that made it is removed.
+
+        Args:
+            path: the suffix names the format: .nii, .nii.gz, .nrrd or .mha.
+
+        Raises:
+            FileError: as `write_mask`.
+        """
         write_mask(Path(path), self.mask, self.grid, {1: "target"})
 
     def __str__(self) -> str:
@@ -151,7 +170,14 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Several targets in one map; where two claim a voxel, the more probable one has it."""
+    """Several targets in one map; where two claim a voxel, the more probable one has it.
+
+    Attributes:
+        labels: uint8 on the scan's grid, indexed (i, j, k): 0 for background, n for the n-th target.
+        grid: the scan's grid.
+        names: name of each value from 1 on; a target of which nothing was found has a name and no voxel.
+        predictions: each target's own prediction, by name.
+    """
 
     labels: UInt8[Tensor, "i j k"]
     grid: Grid
@@ -186,7 +212,14 @@ class LabelMap:
         return to_monai(self.labels, self.grid)
 
     def save(self, path: str | Path) -> None:
-        """Write the map on the scan's grid, and its names beside it."""
+        """Write the map on the scan's grid, and its names beside it as `<name>.labels.json`.
+
+        Args:
+            path: as for `Prediction.save`.
+
+        Raises:
+            FileError: as `write_mask`.
+        """
         write_mask(Path(path), self.labels, self.grid, self.names)
 
     def __str__(self) -> str:

@@ -1,25 +1,17 @@
 """A session on one scan: every click gets an answer on the scan's own voxels, and can be undone."""
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from threading import RLock
 from time import perf_counter
 
-import torch
-from torch import Tensor
-
 from sam_moe.errors import PromptError
-from sam_moe.moe.routing import Routing
-from sam_moe.predict.answering import Answer, ask, choose
 from sam_moe.predict.cache import EmbeddingCache
+from sam_moe.predict.following import Follower
 from sam_moe.predict.history import History, Turn
 from sam_moe.predict.parts import ModelParts
 from sam_moe.predict.prediction import LabelMap, Prediction
-from sam_moe.predict.regions.cut import cut
-from sam_moe.predict.regions.refine import plan, refine
-from sam_moe.predict.regions.where import bounds_of, covers, home_of, touches_border, warn_of_boxes, wider
+from sam_moe.predict.regions.where import bounds_of, home_of
 from sam_moe.predict.timing import Cost, timed
 from sam_moe.progress import Progress
 from sam_moe.prompts.lowering import lower
@@ -27,19 +19,24 @@ from sam_moe.prompts.prompt import Item, Prompt
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
-log = logging.getLogger(__name__)
-
 _NOTHING = "nothing was given: give at least one Point or Box, Stroke or Loop."
 
 
 class Predictor:
-    """A session: segment what prompts point at in one scan; no ground truth is ever needed.
+    """A session on one scan: segments what prompts point at, one target after the other.
 
     `Model.open` makes it. `predict` starts a target, `refine` adds a click to it with the previous answer fed
     back, `undo` and `redo` walk along its history. The region of interest follows from the prompt; where the
     target turns out larger, the region zooms out and the result is refined with overlapping regions (unless
     `model.whole_targets` is False). Embeddings are cached, so further clicks cost only the decoder. Sessions
     of one model can be used by several threads at a time; one session answers one call after the other.
+
+    Attributes:
+        model: what answers.
+        scan: the scan, on the grid that all masks lie on.
+        scan_fingerprint: its content's checksum, by which embeddings are kept.
+        cache: where embeddings are kept.
+        progress: called with a stage's name and the share of it that is done.
     """
 
     def __init__(
@@ -47,14 +44,14 @@ class Predictor:
         model: ModelParts,
         scan: Volume,
         scan_fingerprint: str,
-        floor: float,
+        outside: float,
         *,
         cache: EmbeddingCache,
         progress: Progress | None = None,
     ) -> None:
         self.model, self.scan, self.scan_fingerprint = model, scan, scan_fingerprint
         self.cache, self.progress = cache, progress
-        self._floor = floor  # the intensity of what lies outside the scan
+        self._follower = Follower(model, scan, scan_fingerprint, outside, cache, progress)
         self._history = History(model.history_bytes)
         self._one_at_a_time = RLock()
 
@@ -65,21 +62,30 @@ class Predictor:
 
     @property
     def prompt(self) -> Prompt:
-        """What the current target was prompted with so far, in order."""
+        """All items of the current target, in order, as they were given; empty where there is none."""
         return self._history.items(self._history.count)
 
     def predict(self, *items: Item | Prompt) -> Prediction:
-        """Answer a new target's prompt: one or more points and boxes, or prompts, in voxels or millimetres.
+        """Answer a new target's prompt; the target before it is forgotten.
 
-        A prompt of negative points alone names nothing to segment: its mask is empty.
+        Negative items alone name nothing to segment: the mask is empty.
+
+        Args:
+            items: one or more of `Point`, `Box`, `Stroke`, `Loop`, or prompts of them, in voxel indices of
+                the scan (i, j, k) or in RAS+ millimetres, each as its `space` names.
 
         Raises:
-            PromptError: without items, or for one that lies outside the scan; the target before then stands.
+            PromptError: without items, or for one that lies outside the scan; the target before then stays.
         """
         return self._start_turn(items, None)
 
     def refine(self, *items: Item | Prompt) -> Prediction:
         """Add items to the current target; the previous answer is fed back. Without a target it begins one.
+
+        What was undone before is forgotten.
+
+        Args:
+            items: as for `predict`.
 
         Raises:
             PromptError: as `predict`; the target then stays as it was.
@@ -88,24 +94,32 @@ class Predictor:
             return self._start_turn(items, self._history.present)
 
     def undo(self) -> Prediction | None:
-        """Take back the last call of `predict` or `refine`, whatever it added; None when nothing is left.
+        """Take back the last call of `predict` or `refine`, with all items that it added.
 
-        The answer before is the same to the bit; of many clicks ago it may have to be computed again.
+        Returns the answer before it, the same to the bit (one of many clicks ago may be computed again); None
+        where that was the target's first call, or there is no target.
         """
         with self._one_at_a_time:
             history = self._history
             return self._walk(history.back, history.forth) if history.past else None
 
     def redo(self) -> Prediction | None:
-        """Bring back what was undone last; without such the standing answer, None where there is none."""
+        """Bring back the call that was undone last.
+
+        Returns its answer, the same to the bit; where nothing was undone the standing answer, and None where
+        there is no target.
+        """
         with self._one_at_a_time:
             history = self._history
             return self._walk(history.forth, history.back) if history.future else self._standing()
 
     def predict_targets(self, targets: Mapping[str, Prompt]) -> LabelMap:
-        """Answer several targets and join them; label n is the n-th name, the more probable target wins.
+        """Answer several targets and join them; where two claim a voxel, the more probable one has it.
 
-        The last target is the one that `refine` goes on with.
+        Label n is the n-th name. The last target is the one that `refine` goes on with.
+
+        Args:
+            targets: a prompt for each name, in the order of the labels.
 
         Raises:
             PromptError: for none or more than 255 targets, or a prompt that `predict` refuses.
@@ -135,9 +149,9 @@ class Predictor:
             new = Prompt(tuple(each for item in items for each in _parts(item)))
             placed = self._placed(history.items(before), new)
             world = Prompt((*history.placed(known), *placed))
-            turn, cached = self._answer(world, last, region, cost)
+            turn, cached = self._follower.turn(world, last, region, cost)
             turn = replace(turn, count=before + len(new))
-            result = self._result(turn, world, cost)
+            result = self._follower.probability(turn, world, cost)
             if turn.answered is not None:
                 regions = dict(cost.regions.most_common())
                 turn = replace(turn, answered=replace(turn.answered, regions=regions))
@@ -177,12 +191,14 @@ class Predictor:
         turn, cached = history.past[first - 1] if first else None, True
         for number in range(first, len(history.past)):
             old = history.past[number]
-            again, there = self._answer(history.placed(old.placed), turn, None if number else old.home, cost)
+            again, there = self._follower.turn(
+                history.placed(old.placed), turn, None if number else old.home, cost
+            )
             turn, cached = replace(again, count=old.count, answered=old.answered), cached and there
             history.put(number, turn)
         if turn is None:
             return None
-        result = self._result(turn, history.placed(turn.placed), cost)
+        result = self._follower.probability(turn, history.placed(turn.placed), cost)
         return self._prediction(turn, result, cached, cost.timings)
 
     def _prediction(self, turn: Turn, result: Volume, cached: bool, timings: dict[str, float]) -> Prediction:
@@ -200,94 +216,6 @@ class Predictor:
             )
             prediction.mask  # noqa: B018  # computed now, so that the timings are the whole of it
         return prediction
-
-    def _answer(self, world: Prompt, last: Turn | None, region: Grid | None, cost: Cost) -> tuple[Turn, bool]:
-        """Find the region, answer on it, follow the target beyond it; and whether its encoding was there."""
-        if not world.shows_target:
-            return Turn(home_of(world, self.model.preprocessing), None, len(world), empty=True), True
-        home, answer, cached = self._first_region(world, last, region, cost)
-        warn_of_boxes(world, answer.region, self.model_id)
-        if self.model.whole_targets and not world.boxes:  # a box bounds the target
-            answer, cached = self._zoom_out(answer, world, cached, cost)
-        return Turn(home, answer, len(world), answered=answer.answered), cached
-
-    def _result(self, turn: Turn, world: Prompt, cost: Cost) -> Volume:
-        """The probability that a turn's answer comes to, refined where it had to be coarse."""
-        answer, card = turn.answer, self.model.preprocessing
-        if answer is None:
-            return Volume(torch.zeros(turn.home.shape), turn.home)
-        result = answer.probability()
-        finest = card.spacing_mm
-        if self.model.whole_targets and answer.region.spacing_mm[0] > finest * card.refine_beyond * 1.01:
-            regions = plan(result, card.region_shape, finest, self.model.refine_regions)
-            if regions:  # of an empty mask there is nothing to refine
-
-                def ask_there(region: Grid, prompt: Prompt, previous: Tensor) -> Answer:
-                    return self._decode_region(region, prompt, previous, answer.routing, cost)[0]
-
-                result = refine(answer, world, regions, ask_there, partial(self._report, "refining"))
-        return result
-
-    def _first_region(
-        self, world: Prompt, last: Turn | None, region: Grid | None, cost: Cost
-    ) -> tuple[Grid, Answer, bool]:
-        """Answer where the last answer was, or in a region that is given, or where the prompt asks for.
-
-        Experts are chosen where the target was looked at first, whatever wider region followed it since:
-        that is the view which a gate learns from, and it is encoded already.
-        """
-        model, routing = self.model, None
-        before = None if last is None else last.answer
-        if last is None or before is None or not covers(before.region, world):
-            home = region = region or home_of(world, model.preprocessing)
-        else:
-            home, region = last.home, before.region
-            if before.routing is not None and last.zoomed_out:
-                embedding, _ = self._embed(home, cost)
-                with timed(cost.timings, "decode"):
-                    routing = choose(model.network, embedding, home, world)
-        previous = None if before is None else before.fed_to(region)
-        return home, *self._decode_region(region, world, previous, routing, cost)
-
-    def _zoom_out(self, answer: Answer, world: Prompt, cached: bool, cost: Cost) -> tuple[Answer, bool]:
-        """Zoom out as long as the mask runs into its region's border and the scan goes on behind it."""
-        while touches_border(answer.logits > 0, answer.region, self.scan.grid):
-            region = wider(answer.region, self.model.preprocessing)
-            if region is None:
-                break
-            log.info("the mask reaches its region's border; zooming out to %.2f mm", region.spacing_mm[0])
-            answer, cached = self._decode_region(region, world, None, answer.routing, cost)
-        return answer, cached
-
-    def _decode_region(
-        self, region: Grid, world: Prompt, previous: Tensor | None, routing: Routing | None, cost: Cost
-    ) -> tuple[Answer, bool]:
-        """One region: embedded, then decoded, by experts chosen before if there are any."""
-        model = self.model
-        embedding, cached = self._embed(region, cost)
-        with timed(cost.timings, "decode"):
-            answer = ask(model.network, embedding, region, world, previous, routing)
-        if answer.answered is not None:
-            cost.regions[" + ".join(answer.answered.experts)] += 1
-        return answer, cached
-
-    def _embed(self, region: Grid, cost: Cost) -> tuple[Tensor, bool]:
-        """Cut and encode a region unless that was done before."""
-        model = self.model
-
-        def encode() -> Tensor:
-            self._report("encoding", 0.0)
-            with timed(cost.timings, "cut"):
-                image = cut(self.scan, region, model.preprocessing.spacing_mm, self._floor)
-            with timed(cost.timings, "encode"), torch.no_grad():
-                half = None if model.dtype == torch.float32 else model.dtype
-                return model.network.embed(image, half)
-
-        return self.cache.get(self.scan_fingerprint, region, model.embedding_key, encode)
-
-    def _report(self, stage: str, share: float) -> None:
-        if self.progress:
-            self.progress(stage, share)
 
 
 def _parts(item: Item | Prompt) -> Iterable[Item]:

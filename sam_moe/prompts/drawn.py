@@ -17,7 +17,15 @@ _UNEVEN = 0.3  # how far off one plane a loop's points may lie, as a share of ho
 
 @dataclass(frozen=True)
 class Stroke:
-    """A scribble: a line through its points in the order they were drawn, on the target or beside it.
+    """A scribble: a line through its points in the order they were drawn.
+
+    Args:
+        points: one or more places, voxel indices (i, j, k) or RAS+ millimetres.
+        positive: True on the target, False where the target is not.
+        space: "voxel" or "mm".
+
+    Raises:
+        PromptError: for no points, or some that are not three finite numbers.
 
     >>> print(Stroke(((4, 5, 6), (9, 5, 6))))
     +stroke of 2 points, (4, 5, 6) to (9, 5, 6)
@@ -49,6 +57,14 @@ class Stroke:
 @dataclass(frozen=True)
 class Loop:
     """A lasso: a closed curve on one slice or plane, filled; the last point is joined to the first.
+
+    Args:
+        points: three or more places, voxel indices (i, j, k) or RAS+ millimetres.
+        positive: True around a part of the target, False around what is not.
+        space: "voxel" or "mm".
+
+    Raises:
+        PromptError: for fewer points, points on one line, or off one plane.
 
     >>> print(Loop(((4, 5, 6), (9, 5, 6), (9, 9, 6)), positive=False))
     -loop of 3 points, (4, 5, 6) by (9, 9, 6)

@@ -20,7 +20,15 @@ _FLAT_VOXELS = 1 + 1e-3  # thickness of a flat box, with the rounding of a few a
 
 @dataclass(frozen=True)
 class Point:
-    """One click: on the target, or beside it (`positive=False`).
+    """One click.
+
+    Args:
+        at: voxel index (i, j, k) along the scan's stored axes, fractions allowed; or RAS+ millimetres.
+        positive: True on the target, False where the target is not.
+        space: "voxel" or "mm".
+
+    Raises:
+        PromptError: for coordinates that are not three finite numbers, or an unknown space.
 
     >>> print(Point((40, 52, 17)))
     +point (40, 52, 17)
@@ -51,10 +59,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Box:
-    """A box around the target: half-open `[start, stop)` in voxels, plain edges in millimetres.
+    """A box around the target; the mask keeps to it and 15 % of its edges beyond.
 
-    `flat`: whether it was drawn on one slice; None recognises it by its thickness (`flat_axes`). A side
-    of no thickness lies on the nearest voxel: along an axis [12, 12] in voxels is [12, 13).
+    Args:
+        start: the corner of the least coordinates, (i, j, k) of the first voxel or RAS+ millimetres.
+        stop: the opposite corner. In voxels half-open, [start, stop): one voxel i is i to i + 1, and a side
+            of no thickness lies on the nearest voxel ([12, 12] is [12, 13)). In millimetres plain edges.
+        space: "voxel" or "mm".
+        flat: whether it was drawn on one slice, which leaves the target's depth open; None recognises that by
+            its thickness (`flat_axes`).
+
+    Raises:
+        PromptError: for a box with start beyond stop, corners that are not three finite numbers, or an
+            unknown space.
 
     >>> print(Box((10, 10, 4), (20, 22, 9)))
     box (10, 10, 4) to (20, 22, 9)

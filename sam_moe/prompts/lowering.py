@@ -32,7 +32,14 @@ _VERTICES = 400  # of a loop; more are thinned out
 
 
 class Lowering(Settings):
-    """Which rule lowers which kind of prompt."""
+    """The rules by which flat boxes, strokes and loops become points and boxes, which models know.
+
+    Raises:
+        pydantic.ValidationError: for a rule that does not exist.
+
+    >>> Lowering(flat_box="box").stroke
+    'middle'
+    """
 
     flat_box: FlatBoxRule = Field(
         "three",

@@ -23,7 +23,14 @@ Item = Point | Box | Stroke | Loop
 
 @dataclass(frozen=True)
 class Prompt:
-    """All that points at one target, in order: click *n* is item *n*.
+    """All that points at one target, in order: click *n* is item *n*. Immutable; equal by its items.
+
+    Args:
+        items: any of `Point`, `Box`, `Stroke` and `Loop`, each in voxel indices of the scan or in RAS+
+            millimetres. None is a prompt that no model answers; negative ones alone give an empty mask.
+
+    Raises:
+        PromptError: for what is no item.
 
     >>> prompt = Prompt((Point((4, 5, 6)),)) + Point((9, 5, 6), positive=False)
     >>> print(prompt)
@@ -51,7 +58,7 @@ class Prompt:
         return len(self.items)
 
     def __add__(self, item: Item) -> "Prompt":
-        """The same prompt with one more item at its end."""
+        """A prompt of these items and one more at the end; this one stays as it is."""
         return Prompt((*self.items, item))
 
     def __str__(self) -> str:
@@ -74,7 +81,11 @@ class Prompt:
         return any(item.positive for item in self.items)
 
     def upto(self, n: int) -> "Prompt":
-        """The prompt as it stood after its first `n` items (undo keeps `len - 1`)."""
+        """The prompt as it stood after its first `n` items (undo keeps `len - 1`).
+
+        Raises:
+            PromptError: for a negative count.
+        """
         if n < 0:
             raise PromptError(f"cannot keep {n} items of a prompt: give a count from 0 to {len(self)}.")
         return Prompt(self.items[:n])
@@ -82,10 +93,16 @@ class Prompt:
     def map(self, matrix: Float[np.ndarray, "4 4"], space: Space = "voxel") -> "Prompt":
         """Carry every item through an affine into `space`, keeping their order.
 
-        `matrix` takes the items' own coordinates (voxel centres, or millimetres) to those of the target
-        space: `grid.to(other)` for voxel to voxel. All items must share one space, else one matrix cannot
-        serve. A box becomes the bounding box of its mapped corners: exact under flips and permutations,
-        larger under rotations.
+        A box becomes the bounding box of its mapped corners: exact under flips and permutations, larger under
+        rotations.
+
+        Args:
+            matrix: from the items' own coordinates (voxel centres, or millimetres) to those of the target
+                space: `grid.to(other)` for voxel to voxel.
+            space: of the result, "voxel" or "mm".
+
+        Raises:
+            PromptError: for items of two spaces, which one matrix cannot serve, or for no affine.
         """
         check_space(space)
         matrix = affine_of(matrix)
@@ -109,11 +126,14 @@ class Prompt:
         return self._into("voxel", np.linalg.inv(affine_of(affine)))
 
     def check_inside(self, affine: Float[np.ndarray, "4 4"], shape: Sequence[int]) -> None:
-        """Raise PromptError unless every item lies in the volume with this affine and shape.
+        """Check that every item lies in the volume with this affine and shape.
 
         A point lies inside when it falls in some voxel. A box, a stroke or a loop in voxels must lie inside
         whole: one that sticks out usually has its axes in another order. In millimetres it need only
         overlap the volume, because along the axes of an oblique scan it may have to stick out.
+
+        Raises:
+            PromptError: for the first that does not, with its number and the remedy.
         """
         size = np.array(shape, dtype=float)
         for number, (item, placed) in enumerate(zip(self.items, self.in_voxels(affine), strict=True)):

@@ -10,7 +10,7 @@ from sam_moe.registry.folder import (
     read_entry,
     shipped,
 )
-from sam_moe.registry.gate import CurvePoint, ExpertRef, GateCard, GateSizes
+from sam_moe.registry.gate import CurvePoint, ExpertRef, GateCard, GateMode, GateSizes
 from sam_moe.registry.licences import most_restrictive
 from sam_moe.registry.parts import (
     CARD,
@@ -46,6 +46,7 @@ __all__ = [
     "ExpertCard",
     "ExpertRef",
     "GateCard",
+    "GateMode",
     "GateSizes",
     "Hub",
     "Lora",

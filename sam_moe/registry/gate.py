@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sam_moe.config import Record
-from sam_moe.errors import ConfigError
 from sam_moe.moe.gates import GATES
+from sam_moe.moe.names import Fusion
 from sam_moe.moe.rules import RULES
 from sam_moe.registry.expert import Base
 from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights, same_file
-from sam_moe.registry.system import System
-from sam_moe.variants import Variants
+from sam_moe.registry.system import System, checked
 
+GateMode = Literal["both", "image", "prompt"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -30,13 +30,6 @@ def card_fields(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return fields | {"selection_settings": rest or None}
 
 
-def _checked(variants: Variants, name: str) -> str:
-    try:
-        return variants.check(name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-
-
 class ExpertRef(Record):
     """An output of the gate, and the expert it stands for."""
 
@@ -50,9 +43,9 @@ class GateSizes(Record):
     """The sizes of a gating network."""
 
     features: Positive = Field(description="Width of the embeddings it sees: the backbone's out_channels.")
-    hidden: Positive = Field(description="Width of its trunk.")
+    hidden: Positive | None = Field(None, description="Width of its trunk, for kinds that have one.")
     columns: Positive = Field(description="Outputs, one for each expert.")
-    mode: Literal["both", "image", "prompt"] = Field(
+    mode: GateMode = Field(
         "both", description="What it looks at; the image or the prompt alone are controls."
     )
     kind: str | None = Field(None, description="Kind of gate, of `sam_moe.moe.gates`; 'trunk' if left out.")
@@ -60,7 +53,13 @@ class GateSizes(Record):
     @field_validator("kind")
     @classmethod
     def _known(cls, kind: str | None) -> str | None:
-        return kind if kind is None else _checked(GATES, kind)
+        return kind if kind is None else checked(GATES, kind)
+
+    @model_validator(mode="after")
+    def _has_a_trunk(self) -> "GateSizes":
+        if self.kind in (None, "trunk") and self.hidden is None:
+            raise ValueError("kind 'trunk' needs 'hidden', the width of its trunk; add it")
+        return self
 
 
 class CurvePoint(Record):
@@ -96,9 +95,7 @@ class GateCard(Record):
     selection_settings: dict[str, str | int | float | bool] | None = Field(
         None, description="Further settings of the selection, by name; experts by their ids."
     )
-    fusion: Literal["logits", "probabilities"] = Field(
-        "logits", description="What is averaged where several experts answer."
-    )
+    fusion: Fusion = Field("logits", description="What is averaged where several experts answer.")
     weights: Weights
     feature_bank: Weights | None = Field(
         None, description="What the gate saw of a few prompts of each expert, as safetensors beside the card."
@@ -121,7 +118,7 @@ class GateCard(Record):
     @field_validator("selection")
     @classmethod
     def _known(cls, selection: str) -> str:
-        return _checked(RULES, selection)
+        return checked(RULES, selection)
 
     @model_validator(mode="after")
     def _orders(self) -> "GateCard":

@@ -23,10 +23,15 @@ def check_kind(name: str, system: str | None) -> str:
     Raises:
         ValueError: for another, the known ones listed, the nearest first.
     """
-    return _checked(expert_kinds(system), name)
+    return checked(expert_kinds(system), name)
 
 
-def _checked(variants: Variants, name: str) -> str:
+def checked(variants: Variants, name: str) -> str:
+    """The name of a variant, for pydantic's checks.
+
+    Raises:
+        ValueError: for an unknown one, the known ones listed, the nearest first.
+    """
     try:
         return variants.check(name)
     except ConfigError as error:
@@ -36,5 +41,5 @@ def _checked(variants: Variants, name: str) -> str:
 System = Annotated[
     str | None,
     Field(description=f"The paper that the card belongs to; {DEFAULT_SYSTEM} where it names none."),
-    AfterValidator(lambda name: name if name is None else _checked(SYSTEMS, name)),
+    AfterValidator(lambda name: name if name is None else checked(SYSTEMS, name)),
 ]

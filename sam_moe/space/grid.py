@@ -23,13 +23,21 @@ _EXACT_VOXELS = 1e-4
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Grid:
-    """Voxels in the world: `affine` takes the index of a voxel's centre to RAS+ millimetres.
+    """Voxels in the world, in patient coordinates: RAS+ millimetres (x right, y front, z up), as in NIfTI.
 
     Ours. Two grids are compared with `same_as`, never with `==`. A region of interest is just another Grid.
 
+    Args:
+        affine: 4x4, from the index (i, j, k) of a voxel's centre to millimetres; kept as float64, read-only.
+        shape: how many voxels there are along i, j and k, the stored axes.
+
     Raises:
-        GeometryError: for an affine that is not a finite invertible 4x4 matrix, or a shape that is not three
-            positive whole numbers.
+        GeometryError: for an affine that is not a finite invertible 4x4 matrix, a shape that is not three
+            positive whole numbers, or voxels too far from the world's origin for a double to place them.
+
+    >>> grid = Grid(np.diag([-0.5, -0.5, 2.0, 1.0]), (512, 512, 80))
+    >>> grid.spacing_mm, grid.axcodes, grid.world_of((10, 0, 3)).tolist()
+    ((0.5, 0.5, 2.0), 'LPS', [-5.0, 0.0, 6.0])
     """
 
     affine: Float[np.ndarray, "4 4"]
@@ -70,6 +78,14 @@ class Grid:
         """Make a grid along the world's axes whose voxel `shape // 2` has its centre exactly at `centre_mm`.
 
         Ours. World-aligned on purpose: a patient who was re-sliced obliquely gives the same region.
+
+        Args:
+            centre_mm: a place in RAS+ millimetres.
+            shape: voxels along x, y and z.
+            spacing_mm: distances between voxel centres along x, y and z.
+
+        Raises:
+            GeometryError: for a spacing that is not three positive numbers, and as for `Grid`.
 
         >>> Grid.around((10, 20, 30), (4, 4, 4), (1.5, 1.5, 1.5)).world_of((2, 2, 2)).tolist()
         [10.0, 20.0, 30.0]
@@ -116,15 +132,23 @@ class Grid:
         return self.world_of(self._corners(margin=0.5))
 
     def world_of(self, index: Coordinates) -> Float[np.ndarray, "*b 3"]:
-        """Take voxel indices (..., 3) to RAS+ millimetres; whole numbers are voxel centres."""
+        """Voxel indices (i, j, k), shape (..., 3), as RAS+ millimetres; whole numbers are voxel centres.
+
+        Raises:
+            GeometryError: for an array whose last axis is not 3.
+        """
         return _apply(self.affine, index)
 
     def index_of(self, xyz_mm: Coordinates) -> Float[np.ndarray, "*b 3"]:
-        """Take RAS+ millimetres (..., 3) to voxel indices, fractions kept."""
+        """RAS+ millimetres, shape (..., 3), as voxel indices (i, j, k), fractions kept.
+
+        Raises:
+            GeometryError: for an array whose last axis is not 3.
+        """
         return _apply(np.linalg.inv(self.affine), xyz_mm)
 
     def to(self, other: "Grid") -> Float[np.ndarray, "4 4"]:
-        """Give the matrix that takes my voxel indices to the other grid's."""
+        """The 4x4 matrix from voxel indices of this grid to those of the other."""
         return np.asarray(np.linalg.inv(other.affine) @ self.affine, dtype=np.float64)
 
     def inside(self, index: Coordinates) -> bool:
@@ -136,7 +160,7 @@ class Grid:
         return bool(((at >= -0.5) & (at < np.array(self.shape) - 0.5)).all())
 
     def distance_voxels(self, other: "Grid") -> float:
-        """Measure how far apart, in voxels along one axis, equally indexed voxels of two grids lie at most.
+        """How far apart, in voxels along one axis, equally indexed voxels of two grids lie at most.
 
         Infinite where the shapes differ.
         """
@@ -146,7 +170,7 @@ class Grid:
         return float(np.abs(_apply(self.to(other), corners) - corners).max())
 
     def same_as(self, other: "Grid", tolerance_voxels: float = 1e-3) -> bool:
-        """Whether every voxel of the other grid lies where mine does, to a fraction of a voxel."""
+        """Whether both grids have the same shape, and voxels of one index lie within `tolerance_voxels`."""
         return self.distance_voxels(other) < tolerance_voxels
 
     def same_places(self, other: "Grid", tolerance_voxels: float = 1e-3) -> bool:

@@ -3,35 +3,32 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.arrays import on_grid
 from sam_moe.space.grid import Grid
-
-# Source coordinates are rounded to this many parts of a voxel (1e-6 voxel): noise of the affine's inverse
-# vanishes, the same grid gives back the same numbers, a flipped axis the mirrored weights, and a weight fits
-# a float32 exactly.
-_PARTS = 2.0**20
-# Axes count as parallel when they drift apart by less than this over the whole target.
-_PARALLEL_VOXELS = 1e-5
-# Elements of one temporary: few enough to stay in a core's cache, which halves the time.
-_SEPARABLE_CHUNK = 500_000
-_GENERAL_CHUNK = 50_000
-# Where a place is this far from the source's border, rounding cannot take it out.
-_SURELY = 1e-3
+from sam_moe.space.sampling import Box, fill_box, reach, sample
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
 class Volume:
-    """Numbers on a grid, indexed (i, j, k) along the stored axes; any dtype, any device.
+    """Numbers on a grid: a scan, a mask, a probability. Equal to itself alone.
 
-    A NumPy array becomes a tensor, an affine in the grid's place a grid of the array's shape.
+    Args:
+        array: one real number a voxel, indexed (i, j, k) along the stored axes; a tensor of any dtype on any
+            device, or a NumPy array, which becomes one and shares its memory where torch can.
+        grid: where the voxels are; or a 4x4 affine from indices to RAS+ millimetres, which becomes a grid of
+            the array's shape.
 
     Raises:
         GeometryError: when the array's shape is not the grid's, or it holds no numbers.
+
+    >>> import numpy as np
+    >>> volume = Volume(np.zeros((4, 5, 6), dtype=np.uint8), np.diag([0.5, 0.5, 2.0, 1.0]))
+    >>> volume.array.dtype, volume.grid.extent_mm
+    (torch.uint8, (2.0, 2.5, 12.0))
     """
 
     array: Shaped[Tensor, "i j k"]
@@ -46,253 +43,59 @@ class Volume:
         return f"Volume({self.array.dtype} on {self.grid})"
 
 
-@dataclass(frozen=True)
-class _Box:
-    """Part of a target, half-open in its voxel indices."""
-
-    start: tuple[int, ...]
-    stop: tuple[int, ...]
-
-    @property
-    def empty(self) -> bool:
-        return any(a >= b for a, b in zip(self.start, self.stop, strict=True))
-
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
-
-
 def resample(volume: Volume, onto: Grid, fill: float = 0.0, within: Sequence[Grid] = ()) -> Volume:
     """Interpolate a volume at the voxel centres of another grid, trilinearly, as float32.
 
+    Both grids may have any spacing and orientation: places are compared in RAS+ millimetres. Nothing is
+    smoothed where the target is coarser. Centres outside the source by up to half a voxel take the edge's
+    value, farther ones get `fill`. An empty mask stays empty. Not differentiable; on the volume's device.
+
     Ours; agrees with torchio's Resample, ToCanonical, CropOrPad chain and with SimpleITK's linear resampling
-    on the same grid. Nothing is smoothed when the target is coarser. Centres outside the source by up to
-    half a voxel take the edge's value, farther ones get `fill`. Only the part of the target that the source
-    reaches is computed, and of it only what the bounding boxes of all `within` cover (the rest gets `fill`);
-    the numbers do not depend on that, to the bit. Not differentiable.
+    on the same grid.
+
+    Args:
+        volume: what to interpolate, of any real dtype; of a label map use `resample_labels`.
+        onto: the grid of the result.
+        fill: the value where the source does not reach, in the volume's own unit.
+        within: only what the bounding boxes of all these cover is computed, the rest gets `fill`; the numbers
+            inside do not depend on that, to the bit.
+
+    >>> ramp = Volume(torch.arange(4.0).reshape(4, 1, 1), Grid.around((0, 0, 0), (4, 1, 1), (2, 2, 2)))
+    >>> finer = resample(ramp, onto=Grid.around((0, 0, 0), (8, 1, 1), (1, 1, 1)), fill=-1)
+    >>> finer.array.flatten().tolist()
+    [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.0]
     """
-    return Volume(_sample(volume, onto, _reach(volume.grid, onto, within), fill, torch.float32), onto)
+    return Volume(
+        sample(
+            volume.array.detach(), volume.grid, onto, reach(volume.grid, onto, within), fill, torch.float32
+        ),
+        onto,
+    )
 
 
 def resample_seen(
     volume: Volume, onto: Grid, within: Sequence[Grid] = ()
 ) -> tuple[Float[Tensor, "x y z"], tuple[slice, ...]]:
-    """The part of `resample` that the source reaches, and where in the target it lies; equal to the bit.
+    """The part of `resample` that the source reaches, and its slices in the target; equal to the bit.
 
     For a small region on a large scan it takes the memory and the time of the region alone, or of that part
-    of it that the bounding boxes of all `within` cover (ours).
+    of it that the bounding boxes of all `within` cover (ours). Of grids that do not meet, no voxels.
     """
-    box = _reach(volume.grid, onto, within)
+    box = reach(volume.grid, onto, within)
     if box.empty:
-        box = _Box((0, 0, 0), (0, 0, 0))
+        box = Box((0, 0, 0), (0, 0, 0))
     shape = [b - a for a, b in zip(box.start, box.stop, strict=True)]
     part = torch.zeros(shape, dtype=torch.float32, device=volume.array.device)
     if not box.empty:
-        _fill_box(volume, onto, box, part, nearest=False)
+        fill_box(volume.array.detach(), volume.grid, onto, box, part, nearest=False)
     return part, box.slices
 
 
 def resample_labels(volume: Volume, onto: Grid) -> Volume:
-    """Take the nearest voxel's label at the voxel centres of another grid; 0 outside the source.
+    """The nearest voxel's label at the voxel centres of another grid, same dtype; 0 outside the source.
 
-    Ours; keeps the dtype.
+    Ours. Half-way between two voxels the source's one of the higher index counts.
     """
-    return Volume(_sample(volume, onto, _reach(volume.grid, onto, ()), 0, None), onto)
-
-
-def _reach(source: Grid, onto: Grid, within: Sequence[Grid]) -> _Box:
-    """The bounding box, in the target's voxels, of all centres that lie in the source and in all `within`."""
-    start, stop = np.zeros(3, dtype=np.int64), np.array(onto.shape)
-    for grid in (source, *within):
-        corners = onto.index_of(grid.corners_mm)
-        slack = 1e-3  # what is not inside after all is sorted out voxel by voxel
-        start = np.maximum(start, np.ceil(corners.min(axis=0) - slack).astype(np.int64))
-        stop = np.minimum(stop, np.floor(corners.max(axis=0) + slack).astype(np.int64) + 1)
-    return _Box(tuple(start.tolist()), tuple(stop.tolist()))
-
-
-def _sample(
-    volume: Volume, onto: Grid, box: _Box, fill: float, interpolated: torch.dtype | None
-) -> Shaped[Tensor, "i j k"]:
-    """Linear into the dtype `interpolated`, or nearest in the source's dtype where that is None."""
-    source = volume.array.detach()
-    # zeros() costs nothing until touched, which matters on a large target
-    make = torch.zeros if fill == 0 else torch.ones
-    out = make(onto.shape, dtype=interpolated or source.dtype, device=source.device)
-    if fill not in (0, 1):
-        out.fill_(fill)
-    if not box.empty:
-        _fill_box(volume, onto, box, out[box.slices], nearest=interpolated is None)
-    return out
-
-
-def _fill_box(volume: Volume, onto: Grid, box: _Box, part: Shaped[Tensor, "i j k"], nearest: bool) -> None:
-    """Write what the source has at the target's voxels in the box; `part` is that box of the target."""
-    source = volume.array.detach()
-    matrix = onto.to(volume.grid)
-    axes = _parallel_axes(matrix, onto.shape)
-    if axes is None:
-        _sample_oblique(source, matrix, box, part, nearest)
-    else:
-        steps = [_Step.along(matrix[a, t], matrix[a, 3], source.shape[a], box, t) for t, a in enumerate(axes)]
-        _sample_separable(source.permute(axes), steps, part, nearest)
-
-
-def _parallel_axes(matrix: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]) -> list[int] | None:
-    """For each target axis the source axis it runs along, or None where they are oblique to each other."""
-    linear = np.abs(matrix[:3, :3])
-    axes = [int(a) for a in linear.argmax(axis=0)]
-    if sorted(axes) != [0, 1, 2]:
-        return None
-    drift = linear * np.array(shape)
-    drift[axes, range(3)] = 0
-    return axes if drift.max() < _PARALLEL_VOXELS else None
-
-
-def _whole_parts(coordinate: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    return np.asarray(np.round(coordinate * _PARTS) / _PARTS, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Where to look along one axis: slices [start, stop) of the box, and the two source slices for each."""
-
-    scale: float
-    start: int
-    stop: int
-    near: Shaped[np.ndarray, " n"]
-    far: Shaped[np.ndarray, " n"]
-    weight: Float[np.ndarray, " n"]
-
-    @staticmethod
-    def along(scale: float, offset: float, count: int, box: _Box, axis: int) -> "_Step":
-        index = np.arange(box.start[axis], box.stop[axis])
-        at = _whole_parts(scale * index + offset)
-        inside = (at >= -0.5) & (at <= count - 0.5)
-        index, at = index[inside] - box.start[axis], at[inside].clip(0, count - 1)
-        # From the nearer neighbour towards the other: a mirrored axis then gives the same bits.
-        near = np.floor(at + 0.5)
-        far = (near + np.sign(at - near)).astype(np.int64)
-        start = int(index[0]) if len(index) else 0
-        return _Step(abs(scale), start, start + len(index), near.astype(np.int64), far, np.abs(at - near))
-
-    def part(self, start: int, stop: int) -> "_Step":
-        """The slices [start, stop), counted from the first one."""
-        cut = slice(start, stop)
-        first = self.start + start
-        near, far, weight = self.near[cut], self.far[cut], self.weight[cut]
-        return _Step(self.scale, first, first + len(near), near, far, weight)
-
-    @property
-    def reads(self) -> tuple[int, int]:
-        """The half-open range of source slices that are looked at."""
-        return int(min(self.near.min(), self.far.min())), int(max(self.near.max(), self.far.max())) + 1
-
-
-def _sample_separable(source: Tensor, steps: list[_Step], out: Tensor, nearest: bool) -> None:
-    """Fill `out` where the steps say, axis after axis; the source's axes are in the target's order."""
-    if any(step.start == step.stop for step in steps):
-        return
-    # Axes that lose most slices go first. The order hangs on the two grids alone, so that no bit hangs on
-    # the box or the chunk.
-    order = sorted(range(3), key=lambda t: (-steps[t].scale, t))
-    last = steps[order[2]]
-    spans = [max(steps[t].stop - steps[t].start, steps[t].reads[1] - steps[t].reads[0]) for t in order[:2]]
-    slab = max(1, int(_SEPARABLE_CHUNK / (spans[0] * spans[1] * max(1.0, last.scale))))
-    for start in range(0, last.stop - last.start, slab):
-        parts = list(steps)
-        parts[order[2]] = last.part(start, start + slab)
-        piece = source
-        for axis, step in enumerate(parts):
-            low, high = step.reads
-            piece = piece.narrow(axis, low, high - low)
-        for axis in order:
-            piece = _along_axis(piece, axis, parts[axis], nearest)
-        out[tuple(slice(step.start, step.stop) for step in parts)] = piece
-
-
-def _along_axis(piece: Tensor, axis: int, step: _Step, nearest: bool) -> Tensor:
-    low, _ = step.reads
-    near = _gather(piece, axis, step.near - low)
-    if nearest:
-        return near
-    near = near.float()
-    if not step.weight.any():
-        return near
-    far = _gather(piece, axis, step.far - low).float()
-    shape = [1, 1, 1]
-    shape[axis] = -1
-    weight = torch.from_numpy(step.weight.astype(np.float32)).to(piece.device).view(shape)
-    # Three plain operations: a fused one may round differently in the vectorised middle and the end of a row.
-    return far.sub_(near).mul_(weight).add_(near)
-
-
-def _gather(piece: Tensor, axis: int, index: Shaped[np.ndarray, " n"]) -> Tensor:
-    return piece.index_select(axis, torch.from_numpy(index).to(piece.device))
-
-
-def _sample_oblique(
-    source: Tensor, matrix: Float[np.ndarray, "4 4"], box: _Box, out: Tensor, nearest: bool
-) -> None:
-    """Fill `out`, the box of the target, in slabs; float64 coordinates keep large scans exact."""
-    # Any strided array is read where it lies: a voxel's place in memory is a weighted sum of its indices.
-    counts, strides = source.shape, source.stride()
-    span = sum((n - 1) * s for n, s in zip(counts, strides, strict=True)) + 1
-    flat = source.as_strided((span,), (1,))
-    ranges = [np.arange(*ends) for ends in zip(box.start, box.stop, strict=True)]
-    tables = [
-        [torch.from_numpy(matrix[a, t] * ranges[t]).to(source.device) for t in range(3)] for a in range(3)
-    ]
-    inner = (box.stop[1] - box.start[1]) * (box.stop[2] - box.start[2])
-    slab = max(1, _GENERAL_CHUNK // inner)
-    for start in range(0, box.stop[0] - box.start[0], slab):
-        # The same sum in the same order for every voxel, whatever the box and the slab
-        places = [
-            (i[start : start + slab, None, None] + j[None, :, None]) + (k + matrix[a, 3])[None, None, :]
-            for a, (i, j, k) in enumerate(tables)
-        ]
-        region = out[start : start + slab]
-        inside = None
-        for at, n in zip(places, counts, strict=True):
-            at.mul_(_PARTS).round_().mul_(1 / _PARTS)
-            low, high = torch.aminmax(at)
-            if low < _SURELY - 0.5 or high > n - 0.5 - _SURELY:
-                within = (at >= -0.5) & (at <= n - 0.5)
-                inside = within if inside is None else inside & within
-            if low < 0 or high > n - 1:
-                at.clamp_(0, n - 1)
-        flats = [at.view(-1) for at in places]
-        values = _nearest(flat, flats, strides) if nearest else _trilinear(flat, flats, counts, strides)
-        values = values.view(region.shape).to(out.dtype)
-        region.copy_(values if inside is None else torch.where(inside, values, region))
-
-
-def _nearest(flat: Tensor, places: list[Tensor], strides: tuple[int, ...]) -> Tensor:
-    i, j, k = ((at + 0.5).long() * stride for at, stride in zip(places, strides, strict=True))
-    return flat.index_select(0, i + j + k)
-
-
-def _trilinear(
-    flat: Tensor, places: list[Tensor], counts: tuple[int, ...], strides: tuple[int, ...]
-) -> Tensor:
-    """Trilinear interpolation at points (i, j, k) that all lie between the outermost voxel centres."""
-    lows = [at.floor().clamp_(max=max(n - 2, 0)) for at, n in zip(places, counts, strict=True)]
-    weights = [(at - low).float() for at, low in zip(places, lows, strict=True)]
-    # Whole numbers, and a double holds them exactly as far as any memory reaches
-    index = lows[0].mul_(strides[0]).add_(lows[1], alpha=strides[1]).add_(lows[2], alpha=strides[2]).long()
-    next_i, next_j, next_k = (stride if n > 1 else 0 for n, stride in zip(counts, strides, strict=True))
-
-    def voxels(offset: int) -> Tensor:
-        return flat[offset:].index_select(0, index).float()
-
-    def along_k(offset: int) -> Tensor:
-        return _lerp(voxels(offset), voxels(offset + next_k), weights[2])
-
-    def along_jk(offset: int) -> Tensor:
-        return _lerp(along_k(offset), along_k(offset + next_j), weights[1])
-
-    return _lerp(along_jk(0), along_jk(next_i), weights[0])
-
-
-def _lerp(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
-    return high.sub_(low).mul_(weight).add_(low)
+    return Volume(
+        sample(volume.array.detach(), volume.grid, onto, reach(volume.grid, onto, ()), 0, None), onto
+    )

@@ -52,12 +52,6 @@ def test_a_module_says_what_it_is_for_and_imports_its_neighbours_by_their_whole_
             assert node.level == 0 and node.module and node.module.split(".")[0] not in neighbours
 
 
-def test_no_folder_has_more_than_fourteen_files():
-    folders = [FOLDER, *(path for path in FOLDER.rglob("*") if path.is_dir() and path.name != "__pycache__")]
-    crowded = {str(f): n for f in folders if (n := sum(path.is_file() for path in f.iterdir())) > 14}
-    assert crowded == {}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_commands_in_the_pages_name_scripts_that_exist(page):
     named = re.findall(r"python -m (benchmarks\.[a-z_.]*[a-z_])", page.read_text("utf-8"))

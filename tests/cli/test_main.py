@@ -1,19 +1,18 @@
 """How runs end: exit codes, one line for what went wrong, and no noise."""
 
-import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sam_moe.space.files import write_volume
+from sam_moe.files.locking import locked
+from sam_moe.registry.finding import DEFAULT_MODEL
+from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -82,23 +81,28 @@ def test_an_unforeseen_error_is_one_line_that_asks_for_a_report(sam_moe, cards, 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="needs Linux' list of who waits for a lock")
 def test_an_interrupt_ends_with_130_and_one_line(process, cards, tmp_path):
-    scan = tmp_path / "scan.nii.gz"
-    write_volume(scan, Volume(torch.randn(20, 20, 20), Grid(np.eye(4), (20, 20, 20))))
-    out = tmp_path / "out"
-    out.mkdir()
-    held = os.open(out, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)  # what is written there waits
-    running = process("predict", scan, "--point", 1, 2, 3, "--out", out / "mask.nii.gz")
-    while not re.search(rf"->.* {running.pid} ", Path("/proc/locks").read_text()):
-        assert running.poll() is None
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    seen, err = running.communicate(timeout=60)
-    os.close(held)
-    assert (running.returncode, seen, err) == (130, "", "sam-moe: interrupted\n")
-    assert not [*out.iterdir()]
+    """An evaluation waits for the lock of its result, which the test holds, until it is interrupted."""
+    scan = Volume(torch.randn(20, 20, 20), Grid(np.eye(4), (20, 20, 20)))
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    write_volume(tmp_path / "images" / "a.nii.gz", scan)
+    write_mask(tmp_path / "labels" / "a.nii.gz", scan.array > 1, scan.grid)
+    challenge = tmp_path / "challenge.yaml"
+    challenge.write_text("{name: c, sets: [{layout: folders, root: .}], labels: {one: [1]}}")
+    cases = tmp_path / "out" / "cases"
+    cases.mkdir(parents=True)
+    with locked(cases / ".result.lock"):
+        words = (challenge, "--system", DEFAULT_MODEL, "--out", tmp_path / "out", "--force")
+        running = process("evaluate", *words)
+        while not (tmp_path / "out" / "asked.json").is_file():
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        seen, err = running.communicate(timeout=60)
+    assert (running.returncode, seen) == (130, "")
+    assert err.splitlines()[-1] == "sam-moe: interrupted" and "Traceback" not in err
+    assert [path.name for path in cases.iterdir()] == [".result.lock"]
 
 
 def test_a_path_that_the_system_refuses_is_one_line(sam_moe, tmp_path):

@@ -156,14 +156,14 @@ def test_a_folder_appears_when_it_is_whole(tmp_path):
 
 def test_what_a_living_process_writes_is_not_swept(tmp_path, writer):
     sweep(tmp_path)
-    assert [file.name.startswith(PREFIX) for file in tmp_path.iterdir()] == [True]
+    assert [file.name.startswith(PREFIX) for file in tmp_path.iterdir()] == [True, True]  # folder and lock
 
 
 def test_what_a_killed_process_left_is_swept(tmp_path, writer):
     (tmp_path / ".other").touch()
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3
     sweep(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [".other"]
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from sam_moe.moe.fusion import fuse
-from sam_moe.moe.losses import balance_loss, best_loss, fused_loss, owner_loss
+from sam_moe.moe.losses import (
+    balance_loss,
+    best_loss,
+    domain_loss,
+    fused_loss,
+    label_consistency_loss,
+    owner_loss,
+)
 
 EVEN = torch.zeros(1, 4)
 
@@ -54,3 +61,43 @@ def test_balance_moves_confidence_away_from_the_favourite():
     logits = torch.tensor([[1.0, 0.0]] * 3, requires_grad=True)
     balance_loss(logits).backward()
     assert logits.grad is not None and (logits.grad[:, 0] > 0).all()
+
+
+def test_balance_counts_rows_over_all_leading_axes():
+    logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    assert balance_loss(logits) == balance_loss(logits.reshape(6, 4))
+
+
+def test_a_cases_domain_is_named_by_its_mean_logits():
+    """Tokens with logits (2 ln 3, 0) and (0, 0) have the mean (ln 3, 0): 3/4 and 1/4."""
+    logits = torch.tensor([[[2 * log(3), 0.0], [0.0, 0.0]]] * 2)
+    found = domain_loss(logits, torch.tensor([0, 1]))
+    assert found.tolist() == pytest.approx([log(4 / 3), log(4)])
+    pooled = owner_loss(logits.mean(dim=1), torch.tensor([0, 1]))
+    torch.testing.assert_close(found, pooled)
+    assert torch.equal(
+        domain_loss(logits[:, :1, None], torch.tensor([0, 0])),
+        domain_loss(logits[:, 0], torch.tensor([0, 0])),
+    )
+
+
+def test_label_consistency_is_the_divergence_from_weights_by_the_true_labels_probability():
+    """At temperature 1 / ln 3, probabilities 1 and 0 are wanted as 3/4 and 1/4.
+
+    Against an undecided gate: 3/4 ln(3/4 / 1/2) + 1/4 ln(1/4 / 1/2) = 3/4 ln 3 - ln 2.
+    """
+    right = torch.tensor([[1.0, 0.0]])
+    found = label_consistency_loss(torch.zeros(1, 2), right, 1 / log(3))
+    assert found.tolist() == pytest.approx([0.75 * log(3) - log(2)])
+
+
+def test_a_gate_that_agrees_with_the_labels_pays_nothing_and_any_other_moves_there():
+    right = torch.rand(2, 4, 4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    agreed = label_consistency_loss(right / 0.1, right)
+    torch.testing.assert_close(agreed, torch.zeros(2, 4, 4), rtol=0, atol=1e-5)
+    logits = torch.zeros(2, 4, 4, 3, requires_grad=True)
+    loss = label_consistency_loss(logits, right)
+    assert loss.shape == (2, 4, 4) and (loss >= 0).all()
+    loss.sum().backward()
+    assert logits.grad is not None and right.grad is None
+    assert torch.equal(logits.grad.argmin(dim=-1), right.argmax(dim=-1))

@@ -1,5 +1,6 @@
 """A routing read back: who answered, with which weight, how sure."""
 
+import pytest
 import torch
 
 from sam_moe.moe.routing import Routing
@@ -25,3 +26,24 @@ def test_who_answered_is_named_heaviest_first():
 
 def test_confidence_is_the_softmax_of_the_logits():
     torch.testing.assert_close(routing(Forced(0)).confidence, LOGITS.exp())
+
+
+def test_weights_stand_at_their_experts_and_why_is_given_for_each_row_in_order():
+    """Two rows of two tokens each: softmax of (0, ln 3) is 1/4 and 3/4."""
+    even, second = [0.0, 0.0], [0.0, torch.tensor(3.0).log().item()]
+    logits = torch.tensor([[even, second], [second, even]])
+    rule = TopK(1, raw=True)
+    found = Routing(("a", "b"), logits, rule.select(confidence_of(logits)), rule, "token")
+    torch.testing.assert_close(found.weights[0, 1], torch.tensor([0.0, 0.75]))
+    assert found.weights.shape == logits.shape and found.weights.sum().item() == pytest.approx(2.5)
+    assert [list(row) for row in found.answered][1:3] == [["b"], ["b"]] and len(found.answered) == 4
+    assert found.why == ("the 1 surest of 2",) * 4
+
+
+def test_detached_it_keeps_numbers_and_no_gradients():
+    logits = LOGITS.clone().requires_grad_()
+    rule = TopK(2)
+    found = Routing(("general", "a", "b"), logits, rule.select(confidence_of(logits)), rule)
+    kept = found.detached()
+    assert found.weights.requires_grad and not kept.weights.requires_grad and not kept.logits.requires_grad
+    assert torch.equal(kept.weights, found.weights) and kept.why == found.why

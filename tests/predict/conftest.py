@@ -1,5 +1,7 @@
 """A small random network, and models on it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.predict.model import Model
 from sam_moe.registry import Preprocessing
+from sam_moe.space.phantom import ball
 from sam_moe.systems.sam_med3d_moe.gate import gating_network
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
 
@@ -55,3 +58,28 @@ def mixture(network, preprocessing):
     bank = ExpertBank(("random", "cord", "liver"), expert, network.mask_decoder)
     promptable = PromptableSam3D(SamMed3DMoE(network, bank, gate), "positive", "mask")
     return Model(promptable, preprocessing, "mixed", refine_regions=4)
+
+
+@pytest.fixture
+def scan(generator):
+    return ball(generator)[0]
+
+
+@pytest.fixture
+def predictor(model, scan):
+    """A session on the scan."""
+    return model.open(scan)
+
+
+@pytest.fixture
+def narrow(model, scan):
+    """A session that keeps to one region a target."""
+    return replace(model, whole_targets=False).open(scan)
+
+
+@pytest.fixture
+def encodings(network):
+    """Counts how often the image encoder runs."""
+    calls = []
+    network.image_encoder.register_forward_hook(lambda *_: calls.append(1))
+    return calls

@@ -1,6 +1,5 @@
 """From scan and clicks to masks on the scan's own voxels."""
 
-from dataclasses import replace
 from itertools import permutations, product
 from time import perf_counter
 
@@ -14,43 +13,14 @@ from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.rules.argmax import Argmax
 from sam_moe.moe.rules.forced import Forced
-from sam_moe.predict.answered import answered_by
-from sam_moe.predict.answering import choose
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
-from sam_moe.predict.regions.where import region_for
 from sam_moe.prompts import Box, Point, Prompt
 from sam_moe.registry import Preprocessing
 from sam_moe.space.grid import Grid
-from sam_moe.space.phantom import ball, two_regions
+from sam_moe.space.phantom import two_regions
 from sam_moe.space.volume import Volume
 from tests.predict.ruled import choosing
-
-
-@pytest.fixture
-def scan(generator):
-    return ball(generator)[0]
-
-
-@pytest.fixture
-def predictor(model, scan):
-    """A session on the scan."""
-    return model.open(scan)
-
-
-@pytest.fixture
-def narrow(model, scan):
-    """A session that keeps to one region a target."""
-    return replace(model, whole_targets=False).open(scan)
-
-
-@pytest.fixture
-def encodings(network):
-    """Counts how often the image encoder runs."""
-    calls = []
-    network.image_encoder.register_forward_hook(lambda *_: calls.append(1))
-    return calls
-
 
 CLICK = Point((24, 24, 24))
 
@@ -60,13 +30,6 @@ def test_a_mask_lies_on_the_scans_own_grid(predictor, scan):
     assert found.mask.shape == scan.grid.shape and found.mask.dtype == torch.uint8
     assert found.probability.grid.same_as(scan.grid)
     assert found.probability.array.min() >= 0 and found.probability.array.max() <= 1
-
-
-def test_a_second_click_on_the_same_region_is_not_encoded_again(narrow, encodings):
-    assert not narrow.predict(CLICK).cached
-    again = narrow.refine(Point((26, 24, 22), positive=False))
-    assert again.cached and len(encodings) == 1
-    assert narrow.predict(CLICK).cached and len(encodings) == 1
 
 
 @pytest.mark.slow
@@ -82,30 +45,6 @@ def test_a_second_click_costs_a_tenth_of_the_first_at_most(scan):
         assert second.cached
         ratios.append(second.latency_ms / first.latency_ms)
     assert sorted(ratios)[1] <= 0.1
-
-
-def test_a_new_scan_is_encoded_anew_and_the_first_one_is_remembered(model, generator, encodings):
-    model = replace(model, whole_targets=False)
-    one, two = ball(generator)[0], ball(generator)[0]
-    assert not model.open(one).predict(CLICK).cached
-    assert not model.open(two).predict(CLICK).cached
-    assert model.open(one).predict(CLICK).cached and len(encodings) == 2
-
-
-def test_a_cache_is_shared_by_those_who_would_encode_alike(network, preprocessing, scan, encodings):
-    cache = EmbeddingCache()
-
-    def answer(card, normalisation):
-        promptable = PromptableSam3D(network, normalisation, "mask", "e")
-        model = Model(promptable, card, "one", cache=cache, whole_targets=False)
-        return model.open(scan).predict(CLICK)
-
-    answer(preprocessing, "positive")
-    assert len(cache) == len(encodings) == 1
-    assert answer(preprocessing, "positive").cached and len(encodings) == 1
-    answer(preprocessing, "mean")
-    answer(preprocessing.model_copy(update={"spacing_mm": 2.0}), "positive")
-    assert len(encodings) == 3
 
 
 def test_the_latency_is_all_that_passed_joining_regions_included(model, generator):
@@ -202,17 +141,6 @@ def test_targets_without_a_name_or_too_many_of_them_are_no_label_map(predictor, 
             predictor.predict_targets(targets)
 
 
-def test_the_reference_preprocessing_and_padding_are_kept_for_public_weights(network, narrow, scan):
-    """Region of the scan at 1.5 mm, padded with 0, z-scored over voxels above 0; worked out here by hand."""
-    seen = []
-    network.image_encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    narrow.predict(Point((2, 24, 24)))
-    padded = torch.zeros(32, 32, 32)
-    padded[14:] = scan.array[:18, 8:40, 8:40]  # voxel 2 stands at 16, so 14 voxels lie outside
-    positive = padded[padded > 0]
-    torch.testing.assert_close(seen[0][0, 0], (padded - positive.mean()) / positive.std(), atol=2e-4, rtol=0)
-
-
 @pytest.mark.parametrize(
     ("items", "words"),
     [
@@ -231,28 +159,6 @@ def test_a_scan_must_show_something(model):
     flat = Volume(torch.full((8, 8, 8), 7.0), Grid.around((0, 0, 0), (8, 8, 8), (1, 1, 1)))
     with pytest.raises(FileError, match="every voxel of the scan is 7"):
         model.open(flat)
-
-
-def test_a_large_target_is_followed_beyond_its_region(model, generator):
-    """The random model claims its whole region, so its mask runs into every border: the region must grow."""
-    scan, _ = two_regions(generator)
-    narrow = replace(model, whole_targets=False).open(scan).predict(Point((40, 24, 24)))
-    inside = narrow.answer.array > 0.5
-    if not inside[0].any() and not inside[-1].any():
-        pytest.fail("this random model no longer reaches its region's border: choose another seed")
-    wide = model.open(scan).predict(Point((40, 24, 24)))
-    assert wide.region.spacing_mm[0] > narrow.region.spacing_mm[0]
-
-
-def test_a_box_that_no_region_holds_is_warned_of(model, generator, caplog):
-    """The largest region spans 32 voxels of 1.5 mm, 8 times as coarse: 384 mm."""
-    rod = Grid.around((0, 0, 0), (400, 4, 4), (1, 1, 1))
-    scan = Volume(torch.rand(rod.shape, generator=generator), rod)
-    predictor = replace(model, whole_targets=False).open(scan)
-    predictor.predict(Box((10, 0, 0), (390, 4, 4)))
-    assert not caplog.text
-    predictor.predict(Box((0, 0, 0), (400, 4, 4)))
-    assert "larger than the largest region of random, 384 mm" in caplog.text
 
 
 def test_progress_is_reported(model, scan):
@@ -287,39 +193,6 @@ def test_what_is_undone_takes_its_record_with_it(mixture, scan):
     assert first.answered != second.answered
     assert session.undo().answered == first.answered
     assert session.redo().answered == second.answered
-
-
-def test_a_target_keeps_its_expert_and_the_gate_looks_where_one_looked_first(mixture, scan, encodings):
-    model, asked = choosing(mixture, Argmax()), []
-    session, network = model.open(scan), model.network.module
-    network.gate.register_forward_hook(lambda gate, seen, logits: asked.append(logits.argmax().item()))
-    first = session.predict(CLICK)
-    assert len(asked) == 1 and len(encodings) > 1  # it was followed, and the gate asked once
-    assert set(first.answered.regions) == {network.bank.ids[asked[0]]}
-    home = region_for(Prompt((CLICK,)).in_mm(scan.grid.affine), model.preprocessing)
-    assert not home.same_as(first.region)
-    more = Point((20, 20, 20))
-    second = session.refine(more)
-    assert len(asked) == 2
-    embedding, known = model.cache.get(session.scan_fingerprint, home, model.embedding_key, never)
-    assert known
-    there = choose(model.network, embedding, home, Prompt((CLICK, more)).in_mm(scan.grid.affine))
-    assert second.answered.confidence == answered_by(there).confidence
-    assert second.answered.confidence != first.answered.confidence
-
-
-def never():
-    raise AssertionError("encoded again")
-
-
-def test_half_precision_changes_the_embedding_alone_and_is_kept_apart_in_a_cache(narrow):
-    full = narrow.predict(CLICK)
-    half = replace(narrow.model, dtype=torch.bfloat16).open(narrow.scan)
-    found = half.predict(CLICK)
-    assert not found.cached
-    assert found.answer.array.dtype == torch.float32
-    difference = (found.answer.array - full.answer.array).abs().max()
-    assert 0 < difference < 0.1
 
 
 def test_a_prompt_is_taken_whole_and_beside_single_items(predictor):

@@ -13,7 +13,6 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from sam_moe.errors import GeometryError
-from sam_moe.space import volume as module
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample, resample_labels, resample_seen
 
@@ -158,42 +157,6 @@ def a_scan(tilt):
     affine[:3, :3] = Rotation.from_euler("xyz", (tilt, 0, tilt), degrees=True).as_matrix() @ affine[:3, :3]
     affine[:3, 3] = (38, -40, -35)
     return Grid(affine, (90, 96, 40))
-
-
-@pytest.mark.parametrize("tilt", [0, 8], ids=["parallel", "oblique"])
-@pytest.mark.parametrize("fill", [0.0, 1.0, -2.5])
-def test_computing_only_in_the_box_is_bit_equal_to_computing_everywhere(tilt, fill):
-    region, scan = noise(REGION), a_scan(tilt)
-    everywhere = module._sample(region, scan, module._Box((0, 0, 0), scan.shape), fill, torch.float32)
-    assert torch.equal(resample(region, scan, fill).array, everywhere)
-    assert 0 < (everywhere == fill).float().mean() < 1
-
-
-@pytest.mark.parametrize("tilt", [0, 8], ids=["parallel", "oblique"])
-def test_within_changes_no_bit_inside_and_fills_outside(tilt):
-    scan = noise(a_scan(tilt))
-    onto = a_scan(-tilt)
-    part = Grid.around((0, 0, 0), (20, 20, 20), (1, 1, 1))
-    everywhere = resample(scan, onto, fill=9).array
-    inside = resample(scan, onto, fill=9, within=[part]).array
-    box = module._reach(scan.grid, onto, [part])
-    assert torch.equal(inside[box.slices], everywhere[box.slices])
-    rest = torch.ones(onto.shape, dtype=torch.bool)
-    rest[box.slices] = False
-    assert (inside[rest] == 9).all()
-    centres = onto.index_of(part.world_of(np.indices(part.shape).reshape(3, -1).T))
-    assert (centres >= np.array(box.start) - 0.5).all()
-    assert (centres <= np.array(box.stop) - 0.5).all()
-
-
-@pytest.mark.parametrize("tilt", [0, 8], ids=["parallel", "oblique"])
-def test_memory_comes_in_chunks_that_change_no_bit(tilt, monkeypatch):
-    region, scan = noise(REGION), noise(a_scan(tilt))
-    whole = resample(region, scan.grid).array, resample(scan, REGION).array
-    monkeypatch.setattr(module, "_SEPARABLE_CHUNK", 5_000)
-    monkeypatch.setattr(module, "_GENERAL_CHUNK", 5_000)
-    assert torch.equal(resample(region, scan.grid).array, whole[0])
-    assert torch.equal(resample(scan, REGION).array, whole[1])
 
 
 @pytest.mark.parametrize("tilt", [0, 8], ids=["parallel", "oblique"])

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from sam_moe.errors import SamMoeError
-from sam_moe.moe.routing import Granularity, Routing
+from sam_moe.moe.names import Granularity
+from sam_moe.moe.routing import Routing
 from sam_moe.moe.rule_settings import read_rule
 from sam_moe.moe.rules.argmax import Argmax
 from sam_moe.moe.rules.dense import Dense

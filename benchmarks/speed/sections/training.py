@@ -10,7 +10,8 @@ from benchmarks.speed.rows import Task
 from benchmarks.speed.sections.experts import EmbeddedClick
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, whole_learner
+from sam_moe.systems.sam_med3d_moe.experts.decoder import Decoder
+from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss
 from sam_moe.systems.sam_med3d_moe.gate import GateInput, gating_network
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import Prompting
 from sam_moe.systems.sam_med3d_moe.train_gate.asking import AllExperts
@@ -36,7 +37,7 @@ def expert_step() -> Task:
     """Four regions, a first answer by a click and by a box, and one correction."""
     torch.manual_seed(0)
     model = SamMed3D(Sizes(corner_embeddings=True)).eval().requires_grad_(False)
-    learner = whole_learner(model.mask_decoder)
+    learner = Decoder().learner(model.mask_decoder, None, 0)
     loss = ExpertLoss(model, learner, Prompting((0.0, 1.0)))
     optimiser = torch.optim.AdamW(p for p in learner.parameters() if p.requires_grad)
     image, target = torch.randn(REGIONS, 1, 128, 128, 128), torch.zeros(REGIONS, 1, 128, 128, 128, dtype=bool)

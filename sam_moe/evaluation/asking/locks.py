@@ -1,33 +1,25 @@
-"""Who works on which case: a lock a case, which the operating system gives back when a process dies."""
+"""Which process works on which case: a lock a case, free again when its process dies."""
 
-import errno
-import importlib.util
-import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.files import unwritable
-
-log = logging.getLogger(__name__)
-
-_HERE = importlib.util.find_spec("fcntl") is not None  # not on Windows
+from sam_moe.files.locking import locked
 
 _SUFFIX = ".lock"
-# What file systems without locks say: some network mounts, some containers' shared folders.
-_NONE = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 
 
 def check_several(processes: int, folder: Path) -> None:
-    """Refuse several processes where there are no such locks, on this system or in this folder.
+    """Refuse several processes in a folder whose file system has no locks.
 
     Raises:
         ConfigError: for several processes without locks.
-        FileError: where the folder cannot be written to.
+        FileError: where the folder cannot be read.
     """
-    if processes > 1 and not (_HERE and _has_locks(folder)):
+    if processes > 1 and not _has_locks(folder):
         raise ConfigError(
             f"{processes} processes share cases by locks that {folder} does not have. Expected one process "
             "here, or a folder on a local disk; start without a launcher and without --processes."
@@ -38,23 +30,18 @@ def check_several(processes: int, folder: Path) -> None:
 def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether what will be written to `path` is ours to make, for as long as the block lasts.
 
-    With `wait` only after whoever has it now is done or dead. Without locks all is ours: `check_several` has
-    seen to it that there is one process.
+    With `wait` only after the process that has it is done or dead. Without locks all is ours: `check_several`
+    has made sure that there is one process.
 
     Raises:
         FileError: where no lock can be written beside `path`.
     """
-    if not _HERE:
-        yield True
-        return
-    number = _locked(path.parent / f".{path.name}{_SUFFIX}", wait)
-    if number is None:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        os.close(number)
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(locked(_lock_of(path), wait=wait))
+        except OSError as error:
+            raise FileError(unwritable(_lock_of(path), error)) from error
+        yield held is not False
 
 
 def clear(folder: Path) -> None:
@@ -64,41 +51,16 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _has_locks(folder: Path) -> bool:
-    import fcntl
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_SUFFIX}")
 
+
+def _has_locks(folder: Path) -> bool:
+    """Whether a file can be locked there; a folder that is closed to writing needs no locks."""
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        return True
     try:
-        number = os.open(folder, os.O_RDONLY)
+        with locked(folder / f".probe-{os.getpid()}{_SUFFIX}", discard=True) as held:
+            return held is not None
     except OSError as error:
         raise FileError(unwritable(folder, error)) from error
-    try:
-        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in _NONE
-    finally:
-        os.close(number)
-    return True
-
-
-def _locked(path: Path, wait: bool) -> int | None:
-    """A file that is locked; None where another process has it."""
-    import fcntl
-
-    while True:
-        try:
-            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise FileError(unwritable(path, error)) from error
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            if error.errno in _NONE:
-                log.debug("%s: no locks here (%s)", path, error.strerror)
-                return number
-            os.close(number)
-            if isinstance(error, BlockingIOError):
-                return None
-            raise FileError(unwritable(path, error)) from error
-        if os.fstat(number).st_nlink:
-            return number
-        os.close(number)  # it was cleared between opening and locking: it guards nothing any more

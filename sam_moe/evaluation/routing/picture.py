@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping
+from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
 from matplotlib import rc_context
@@ -40,7 +41,7 @@ def draw(found: Shares, title: str = "") -> Figure:
     axes = figure.add_axes((left / size[0], bottom / size[1], wide / size[0], high / size[1]))
     axes.set(xlim=(0, len(found.experts)), ylim=(len(names), 0))
     axes.set_axis_off()
-    write = {"fontsize": 9, "color": INK, "parse_math": False}
+    write: dict[str, Any] = {"fontsize": 9, "color": INK, "parse_math": False}
     for down, one in enumerate(found.structures):
         axes.text(-0.08, down + 0.5, names[down], ha="right", va="center", **write)
         for at, id in enumerate(found.experts):

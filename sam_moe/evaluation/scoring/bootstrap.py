@@ -1,4 +1,4 @@
-"""Resamples of patients for rankings: who else might be first, had other patients come.
+"""Bootstrap over patients, for rankings: how ranks vary with the patients that were drawn.
 
 Cases of one patient, and structures of one case, resemble each other, so patients are drawn and not rows.
 Means have no use for this: of few patients a percentile of resampled means is too narrow (`intervals.py`).
@@ -14,7 +14,7 @@ RESAMPLES = 1000
 
 
 class Patients:
-    """How often each patient is drawn in each resample; the same draws for whatever is asked of them."""
+    """How often each patient is drawn in each resample; the same draws for all metrics and systems."""
 
     def __init__(self, patients: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> None:
         self.names = tuple(sorted(set(patients)))

@@ -1,7 +1,16 @@
-"""The recommended metrics: every pair of masks has a number, the worst one where a target was missed.
+"""The recommended metrics of two masks: truth and prediction, every pair of which has a number.
 
-Masks are boolean arrays on one grid, spacings in millimetres along their axes. MONAI finds surfaces; what it
-leaves undefined (an empty mask) is defined here. `official.py` has the SPPIN challenge's own.
+| | best | worst | unit | both empty | one empty | definition |
+|---|---|---|---|---|---|---|
+| `dice` | 1 | 0 | – | 1 | 0 | Dice 1945 |
+| `nsd` | 1 | 0 | – | 1 | 0 | Nikolov et al. 2018, arXiv 1809.04430 |
+| `volumetric_similarity` | 1 | 0 | – | 1 | 0 | Taha and Hanbury 2015, BMC Med. Imaging 15:29 |
+| `hd95_mm` | 0 | `diagonal_mm` | mm | 0 | `diagonal_mm` | Huttenlocher et al. 1993, 95th percentile |
+| `volume_ml` of one mask | – | – | ml | 0 | 0 | voxels times their volume |
+
+Masks are boolean arrays (i, j, k) on one grid; `spacing_mm` is the distance of voxel centres along i, j, k.
+All are symmetric in the two masks. Masks of two shapes are a GeometryError. MONAI finds borders and surfaces,
+and leaves empty masks undefined; their values here are ours. `official.py` has the SPPIN challenge's own.
 """
 
 import math
@@ -32,9 +41,12 @@ _SLAB = 16
 
 
 def dice(truth: Mask, prediction: Mask) -> float:
-    """Overlap of two masks, `2 |A and B| / (|A| + |B|)`.
+    """Overlap of two masks, `2 |A and B| / (|A| + |B|)` over voxels (Dice 1945), from 0 to 1.
 
-    Dice 1945. Two empty masks agree: 1, where MONAI says NaN.
+    Both masks empty: 1, where MONAI has NaN. One empty: 0.
+
+    Raises:
+        GeometryError: for masks of two shapes.
 
     >>> dice(np.array([[[True, True, False]]]), np.array([[[True, False, False]]]))
     0.6666666666666666
@@ -45,9 +57,16 @@ def dice(truth: Mask, prediction: Mask) -> float:
 
 
 def volumetric_similarity(truth: Mask, prediction: Mask) -> float:
-    """Agreement of two volumes wherever they are, `1 - |A - B| / (A + B)`.
+    """Agreement of two volumes wherever they lie, `1 - | |A| - |B| | / (|A| + |B|)`, from 0 to 1.
 
-    Taha and Hanbury 2015. Two empty masks agree: 1.
+    Taha and Hanbury 2015 (BMC Medical Imaging 15:29). Both masks empty: 1. One empty: 0.
+
+    Raises:
+        GeometryError: for masks of two shapes.
+
+    >>> half = np.array([[[True, False, False]]])
+    >>> volumetric_similarity(np.array([[[False, True, True]]]), half)
+    0.6666666666666667
     """
     _same_shape(truth, prediction)
     a, b = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
@@ -55,20 +74,41 @@ def volumetric_similarity(truth: Mask, prediction: Mask) -> float:
 
 
 def volume_ml(mask: Mask, spacing_mm: Spacing) -> float:
-    """Volume of a mask in millilitres, for axes at right angles."""
+    """Volume of a mask in millilitres: its voxels times the product of the spacing, for orthogonal axes.
+
+    An empty mask: 0.
+
+    >>> volume_ml(np.ones((10, 10, 10), dtype=bool), (1.0, 1.0, 2.0))
+    2.0
+    """
     return int(np.count_nonzero(mask)) * math.prod(spacing_mm) / 1000
 
 
 def diagonal_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> float:
-    """The image's diagonal from outer edge to outer edge: farther than any two voxels can lie apart."""
+    """The image's diagonal in millimetres, from outer edge to outer edge.
+
+    It exceeds the distance of any two voxel centres, and so stands for the distance to an empty mask (ours).
+
+    >>> diagonal_mm((3, 4, 12), (1.0, 1.0, 1.0))
+    13.0
+    """
     return math.hypot(*(n * s for n, s in zip(shape, spacing_mm, strict=True)))
 
 
 def hd95_mm(truth: Mask, prediction: Mask, spacing_mm: Spacing) -> float:
-    """The 95th percentile of the distance between two borders, the larger of both directions.
+    """Hausdorff distance of two borders in millimetres, the 95th percentile in place of the largest.
 
-    Borders are MONAI's. Two empty masks lie 0 mm apart, an empty one lies the image's diagonal
-    from any other.
+    Larger of the two directed percentiles (linear between ranks) of the distance from each border voxel to
+    the nearest one of the other mask. A border is the mask minus its 6-connected erosion, as MONAI has it;
+    beyond the image is background. Both masks empty: 0. One empty: `diagonal_mm` of the image (ours).
+
+    Raises:
+        GeometryError: for masks of two shapes.
+
+    >>> one, other = np.zeros((2, 1, 1, 9), dtype=bool)
+    >>> one[0, 0, 1] = other[0, 0, 5] = True
+    >>> hd95_mm(one, other, (1.0, 1.0, 2.0))
+    8.0
     """
     _same_shape(truth, prediction)
     if not truth.any() or not prediction.any():
@@ -82,10 +122,14 @@ def hd95_mm(truth: Mask, prediction: Mask, spacing_mm: Spacing) -> float:
 
 
 def nsd(truth: Mask, prediction: Mask, spacing_mm: Spacing, tolerance_mm: float = TOLERANCE_MM) -> float:
-    """Share of both surfaces that lies within a tolerance of the other one.
+    """Normalised surface Dice: share of both surfaces within `tolerance_mm` of the other one, from 0 to 1.
 
-    Nikolov et al. 2018 (arXiv 1809.04430), with MONAI's surface elements: the CVPR 2025 challenge's. Two
-    empty masks agree: 1; an empty one agrees with no other: 0.
+    Nikolov et al. 2018 (arXiv 1809.04430): areas of the surface elements whose distance to the nearest
+    element of the other surface is at most the tolerance, over the area of both surfaces. Elements lie
+    between voxel centres (MONAI's `use_subvoxels`, as in CVPR 2025). Both masks empty: 1. One empty: 0.
+
+    Raises:
+        GeometryError: for masks of two shapes.
     """
     _same_shape(truth, prediction)
     if not truth.any() or not prediction.any():
@@ -101,7 +145,7 @@ def nsd(truth: Mask, prediction: Mask, spacing_mm: Spacing, tolerance_mm: float 
 
 
 def to_nearest(places: Places, others: Places) -> Float[np.ndarray, " _"]:
-    """The distance of each place to the nearest other one.
+    """The distance of each place to the nearest other one, in the places' unit; there must be one.
 
     By a tree, not by a distance map as in MONAI: one stray voxel makes that map as large as the scan.
     """

@@ -22,9 +22,10 @@ NAMES = {"dice": "Dice", "hd95_mm": "Hausdorff", "vs": "Volumetric_similarity"}
 
 
 def official(truth: Mask, prediction: Mask, spacing_mm: Spacing) -> dict[str, float | None]:
-    """The three numbers as the official script has them, None where it has NaN or fails.
+    """Dice, HD95 in millimetres and volumetric similarity as the official script has them.
 
-    It fails where the truth, or a border, is empty: a mask that fills its whole image has no border.
+    None where it has NaN or fails. Both masks empty: None for all. Prediction empty: Dice and VS 0, HD95
+    None. Truth empty: the same. A mask that fills its whole image has no border, and no HD95.
     """
     a, b = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
     total = a + b
@@ -37,7 +38,10 @@ def official(truth: Mask, prediction: Mask, spacing_mm: Spacing) -> dict[str, fl
 
 
 def hd95_mm(truth: Mask, prediction: Mask, spacing_mm: Spacing) -> float | None:
-    """The script's HD95, or None where it has NaN (an empty prediction) or fails (no border at all)."""
+    """The script's HD95 in millimetres; None where a mask is empty (NaN there) or has no border (it fails).
+
+    Larger of the two directed 95th percentiles between the voxels of `border`.
+    """
     if not truth.any() or not prediction.any():
         return None
     cut = around_both(truth, prediction)
@@ -48,7 +52,10 @@ def hd95_mm(truth: Mask, prediction: Mask, spacing_mm: Spacing) -> float | None:
 
 
 def border(mask: Mask) -> Mask:
-    """Voxels with one of their 18 neighbours outside the mask; beyond the image all is foreground."""
+    """Voxels with one of their 18 neighbours outside the mask; beyond the image is foreground.
+
+    An empty mask has none.
+    """
     eroded: Mask = ndimage.binary_erosion(mask, _BALL, border_value=1)
     return np.asarray(mask & ~eroded)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sam_moe.errors import WeightsError
+from sam_moe.hosts.sam3d.heads import UNASKED
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.shapes import Float
 from sam_moe.weights.report import with_nearest
@@ -39,9 +40,8 @@ def lora_layers(decoder: MaskDecoder) -> dict[str, nn.Module]:
 
 def lora_ranks(decoder: MaskDecoder, rank: int, per_layer: Mapping[str, int] | None = None) -> dict[str, int]:
     """One rank for all layers that take part in the trained mask output; others for those in `per_layer`."""
-    idle = ("iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in (1, 2, 3)))
-    asked = {name: rank for name in lora_layers(decoder) if not name.startswith(idle)}
-    return asked | dict(per_layer or {})
+    trained = {name: rank for name in lora_layers(decoder) if not name.startswith(UNASKED)}
+    return trained | dict(per_layer or {})
 
 
 def add_lora(decoder: MaskDecoder, ranks: int | Mapping[str, int], alpha: float | None = None) -> MaskDecoder:

@@ -105,12 +105,6 @@ class Sizes:
         return tuple(size.name for size in fields(cls) if size.metadata.get("stated"))
 
     @classmethod
-    def from_json(cls, read: Mapping[str, Any]) -> "Sizes":
-        """The sizes out of a JSON object, which knows no tuples."""
-        given: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in read.items()}
-        return cls(**given)
-
-    @classmethod
     def from_state_dict(cls, state: "Mapping[str, torch.Tensor]", decoder_heads: int = 8) -> "Sizes":
         """Read every size off the shapes of a checkpoint with the ViT.
 

@@ -44,13 +44,18 @@ _LFS = b"version https://git-lfs"
 
 
 def read(path: str | Path, memory_limit_bytes: int | None = None, *, quiet: bool = False) -> Volume:
-    """Read a scan or a label map: NIfTI, NRRD, MHA, or a DICOM series (its folder or one file of it).
+    """Read a scan or a label map as stored, indexed (i, j, k), on its grid in RAS+ millimetres.
 
     The array keeps the stored type where torch computes with it; unsigned 16 and 32 bits become int32 and
-    int64, double precision and scaled values float32. The memory that reading takes is estimated from the
-    header and compared with the limit (by default what this machine has available) before a voxel is read.
-    A constant image is read, with a warning in the log; `quiet` leaves that to a caller who refuses it.
-    What is padding, and no image, becomes the least value that was measured (`space.padding`).
+    int64, double precision and scaled values float32. A constant image, an empty mask too, is read, with a
+    warning in the log. What is padding, and no image, becomes the least value that was measured
+    (`space.padding`).
+
+    Args:
+        path: NIfTI (.nii, .nii.gz), NRRD, MHA, or a DICOM series: its folder or one file of it.
+        memory_limit_bytes: what reading may take, as estimated from the header before a voxel is read; by
+            default what this machine has available.
+        quiet: leave out the warning of a constant image, for a caller that sees to it.
 
     Raises:
         FileError, GeometryError: for everything that would make a wrong volume; one line, with the remedy.

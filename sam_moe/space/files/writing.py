@@ -114,8 +114,11 @@ def _on_grid(path: Path, mask: object, grid: Grid | None) -> Volume:
 def write_volume(path: str | Path, volume: Volume) -> None:
     """Write a volume on its grid in its own type; half precision is widened to float32, bool to uint8.
 
-    The format follows the suffix: .nii, .nii.gz, .nrrd or .mha. The file appears under its name only when it
-    is complete.
+    The file appears under its name only when it is complete, and replaces an older one.
+
+    Args:
+        path: the suffix names the format: .nii, .nii.gz, .nrrd or .mha.
+        volume: numbers of a type that the formats hold.
 
     Raises:
         FileError: for an unknown suffix, a missing folder, a type that no format holds, or a full disk.

@@ -1,6 +1,6 @@
 """What SAM-Med3D-MoE's gate is given of an image and a prompt, and the gate as its card describes it."""
 
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -8,10 +8,8 @@ from torch.nn import functional as F
 
 from sam_moe.moe.gate import Gate, GateShape
 from sam_moe.moe.gates import GATES
-from sam_moe.registry import GateSizes
+from sam_moe.registry import GateMode, GateSizes
 from sam_moe.shapes import Float
-
-GateMode = Literal["both", "image", "prompt"]
 
 _PARTS: dict[GateMode, tuple[str, ...]] = {
     "both": ("pooled", "at_prompt", "prompt"),
@@ -72,12 +70,13 @@ def gate_of(sizes: GateSizes) -> Gate:
     Raises:
         ConfigError: for an unknown kind.
     """
-    return gating_network(sizes.features, sizes.columns, sizes.hidden, sizes.mode, sizes.kind or "trunk")
+    kind = sizes.kind or "trunk"
+    return gating_network(sizes.features, sizes.columns, sizes.hidden or 0, sizes.mode, kind)
 
 
 def sizes_of_gate(gate: Gate) -> GateSizes:
     """How a card describes a gate."""
-    mode = next(mode for mode, parts in _PARTS.items() if parts == gate.shape.parts)
-    kind = None if gate.kind == "trunk" else gate.kind
-    sizes = gate.shape
-    return GateSizes(features=sizes.features, hidden=sizes.hidden, columns=gate.experts, mode=mode, kind=kind)
+    shape, kind = gate.shape, None if gate.kind == "trunk" else gate.kind
+    mode = next(mode for mode, parts in _PARTS.items() if parts == shape.parts)
+    hidden, columns = shape.hidden or None, gate.experts
+    return GateSizes(features=shape.features, hidden=hidden, columns=columns, mode=mode, kind=kind)

@@ -16,8 +16,8 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import Gate
+from sam_moe.moe.names import Fusion
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.rules.threshold import Threshold
 from sam_moe.moe.selection import SelectionRule

@@ -6,6 +6,7 @@ import torch
 from benchmarks.mixture import systems
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.sizes import Sizes
+from sam_moe.moe.selection import SelectionRule
 
 TINY = Sizes(32, 8, 48, 2, 4, 4, (1,), 48, 128, 8, 2, 32, corner_embeddings=True)
 
@@ -47,6 +48,7 @@ def test_an_ensemble_weighs_all_experts_alike_whatever_the_gate_says(experts):
     torch.testing.assert_close(chosen.weights, torch.full((3, experts), 1 / experts))
     assert not chosen.fell_back.any()
     assert systems.Uniform().explain(confidence, chosen) == ("all alike",) * 3
+    assert isinstance(systems.Uniform(), SelectionRule) and systems.Uniform().describe() == "all alike"
 
 
 @pytest.mark.slow

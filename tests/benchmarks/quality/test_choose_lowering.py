@@ -1,8 +1,6 @@
 """The choice among rules for drawn prompts: means, differences and the star are those of the rows."""
 
-import pytest
-
-from benchmarks.quality import choose_lowering, flat_tables
+from benchmarks.quality import choose_lowering
 from benchmarks.quality.flat_prompts import RULES, rules
 from sam_moe.prompts.lowering import Lowering
 
@@ -24,10 +22,6 @@ def test_a_figure_is_the_mean_over_structures():
     assert choose_lowering.figures(ROWS) == {"middle": 0.4, "three": 0.65}
 
 
-def test_over_targets_every_target_weighs_alike():
-    assert flat_tables.over_targets(ROWS, "middle") == pytest.approx(2.2 / 4)
-
-
 def test_the_best_rule_comes_first_and_the_default_has_the_star():
     head, columns, first, second = choose_lowering.table("flat box", ROWS)
     assert "4 targets" in head and columns.split()[:2] == ["mean", "least"]
@@ -39,19 +33,3 @@ def test_the_best_rule_comes_first_and_the_default_has_the_star():
 def test_each_kind_has_a_default_among_its_rules():
     for kind in RULES:
         assert choose_lowering.default_of(kind) in rules(RULES[kind])
-
-
-def test_an_interval_needs_three_patients_and_holds_the_mean():
-    low, high = (float(edge) for edge in flat_tables.of_share(ROWS, "middle").split(" to "))
-    assert low < 0.55 < high
-    assert flat_tables.of_share(ROWS[:2], "middle") == ""
-
-
-def test_an_interval_of_a_difference_has_its_signs_and_none_where_all_are_alike():
-    low, high = flat_tables.of_difference(ROWS, "three", "middle").split(" to ")
-    assert low[0] in "+-" and float(low) < 0.175 < float(high)
-    assert flat_tables.of_difference(ROWS, "three", "three") == ""
-
-
-def test_without_rows_there_is_no_mean():
-    assert flat_tables.mean_dice([], "middle") != flat_tables.mean_dice([], "middle")  # NaN

@@ -1,9 +1,8 @@
 """The benchmark of what is drawn on one slice: candidates are what they are called, its means are means."""
 
 import numpy as np
-import pytest
 
-from benchmarks.quality import flat_prompts, flat_tables
+from benchmarks.quality import flat_prompts
 from sam_moe.prompts import Box, Loop
 from sam_moe.space.grid import Grid
 
@@ -27,20 +26,3 @@ def test_boxes_that_come_of_a_rule_are_meant_as_they_are():
     assert box.flat is False and box.space == "mm"
     loop = Loop(((10, 20, 4), (20, 20, 4), (20, 40, 4)))
     assert len(flat_prompts.lowered(loop, GRID, loop="three")) == 3
-
-
-def row(structure, model, drawn, **scores):
-    about = {"set": "s", "case": "c", "patient": "p", "label": structure, "plane": "axial"}
-    return {**about, "structure": structure, "model": model, "drawn": drawn, "dice": scores}
-
-
-def test_a_mean_is_one_over_structures():
-    rows = [
-        row("liver", "small", "stroke", middle=0.9),
-        row("liver", "small", "stroke", middle=0.7),
-        row("cord", "small", "stroke", middle=0.2),
-    ]
-    assert flat_tables.mean_dice(rows, "middle") == pytest.approx(0.5)
-    text = "\n".join(flat_tables.report(rows))
-    assert "stroke, small: 3 targets" in text and "middle               *  0.500" in text
-    assert text.splitlines()[-1] == '{"stroke, small": {"middle": 0.5}}'

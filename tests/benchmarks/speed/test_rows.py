@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from benchmarks.speed import estimate, rows
+from benchmarks.speed import rows
 
 
 class Clockwork:
@@ -80,15 +80,3 @@ def test_what_was_not_measured_is_null_in_json():
     row = rows.Row("s", "n", seconds=1 / 3, low=0.1, high=0.5, times=3, peak_mb=math.nan)
     (record,) = rows.as_json([row])
     assert record["peak_mb"] is None and record["ratio"] is None and record["seconds"] == 0.3333
-
-
-def test_a_million_cases_take_what_the_slowest_of_gpu_cores_and_files_takes():
-    names = (*estimate.HOST, *estimate.WORK)
-    found = [
-        rows.Row("s", name, seconds=0.1, low=0, high=0, times=1, gflop=50.0, moved_mb=320.0) for name in names
-    ]
-    lines = estimate.estimate(found, threads=2)
-    # 5 stages of 0.1 s on two threads: a million core-seconds over 128 cores; 100 GFLOP at 8 * 100 TFLOP/s
-    assert "2.2 h on the cores" in lines[3] and "0.03 h on the GPUs, 100 GFLOP" in lines[3]
-    assert "8.9 h to read 160 MB" in lines[4] and "8.9 h" in lines[5]
-    assert estimate.estimate(found[1:], threads=2) == []

@@ -130,20 +130,6 @@ def test_surface_distance_agrees_where_it_is_installed(one, other, spacing_mm):
     assert nsd(one, other, spacing_mm) == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_two_empty_masks_agree():
-    empty = np.zeros((4, 5, 6), dtype=bool)
-    assert (dice(empty, empty), volumetric_similarity(empty, empty)) == (1, 1)
-    assert (nsd(empty, empty, ISOTROPIC), hd95_mm(empty, empty, ISOTROPIC)) == (1, 0)
-
-
-@pytest.mark.parametrize("swapped", [False, True])
-def test_an_empty_mask_is_the_worst_answer(swapped):
-    empty, full = np.zeros((3, 4, 12), dtype=bool), np.ones((3, 4, 12), dtype=bool)
-    pair = (full, empty) if swapped else (empty, full)
-    assert (dice(*pair), volumetric_similarity(*pair), nsd(*pair, ISOTROPIC)) == (0, 0, 0)
-    assert hd95_mm(*pair, ISOTROPIC) == pytest.approx(13)  # 3, 4, 12, 13
-
-
 def test_the_diagonal_runs_from_outer_edge_to_outer_edge():
     assert diagonal_mm((3, 4, 12), (2.0, 2.0, 2.0)) == pytest.approx(26)
 
@@ -197,3 +183,22 @@ def test_shares_stay_between_0_and_1_and_distances_within_the_image(one, other):
 def test_masks_of_two_shapes_are_refused(metric):
     with pytest.raises(GeometryError, match=r"\(4, 4, 4\).*\(4, 4, 5\).*resample"):
         metric(np.ones((4, 4, 4), dtype=bool), np.ones((4, 4, 5), dtype=bool))
+
+
+EMPTY, FULL = np.zeros((3, 4, 12), dtype=bool), np.ones((3, 4, 12), dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("metric", "both", "one"),
+    [
+        (dice, 1, 0),
+        (volumetric_similarity, 1, 0),
+        (lambda a, b: nsd(a, b, ISOTROPIC), 1, 0),
+        (lambda a, b: nsd(a, b, ISOTROPIC, 1000.0), 1, 0),  # whatever the tolerance is
+        (lambda a, b: hd95_mm(a, b, ISOTROPIC), 0, 13),  # the diagonal of 3, 4 and 12 mm
+        (lambda a, b: volume_ml(a, ISOTROPIC) + volume_ml(b, ISOTROPIC), 0, 0.144),
+    ],
+)
+def test_the_table_of_empty_masks(metric, both, one):
+    assert metric(EMPTY, EMPTY) == both
+    assert metric(FULL, EMPTY) == metric(EMPTY, FULL) == one

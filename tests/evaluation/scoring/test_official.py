@@ -161,3 +161,11 @@ def test_the_metrics_file_has_the_scripts_keys_and_is_strict_json():
 def test_official_dice_is_the_recommended_one_where_there_is_a_target():
     answer = cube([(1, 1, 1)])
     assert official(cube(), answer, ISOTROPIC)["dice"] == metrics.dice(cube(), answer)
+
+
+def test_an_empty_mask_has_no_distance_and_two_have_no_number_at_all():
+    empty, full = np.zeros((4, 5, 6), dtype=bool), np.ones((4, 5, 6), dtype=bool)
+    assert official(empty, empty, ISOTROPIC) == {"dice": None, "hd95_mm": None, "vs": None}
+    for pair in ((full, empty), (empty, full)):
+        assert official(*pair, ISOTROPIC) == {"dice": 0.0, "hd95_mm": None, "vs": 0.0}
+    assert official(full, full, ISOTROPIC) == {"dice": 1.0, "hd95_mm": None, "vs": 1.0}  # no border at all

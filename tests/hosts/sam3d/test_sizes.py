@@ -1,9 +1,8 @@
 """Sizes are read off a checkpoint's shapes, and are one record for network, card and plan."""
 
-import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,10 +75,6 @@ def test_sizes_that_do_not_go_together_are_named(changes, complaint):
 def test_heads_are_no_matter_of_a_convolutional_encoder():
     conv = replace(SMALL, encoder="conv", conv_widths=(24, 48), num_heads=7)
     assert conv.check() == conv
-
-
-def test_sizes_come_back_from_json():
-    assert Sizes.from_json(json.loads(json.dumps(asdict(SMALL)))) == SMALL
 
 
 def test_a_machine_with_neither_torch_nor_pydantic_knows_the_sizes():

@@ -38,7 +38,7 @@ def take(state: Mapping[str, Tensor], base: SamMed3D, where: str, card: ExpertCa
         name = next(own for own in KINDS.own if load_kind(own).recognises(state, base))
         settings = None
     else:
-        name, settings = named.expert_kind, load_kind(named.expert_kind).settings(named)
+        name, settings = named.expert_kind, load_kind(named.expert_kind).settings(named, where)
     kind = load_kind(name)
     taken = kind.take(state, base, settings, where)
     return Taken(name, taken, kind.known(taken, base, where))

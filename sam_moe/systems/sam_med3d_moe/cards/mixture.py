@@ -9,7 +9,7 @@ from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import Gate
 from sam_moe.moe.rule_settings import make_rule
-from sam_moe.moe.selection import SelectionRule
+from sam_moe.moe.selection import NamedRule
 from sam_moe.registry import (
     BackboneCard,
     Entry,
@@ -112,7 +112,7 @@ def load_alone(entry: Entry[ExpertCard], base: Entry[BackboneCard]) -> SamMed3D:
     return backbone
 
 
-def selection_of(card: GateCard) -> SelectionRule:
+def selection_of(card: GateCard) -> NamedRule:
     """The rule that a card names, with its settings.
 
     Raises:

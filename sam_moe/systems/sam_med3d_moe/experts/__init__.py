@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 from torch import Tensor
@@ -17,7 +17,7 @@ from sam_moe.config import Record, explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.registry import Draft, ExpertCard
+from sam_moe.registry import Draft, ExpertCard, Lora
 from sam_moe.registry.system import DEFAULT_SYSTEM, expert_kinds
 
 KINDS = expert_kinds(DEFAULT_SYSTEM)
@@ -32,35 +32,48 @@ class Converted:
     state: dict[str, Tensor]
 
 
+@runtime_checkable
+class Given(Protocol):
+    """What holds a kind's settings: a card, or the recipe of a training."""
+
+    @property
+    def lora(self) -> Lora | None:
+        """The ranks of a 'lora'."""
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """Those of any other kind that has some."""
+
+
 class Kind(ABC):
     """What a kind of expert is; a state is always that of one expert, by names.
 
     Attributes:
         record: the settings in its card, None for a kind that has none.
         shows: whether its tensors alone show it, so that a card that is being written need not name it.
+        from_any: whether a training can begin with the decoder of an expert of any kind.
         own_encoder: whether it embeds regions itself, so that it cannot share the base's embeddings.
     """
 
     record: ClassVar[type[Record] | None] = None
     shows: ClassVar[bool] = False
+    from_any: ClassVar[bool] = False
     own_encoder: ClassVar[bool] = False
 
-    def settings(self, card: ExpertCard) -> Any:
-        """The settings in a card, checked.
+    def settings(self, given: Given, where: str) -> Any:
+        """The settings in a card or a recipe, checked.
 
         Raises:
             CardError: for settings that are not this kind's.
         """
         if self.record is None:
-            if card.settings is not None:
-                raise CardError(
-                    f"{card.id}: settings: expert_kind {card.expert_kind!r} has none; leave them out."
-                )
+            if given.settings is not None:
+                raise CardError(f"{where}: settings: {type(self).__name__} has none; leave them out.")
             return None
         try:
-            return self.record.model_validate(card.settings or {})
+            return self.record.model_validate(given.settings or {})
         except ValidationError as error:
-            raise CardError(explain(error, self.record, f"{card.id}: settings")) from error
+            raise CardError(explain(error, self.record, f"{where}: settings")) from error
 
     def recognises(self, state: Mapping[str, Tensor], base: SamMed3D) -> bool:
         """Whether tensors whose card names no kind are of this one."""
@@ -105,7 +118,7 @@ class Kind(ABC):
     def learner(
         self, decoder: MaskDecoder, settings: Any, seed: int, start: Mapping[str, Tensor] | None = None
     ) -> MaskDecoder:
-        """A copy of a decoder of which that learns which makes an expert of this kind.
+        """A copy of a decoder in which what makes an expert of this kind requires gradients, and no more.
 
         `start` are the stored tensors of an expert of this kind and these settings, to go on from.
 

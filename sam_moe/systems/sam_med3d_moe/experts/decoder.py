@@ -1,12 +1,14 @@
 """An expert that is a mask decoder on its base's embeddings; stored by the checkpoint's `mask_decoder.…`."""
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from sam_moe.errors import CardError, WeightsError
+from sam_moe.hosts.sam3d.heads import freeze_unasked
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import ExpertCard
@@ -23,7 +25,8 @@ class Decoder(Kind):
     Names may be a whole model's, a decoder's with `mask_decoder.` before them, or a decoder's without.
     """
 
-    shows = True
+    shows: ClassVar[bool] = True
+    from_any: ClassVar[bool] = True
 
     def recognises(self, state: Mapping[str, Tensor], base: SamMed3D) -> bool:
         """Whether all that is not a decoder's is the base's; low-rank deltas are none."""
@@ -58,6 +61,18 @@ class Decoder(Kind):
         }
         decoder.load_state_dict(owned, strict=True, assign=True)
         return decoder.eval().requires_grad_(False)
+
+    def learner(
+        self, decoder: MaskDecoder, settings: Any, seed: int, start: Mapping[str, Tensor] | None = None
+    ) -> MaskDecoder:
+        """A copy of a decoder that learns, but for the heads that are never asked."""
+        learner = copy.deepcopy(decoder).requires_grad_(True)
+        freeze_unasked(learner)
+        return learner
+
+    def stored(self, learner: MaskDecoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All of the decoder's weights."""
+        return {f"{PREFIX}{name}": tensor for name, tensor in weights.items()}
 
 
 def is_whole(state: Mapping[str, Tensor]) -> bool:

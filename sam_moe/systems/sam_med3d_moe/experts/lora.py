@@ -1,5 +1,6 @@
 """An expert of low-rank deltas on its base's decoder; stored as `<layer of the decoder>.up` and `.down`."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,22 +8,23 @@ from typing import Any
 from torch import Tensor
 
 from sam_moe.errors import WeightsError
-from sam_moe.hosts.sam3d.lora import load_lora, merge
+from sam_moe.hosts.sam3d.lora import add_lora, load_lora, lora_layers, lora_ranks, lora_state, merge
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import ExpertCard
 from sam_moe.registry import Lora as Ranks
-from sam_moe.systems.sam_med3d_moe.experts import Converted, Kind
+from sam_moe.systems.sam_med3d_moe.experts import Converted, Given, Kind
 from sam_moe.systems.sam_med3d_moe.peft import adapter_folder, drafted, is_adapters, own_names
+from sam_moe.training.engine.seeds import seeded
 
 
 class Lora(Kind):
     """Deltas of the ranks and the scale that the card's `lora` gives (LoRA, Hu et al., arXiv 2106.09685)."""
 
-    def settings(self, card: ExpertCard) -> Ranks:
-        """The card's ranks."""
-        assert card.lora is not None  # the card's own check
-        return card.lora
+    def settings(self, given: Given, where: str) -> Ranks:
+        """The ranks."""
+        assert given.lora is not None  # the card's own check, and the recipe's
+        return given.lora
 
     def recognises(self, state: Mapping[str, Tensor], base: SamMed3D) -> bool:
         """Whether tensors have PEFT's names; `take` refuses them without ranks."""
@@ -66,6 +68,30 @@ class Lora(Kind):
 
     def build(self, state: Mapping[str, Tensor], base: SamMed3D, card: ExpertCard, where: str) -> MaskDecoder:
         """A frozen copy of the base's decoder, with the deltas written into its weights."""
-        ranks = self.settings(card)
+        ranks = self.settings(card, where)
         self.take(state, base, ranks, where)
         return merge(load_lora(base.mask_decoder, state, ranks.alpha)).eval().requires_grad_(False)
+
+    def learner(
+        self, decoder: MaskDecoder, settings: Any, seed: int, start: Mapping[str, Tensor] | None = None
+    ) -> MaskDecoder:
+        """A copy of a decoder with deltas that learn: fresh ones, or those of `start`, of the same ranks.
+
+        Raises:
+            WeightsError: for a layer that the decoder does not have, or deltas that do not fit it.
+        """
+        ranks: Ranks = settings
+        if start is None:
+            with seeded(seed):
+                return add_lora(decoder, lora_ranks(decoder, ranks.rank, ranks.per_layer), ranks.alpha)
+        learner = load_lora(decoder, start, ranks.alpha)
+        for layer in lora_layers(learner).values():
+            if hasattr(layer, "parametrizations"):
+                layer.parametrizations.weight[0].requires_grad_(True)  # type: ignore[union-attr, index]
+        return learner
+
+    def stored(self, learner: MaskDecoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The deltas alone."""
+        decoder = copy.deepcopy(learner)
+        decoder.load_state_dict(weights)
+        return lora_state(decoder)

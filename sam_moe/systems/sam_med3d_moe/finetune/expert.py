@@ -6,18 +6,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sam_moe.hosts.sam3d.lora import add_lora, load_lora, lora_layers, lora_ranks, lora_state
 from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.registry import Lora
 from sam_moe.shapes import Float
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded
-from sam_moe.systems.sam_med3d_moe.finetune.settings import Kind
-from sam_moe.systems.sam_med3d_moe.pretrain.learner import freeze_unasked
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import PROMPTING, Prompting, conversation_loss
 from sam_moe.systems.sam_med3d_moe.prompted.measuring import BATCH, measure
-from sam_moe.training.engine.seeds import seeded
 
 
 def answering(base: SamMed3D, decoder: MaskDecoder) -> SamMed3D:
@@ -27,38 +22,6 @@ def answering(base: SamMed3D, decoder: MaskDecoder) -> SamMed3D:
     model.image_encoder, model.prompt_encoder = base.image_encoder, base.prompt_encoder
     model.mask_decoder = decoder
     return model
-
-
-def whole_learner(decoder: MaskDecoder) -> MaskDecoder:
-    """A copy of a decoder that learns, but for the heads that are never asked."""
-    learner = copy.deepcopy(decoder).requires_grad_(True)
-    freeze_unasked(learner)
-    return learner
-
-
-def lora_learner(
-    decoder: MaskDecoder, lora: Lora, seed: int, start: dict[str, Tensor] | None = None
-) -> MaskDecoder:
-    """A copy of a decoder with deltas that learn: fresh ones, or those of `start`, of the same ranks.
-
-    Raises:
-        WeightsError: for a layer that the decoder does not have, or deltas that do not fit it.
-    """
-    if start is None:
-        with seeded(seed):
-            return add_lora(decoder, lora_ranks(decoder, lora.rank, lora.per_layer), lora.alpha)
-    learner = load_lora(decoder, start, lora.alpha)
-    for layer in lora_layers(learner).values():
-        if hasattr(layer, "parametrizations"):
-            layer.parametrizations.weight[0].requires_grad_(True)  # type: ignore[union-attr, index]
-    return learner
-
-
-def stored(learner: MaskDecoder, weights: dict[str, Tensor], kind: Kind) -> dict[str, Tensor]:
-    """What a card of this kind names, out of the learner's weights at the step that is kept."""
-    if kind == "decoder":
-        return {f"mask_decoder.{name}": tensor for name, tensor in weights.items()}
-    return lora_state(_with(learner, weights))
 
 
 class ExpertLoss(nn.Module):

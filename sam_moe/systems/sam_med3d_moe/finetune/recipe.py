@@ -12,11 +12,11 @@ from sam_moe.progress import Progress, silent
 from sam_moe.registry import CARD, Base, ExpertCard, MadeBy, write_card
 from sam_moe.registry.finding import find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
+from sam_moe.systems.sam_med3d_moe.experts import load_kind
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded, embedded_path, embedding_hours
 from sam_moe.systems.sam_med3d_moe.finetune.expert import (
     ExpertLoss,
     ExpertValidation,
-    stored,
 )
 from sam_moe.systems.sam_med3d_moe.finetune.regions import embed_part, keep_recipe_scans
 from sam_moe.systems.sam_med3d_moe.finetune.settings import FinetuneRecipe
@@ -113,12 +113,15 @@ def _ship(
     if validation is not None:
         general = Kept({}, 0, validation.of_the_base())
         measured += measurements(general, data, ITSELF.format(base.entry.card.id))
-    weights = {name: tensor.cpu() for name, tensor in stored(learner, kept.weights, recipe.kind).items()}
+    weights = {
+        name: tensor.cpu() for name, tensor in load_kind(recipe.kind).stored(learner, kept.weights).items()
+    }
     card = ExpertCard(
         **dict(recipe.card),
         expert_kind=recipe.kind,
         base=Base(id=base.entry.card.id, sha256=base.sha256),
         lora=recipe.lora,
+        settings=recipe.settings,
         weights=store_weights(Kept(weights, kept.step, kept.figures), recipe.run, recipe.store),
         made_by=made,
         measured=measured,

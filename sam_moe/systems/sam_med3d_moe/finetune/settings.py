@@ -1,15 +1,14 @@
 """The recipe of an expert: what `sam-moe finetune` reads."""
 
-from typing import Literal
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sam_moe.registry import Cover, Lora
 from sam_moe.registry.finding import DEFAULT_MODEL
+from sam_moe.registry.system import check_kind
 from sam_moe.systems.sam_med3d_moe.prompted import DEPTHS
 from sam_moe.training.recipes.settings import LabelledScans, Store, TrainingRecipe, Words
-
-Kind = Literal["decoder", "lora"]
 
 
 class ExpertWords(Words):
@@ -36,8 +35,13 @@ class FinetuneRecipe(TrainingRecipe):
     start: str | None = Field(
         None, description="Another expert of the same base to go on from: its id, card or folder."
     )
-    kind: Kind = Field("decoder", description="A mask decoder of its own, or low-rank deltas on the base's.")
+    kind: str = Field(
+        "decoder",
+        description="A mask decoder of its own, or low-rank deltas ('lora') on the base's; other packages "
+        "have kinds of their own.",
+    )
     lora: Lora | None = Field(None, description="Ranks of the deltas; for kind 'lora' only.")
+    settings: dict[str, Any] | None = Field(None, description="What another package's kind needs.")
     card: ExpertWords = Field(description="What the expert's card says beside what the training writes.")
     data: TaskRecipe
     regions: int = Field(1500, gt=0, description="Regions that are cut and encoded once, to learn from.")
@@ -47,6 +51,11 @@ class FinetuneRecipe(TrainingRecipe):
     )
     validate_every: int = Field(100, gt=0, description="Steps between validations; the best is kept.")
     store: Store = Field("float16", description="How the result's numbers are stored.")
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        return check_kind(kind, None)
 
     @model_validator(mode="after")
     def _agrees(self) -> "FinetuneRecipe":

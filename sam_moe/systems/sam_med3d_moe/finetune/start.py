@@ -9,8 +9,8 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import Entry, ExpertCard
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
+from sam_moe.systems.sam_med3d_moe.experts import load_kind
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import embedded_path, origin_of
-from sam_moe.systems.sam_med3d_moe.finetune.expert import lora_learner, whole_learner
 from sam_moe.systems.sam_med3d_moe.finetune.settings import FinetuneRecipe
 from sam_moe.training.engine.best import BEST
 from sam_moe.weights.files import read_state
@@ -24,29 +24,30 @@ def learner_of(recipe: FinetuneRecipe, base: LoadedBase, start: Entry[ExpertCard
     Raises:
         ConfigError: for a `start` of another base, or of other ranks than the recipe's.
     """
-    decoder = base.model.mask_decoder
+    decoder, kind = base.model.mask_decoder, load_kind(recipe.kind)
+    settings = kind.settings(recipe, "the recipe")
     if start is None:
-        if recipe.kind == "decoder":
-            return whole_learner(decoder)
-        assert recipe.lora is not None  # the recipe was checked
-        return lora_learner(decoder, recipe.lora, recipe.seed)
+        return kind.learner(decoder, settings, recipe.seed)
     if start.card.base.sha256 != base.sha256:
         raise ConfigError(
             f"start: {start.card.id} grew on another {start.card.base.id} than {recipe.base}: base.sha256 is "
             f"{start.card.base.sha256}, expected {base.sha256}. Name an expert of this base, or leave "
             "`start` out."
         )
-    if recipe.kind == "decoder":
-        return whole_learner(load_decoder(start, base.model))
-    if start.card.lora != recipe.lora:
+    if kind.from_any:
+        return kind.learner(load_decoder(start, base.model), settings, recipe.seed)
+    if (recipe.kind, recipe.lora, recipe.settings) != (
+        start.card.expert_kind,
+        start.card.lora,
+        start.card.settings,
+    ):
+        has = start.card.lora or start.card.settings or "a decoder of its own"
         raise ConfigError(
-            f"start: {start.card.id} has {start.card.lora or 'a decoder of its own'}, and the recipe asks "
-            f"for {recipe.lora}. Deltas go on from deltas of the same ranks; set lora to those, or kind to "
-            "decoder."
+            f"start: {start.card.id} has {has}, and the recipe asks for {recipe.lora or recipe.settings}. "
+            "Deltas go on from deltas of the same ranks; set lora to those, or kind to decoder."
         )
-    assert recipe.lora is not None
     state = read_state(start.folder / start.card.weights.file)
-    return lora_learner(decoder, recipe.lora, recipe.seed, state)
+    return kind.learner(decoder, settings, recipe.seed, state)
 
 
 def note_start(run: Path, sha256: str, start: Entry[ExpertCard] | None) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from sam_moe.hosts.sam3d.heads import freeze_unasked
 from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.shapes import Float
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import PROMPTING, Prompting, conversation_loss
@@ -43,9 +43,3 @@ def learning(model: SamMed3D) -> SamMed3D:
     model.prompt_encoder.no_mask_embed.requires_grad_(False)
     freeze_unasked(model.mask_decoder)
     return model
-
-
-def freeze_unasked(decoder: MaskDecoder) -> None:
-    """Freeze the heads never asked, as in the reference's training: the IoU's and those of masks 1 to 3."""
-    decoder.iou_prediction_head.requires_grad_(False)
-    decoder.output_hypernetworks_mlps[1:].requires_grad_(False)

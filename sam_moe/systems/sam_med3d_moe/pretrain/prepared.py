@@ -30,7 +30,7 @@ from sam_moe.training.engine.runlog import Row
 from sam_moe.training.engine.samples import Samples
 from sam_moe.training.engine.schedule import Schedule
 from sam_moe.training.scans.cache import cache_path, read_cache
-from sam_moe.training.scans.crops import CropRanges
+from sam_moe.training.scans.crops import RANGES, CropRanges
 from sam_moe.weights.checksums import fingerprint
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ START = "start.safetensors"
 class Plan:
     """What a training takes beside its caches: a recipe (`pretrain.recipe`) that has been checked."""
 
-    architecture: dict[str, Any]
-    schedule: dict[str, Any]
+    architecture: Sizes
+    schedule: Schedule
     normalisation: Normalisation
     seed: int
     weights: dict[str, float]
@@ -60,7 +60,7 @@ class Plan:
     tracker: str | None
     precision: Precision
     box_strategy: BoxStrategy = "mask"  # of the card; plans of earlier versions know no other
-    ranges: dict[str, Any] | None = None  # of the regions; the defaults for plans of earlier versions
+    ranges: CropRanges = RANGES  # of the regions; the defaults for plans of earlier versions
     start: str | None = None  # fingerprint of the model in START; None for one that has learnt nothing
 
 
@@ -71,7 +71,7 @@ def train_prepared(run: Path, report: Callable[[Row], None] | None = None) -> Ke
         ConfigError: for a folder without plan or caches, or with nothing to learn from.
         WeightsError: where the model that the plan starts from is missing or does not fit.
     """
-    plan = _read_plan(run / PLAN)
+    plan = read_plan(run / PLAN)
     scans = read_cache(cache_path(run, "train"))
     if not scans and plan.phantom_share < 1:
         raise ConfigError(
@@ -80,7 +80,7 @@ def train_prepared(run: Path, report: Callable[[Row], None] | None = None) -> Ke
         )
     if unknown := sorted(set(plan.weights) - {scan.group for scan in scans}):
         log.warning("data.weights names sets without a case to learn from: %s", ", ".join(unknown))
-    sizes, ranges = Sizes(**_tuples(plan.architecture)), CropRanges(**_tuples(plan.ranges or {}))
+    sizes, ranges = plan.architecture, plan.ranges
     model = fresh_model(sizes, plan.seed) if plan.start is None else _started(run, sizes, plan.start)
     stream = Regions(
         scans,
@@ -101,12 +101,12 @@ def train_prepared(run: Path, report: Callable[[Row], None] | None = None) -> Ke
         sizes,
         plan.box_strategy,
     )
-    note_machine(run, plan.schedule["steps"])
+    note_machine(run, plan.schedule.steps)
     prompting = Prompting(plan.corrections, box_strategy=plan.box_strategy)
     return train(
         Learner(PromptedLoss(model, prompting), model),
         Samples(stream, plan.workers),
-        Schedule(**plan.schedule),
+        plan.schedule,
         Run(run, plan.seed + 1, plan.precision),
         Validation(held_out, plan.validate_every) if plan.validation_crops else None,
         Reporting(plan.tracker, report),
@@ -129,10 +129,23 @@ def _tuples(read: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in read.items()}
 
 
-def _read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> Plan:
+    """The plan that a recipe left in a run's folder.
+
+    Raises:
+        ConfigError: for a file that is no plan.
+    """
     try:
-        return Plan(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        return Plan(
+            **read
+            | {
+                "architecture": Sizes(**_tuples(read["architecture"])),
+                "schedule": Schedule(**read["schedule"]),
+                "ranges": CropRanges(**_tuples(read.get("ranges") or {})),
+            }
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(
             f"{path}: not readable as the plan of a training: {error}. `sam-moe pretrain RECIPE --prepare` "
             "of the same version writes one."

@@ -122,8 +122,8 @@ def _plan(recipe: PretrainRecipe, start: LoadedBase | None) -> Plan:
     """What the training itself takes of a recipe."""
     assert recipe.architecture is not None and recipe.preprocessing is not None
     return Plan(
-        architecture=asdict(recipe.architecture),
-        schedule=recipe.schedule.model_dump(),
+        architecture=recipe.architecture,
+        schedule=recipe.schedule.schedule(),
         normalisation=recipe.preprocessing.normalisation,
         seed=recipe.seed,
         weights=recipe.data.weights,
@@ -138,6 +138,6 @@ def _plan(recipe: PretrainRecipe, start: LoadedBase | None) -> Plan:
         tracker=recipe.tracker,
         precision=recipe.precision,
         box_strategy=recipe.card.default_box_strategy,
-        ranges=asdict(learnt_ranges(recipe.preprocessing)),
+        ranges=learnt_ranges(recipe.preprocessing),
         start=None if start is None else start.sha256,
     )

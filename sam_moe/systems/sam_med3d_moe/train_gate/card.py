@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sam_moe.files import sha256_of
-from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import Gate
+from sam_moe.moe.names import Fusion
 from sam_moe.moe.selection import confidence_of
 from sam_moe.registry import (
     CARD,
@@ -26,7 +26,7 @@ from sam_moe.systems.sam_med3d_moe.cards.mixture import selection_of
 from sam_moe.systems.sam_med3d_moe.gate import GateInput, sizes_of_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import figures
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Tables, logits_of
-from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateWords, Selected
+from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateWords
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve, write_curve
 from sam_moe.training.recipes.card import WEIGHTS, Provenance, save_named
@@ -40,7 +40,7 @@ BANK_ROWS = 64
 GENERAL_ROWS = 256
 
 _ASKED = "clicks, boxes and two corrections; own expert's answer corrected"
-_HOW: dict[Selected, str] = {
+_HOW = {
     "threshold": "threshold {0.threshold:g}",
     "top_k": "the {0.k} surest",
     "argmax": "the surest",
@@ -62,12 +62,14 @@ class Choosing:
     Args:
         selection: the rule; the threshold of 'threshold' is chosen on the validation table.
         k: experts that answer, for 'top_k'.
+        settings: of another rule, by name.
         fusion: how several answers are joined.
         most_drop: Dice that a general structure may lose.
     """
 
-    selection: Selected = "threshold"
+    selection: str = "threshold"
     k: int | None = None
+    settings: Mapping[str, str | int | float | bool] | None = None
     fusion: Fusion = "logits"
     most_drop: float = 0.005
 
@@ -106,14 +108,17 @@ def ship_gate(
         selection=selection,
         threshold=choice.threshold if selection == "threshold" else None,
         k=choosing.k,
+        selection_settings=None if choosing.settings is None else dict(choosing.settings),
         fusion=fusion,
         weights=weights_of(path),
         feature_bank=weights_of(folder / BANK, "float16"),
         made_by=provenance.made_by,
         curve=points if selection == "threshold" else (),  # no others are what the gate does
     )
-    asked = f"step {step}; {_HOW[selection].format(card)}; {_ASKED}"
-    found = figures(confidence, validation, selection_of(card), fusion).measurements(measured_on, asked)
+    rule = selection_of(card)
+    how = _HOW[selection].format(card) if selection in _HOW else rule.describe(ids)
+    asked = f"step {step}; {how}; {_ASKED}"
+    found = figures(confidence, validation, rule, fusion).measurements(measured_on, asked)
     if card.threshold is not None:
         why = f"step {step}; {choice.why}"
         chosen = Measurement(metric="threshold", value=card.threshold, data=measured_on, protocol=why)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sam_moe.moe.fusion import Fusion, fuse
+from sam_moe.moe.fusion import fuse
+from sam_moe.moe.names import Fusion
 from sam_moe.moe.selection import Selection, SelectionRule
 from sam_moe.registry import Measurement
 from sam_moe.shapes import Float

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.fusion import Fusion
 from sam_moe.moe.gate import Gate
 from sam_moe.moe.losses import balance_loss, best_loss, fused_loss, owner_loss
+from sam_moe.moe.names import Fusion
+from sam_moe.registry import GateMode
 from sam_moe.shapes import Float, Int
-from sam_moe.systems.sam_med3d_moe.gate import GateInput, GateMode, gating_network
+from sam_moe.systems.sam_med3d_moe.gate import GateInput, gating_network
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import Supervision
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.training.engine.best import Kept, Validation
@@ -139,10 +140,12 @@ def logits_of(gate: Gate, table: GateTable) -> Float[Tensor, "n e"]:
     return logits
 
 
-def fresh_gate(features: int, experts: int, hidden: int, mode: GateMode, seed: int) -> Gate:
+def fresh_gate(
+    features: int, experts: int, hidden: int, mode: GateMode, seed: int, kind: str = "trunk"
+) -> Gate:
     """A gate with the initial weights that training starts from."""
     with seeded(seed):
-        return gating_network(features, experts, hidden, mode)
+        return gating_network(features, experts, hidden, mode, kind)
 
 
 def fit_gate(

@@ -58,7 +58,8 @@ def train_gate(recipe_path: Path, overrides: Sequence[str] = (), progress: Progr
     together = processes()
     members = load_members(recipe.base, [expert.expert for expert in recipe.experts])
     model, columns = members.decoders.model, len(members.refs)
-    gate = fresh_gate(model.sizes.out_channels, columns, recipe.hidden, recipe.mode, recipe.seed)
+    kind, sizes = recipe.kind or "trunk", model.sizes
+    gate = fresh_gate(sizes.out_channels, columns, recipe.hidden, recipe.mode, recipe.seed, kind)
     check_lightweight(gate, model)
     if together.is_main_process:
         read_scans(recipe, progress)
@@ -85,7 +86,7 @@ def train_gate(recipe_path: Path, overrides: Sequence[str] = (), progress: Progr
             recipe.card,
             members.refs,
             tables,
-            Choosing(recipe.selection, recipe.k, recipe.fusion, recipe.most_drop),
+            Choosing(recipe.selection, recipe.k, recipe.selection_settings, recipe.fusion, recipe.most_drop),
             Provenance(made, regions),
         )
     together.wait_for_everyone()
@@ -94,7 +95,9 @@ def train_gate(recipe_path: Path, overrides: Sequence[str] = (), progress: Progr
 
 def _discard_others(recipe: GateRecipe, origins: Sequence[str]) -> None:
     """Throw away a training of other tables or other settings: it takes minutes, not to be gone on with."""
-    settled = {"run", "card", "most_drop", "selection", "k", "tracker"}
+    settled = {"run", "card", "most_drop", "selection", "selection_settings", "k", "tracker"}
+    if recipe.kind is None:  # as before there were several kinds
+        settled.add("kind")
     asked = json.dumps([recipe.model_dump(mode="json", exclude=settled), *origins], sort_keys=True)
     begun, digest = recipe.run / BEGUN, hashlib.sha256(asked.encode()).hexdigest()
     if begun.is_file() and begun.read_text(encoding="utf-8") == digest:

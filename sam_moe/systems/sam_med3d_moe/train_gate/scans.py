@@ -55,7 +55,7 @@ def make_table(recipe: GateRecipe, members: Members, part: str, progress: Progre
         varied=training,
     )
     scored = not training or recipe.target != "owner"
-    fuses = recipe.selection in ("top_k", "dense") and not training
+    fuses = recipe.selection not in ("threshold", "argmax", "forced") and not training
     keep = (
         min(KEPT_VOXELS, members.decoders.model.sizes.low_res) if recipe.target == "fused" or fuses else None
     )

@@ -2,14 +2,16 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sam_moe.config import Record
-from sam_moe.moe.fusion import Fusion
-from sam_moe.systems.sam_med3d_moe.gate import GateMode
+from sam_moe.moe.gates import GATES
+from sam_moe.moe.names import Fusion
+from sam_moe.moe.rules import RULES
+from sam_moe.registry import GateMode
+from sam_moe.registry.system import checked
 from sam_moe.training.recipes.settings import LabelledScans, Naming, ScheduleRecipe, TrainingRecipe
 
-Selected = Literal["threshold", "top_k", "argmax", "dense"]
 Supervision = Literal["owner", "best", "fused"]
 
 
@@ -75,13 +77,31 @@ class GateRecipe(TrainingRecipe):
     )
     balance: float = Field(0.0, ge=0, description="Weight of the term that wants all experts used alike.")
     noise: float = Field(0.3, ge=0, description="Noise on features, in shares of their spread.")
-    selection: Selected = Field("threshold", description="How experts are chosen by their confidence.")
+    kind: str | None = Field(
+        None, description="The kind of gate: a module of `sam_moe.moe.gates`; else trunk."
+    )
+    selection: str = Field(
+        "threshold", description="How experts are chosen by their confidence: a rule of `sam_moe.moe.rules`."
+    )
+    selection_settings: dict[str, str | int | float | bool] | None = Field(
+        None, description="Further settings of the selection, by name; experts by their ids."
+    )
     k: int | None = Field(None, gt=0, description="Experts that answer; for 'top_k'.")
     fusion: Fusion = Field("logits", description="How several answers are joined.")
     most_drop: float = Field(0.005, ge=0, description="Dice that a general structure may lose on validation.")
     turns: int = Field(3, gt=0, description="Answers to each way of asking: the first and its corrections.")
     schedule: GateSchedule = GateSchedule()
     validate_every: int = Field(50, gt=0, description="Steps between validations; the best is kept.")
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_known(cls, kind: str | None) -> str | None:
+        return kind if kind is None else checked(GATES, kind)
+
+    @field_validator("selection")
+    @classmethod
+    def _rule_is_known(cls, selection: str) -> str:
+        return checked(RULES, selection)
 
     @model_validator(mode="after")
     def _fits(self) -> "GateRecipe":

@@ -7,23 +7,18 @@ import torch
 
 from sam_moe.errors import WeightsError
 from sam_moe.hosts.sam3d.lora import load_lora
-from sam_moe.registry import Lora
+from sam_moe.registry import Lora as Ranks
+from sam_moe.systems.sam_med3d_moe.experts.decoder import Decoder
+from sam_moe.systems.sam_med3d_moe.experts.lora import Lora
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded, keep_embedded
-from sam_moe.systems.sam_med3d_moe.finetune.expert import (
-    ExpertLoss,
-    ExpertValidation,
-    answering,
-    lora_learner,
-    stored,
-    whole_learner,
-)
+from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, ExpertValidation, answering
 from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import ModelValidation
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import Prompting, conversation_loss
 from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Regions
 from sam_moe.weights.checksums import fingerprint
 
-LORA = Lora(rank=2, alpha=4.0, per_layer={"output_upscaling.0": 3})
+LORA = Ranks(rank=2, alpha=4.0, per_layer={"output_upscaling.0": 3})
 
 
 @pytest.fixture
@@ -44,7 +39,10 @@ def regions(base, scans, tmp_path):
 
 
 def learners(base):
-    return {"decoder": whole_learner(base.mask_decoder), "lora": lora_learner(base.mask_decoder, LORA, 0)}
+    return {
+        "decoder": Decoder().learner(base.mask_decoder, None, 0),
+        "lora": Lora().learner(base.mask_decoder, LORA, 0),
+    }
 
 
 def first(regions):
@@ -97,7 +95,7 @@ def test_a_new_expert_costs_what_the_general_model_costs(base, regions, scans, k
 @pytest.mark.slow
 def test_validation_says_of_the_base_what_the_general_validation_says(base, regions, scans, sizes):
     plain = ModelValidation(lambda: scans, held_out, 9, sizes)(base.state_dict())
-    validate = ExpertValidation(base, whole_learner(base.mask_decoder), regions)
+    validate = ExpertValidation(base, Decoder().learner(base.mask_decoder, None, 0), regions)
     assert validate.of_the_base() == pytest.approx(plain, abs=0.01)
     assert validate(base.mask_decoder.state_dict()) == validate.of_the_base()
 
@@ -117,9 +115,9 @@ def test_validation_measures_the_weights_it_is_given_and_not_those_being_learnt(
 
 @pytest.mark.slow
 def test_stored_deltas_make_the_decoder_that_was_learnt(base, regions):
-    learner = lora_learner(base.mask_decoder, LORA, 0)
+    learner = Lora().learner(base.mask_decoder, LORA, 0)
     step(ExpertLoss(base, learner), regions)
-    state = stored(learner, learner.state_dict(), "lora")
+    state = Lora().stored(learner, learner.state_dict())
     assert state["output_upscaling.0.down"].shape[0] == 3 and state["output_upscaling.3.down"].shape[0] == 2
     again = answering(base, load_lora(base.mask_decoder, state, LORA.alpha))
     embedding, target = next(regions.batches(2))
@@ -131,17 +129,17 @@ def test_stored_deltas_make_the_decoder_that_was_learnt(base, regions):
 
 
 def test_deltas_that_go_on_learn_from_where_they_stood(base, regions):
-    learner = lora_learner(base.mask_decoder, LORA, 0)
+    learner = Lora().learner(base.mask_decoder, LORA, 0)
     step(ExpertLoss(base, learner), regions)
-    state = stored(learner, learner.state_dict(), "lora")
-    onward = lora_learner(base.mask_decoder, LORA, 0, state)
-    assert all(torch.equal(t, state[n]) for n, t in stored(onward, onward.state_dict(), "lora").items())
+    state = Lora().stored(learner, learner.state_dict())
+    onward = Lora().learner(base.mask_decoder, LORA, 0, state)
+    assert all(torch.equal(t, state[n]) for n, t in Lora().stored(onward, onward.state_dict()).items())
     step(ExpertLoss(base, onward), regions)
-    now = stored(onward, onward.state_dict(), "lora")
+    now = Lora().stored(onward, onward.state_dict())
     changed = {name for name, tensor in now.items() if not torch.equal(tensor, state[name])}
     assert {f"output_upscaling.{n}.{part}" for n in (0, 3) for part in ("up", "down")} <= changed
 
 
 def test_a_layer_that_is_not_there_is_named(base):
     with pytest.raises(WeightsError, match=r"no low-rank delta for output_upscaling\.2"):
-        lora_learner(base.mask_decoder, Lora(rank=2, alpha=1.0, per_layer={"output_upscaling.2": 1}), 0)
+        Lora().learner(base.mask_decoder, Ranks(rank=2, alpha=1.0, per_layer={"output_upscaling.2": 1}), 0)

@@ -18,8 +18,9 @@ from sam_moe.registry import read_card
 from sam_moe.registry.finding import find_entry
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert, check_expert
+from sam_moe.systems.sam_med3d_moe.experts.decoder import Decoder
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded
-from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, ExpertValidation, whole_learner
+from sam_moe.systems.sam_med3d_moe.finetune.expert import ExpertLoss, ExpertValidation
 from sam_moe.systems.sam_med3d_moe.finetune.recipe import finetune
 from sam_moe.systems.sam_med3d_moe.finetune.settings import FinetuneRecipe
 from sam_moe.systems.sam_med3d_moe.outcome import of_expert
@@ -292,7 +293,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
     ranks = [torch.load(run / f"rank{n}.pt") for n in (0, 1)]
     # The same samples in one process: the mean of both halves' gradients, each with its own prompts.
     base = load_backbone(find_entry(backbone))
-    loss = ExpertLoss(base, whole_learner(base.mask_decoder))
+    loss = ExpertLoss(base, Decoder().learner(base.mask_decoder, None, 0))
     stored = Embedded(run / "train.embedded.safetensors", 5)
     for rank in (0, 1):
         batch = torch.utils.data.default_collate([stored[2 * rank], stored[2 * rank + 1]])
