@@ -1,6 +1,7 @@
 """The card of a gate: over which experts it chooses, in which order its outputs stand, and how it chooses."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +19,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 # Rules whose one setting has a field of its own in a card: rule, field, the rule's name of it.
 _FIELDS = (("threshold", "threshold", "tau"), ("top_k", "k", "k"), ("forced", "forced", "index"))
+
+
+def card_fields(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields by which a card names a rule; `GateCard.rule_settings` gives the settings back."""
+    rest, fields = dict(settings), {"selection": rule}
+    for strategy, field, setting in _FIELDS:
+        if rule == strategy and setting in rest:
+            fields[field] = rest.pop(setting)
+    return fields | {"selection_settings": rest or None}
 
 
 class ExpertRef(Record):

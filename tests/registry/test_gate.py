@@ -4,6 +4,7 @@ import pytest
 
 from sam_moe.errors import CardError
 from sam_moe.registry import GateCard, read_card, write_card
+from sam_moe.registry.gate import card_fields
 from tests.registry.conftest import make_gate_card
 
 SHA = "0123456789abcdef" * 4
@@ -80,9 +81,11 @@ def test_a_newer_fingerprint_of_the_base_is_another_base(tmp_path, placed, gate_
         ("dense", {}, {"threshold": None}),
     ],
 )
-def test_a_rules_settings_are_read_from_their_fields(rule, settings, fields, gate_card):
+def test_a_rules_settings_become_fields_and_back(rule, settings, fields, gate_card):
     card = GateCard.model_validate(gate_card(selection=rule, **fields))
     assert (card.selection, card.rule_settings) == (rule, settings)
+    written = {name: value for name, value in card_fields(rule, settings).items() if value is not None}
+    assert written == {"selection": rule, **{k: v for k, v in fields.items() if v is not None}}
 
 
 def test_a_rule_of_another_package_is_valid_by_its_name_and_not_imported(tmp_path, monkeypatch, gate_card):
@@ -93,4 +96,4 @@ def test_a_rule_of_another_package_is_valid_by_its_name_and_not_imported(tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     settings = {"by": "label", "weight": 0.5}
     card = GateCard.model_validate(gate_card(selection="vote", threshold=None, selection_settings=settings))
-    assert card.rule_settings == settings
+    assert card.rule_settings == settings == card_fields("vote", settings)["selection_settings"]
