@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from sam_moe.errors import ConfigError
@@ -96,7 +97,8 @@ def text_of(rule: SelectionRule, experts: Sequence[str] = ()) -> str:
 
 
 def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """A value as YAML has it on one line."""
+    return str(yaml.safe_dump(value)).removesuffix("...\n").strip()
 
 
 def _value(
@@ -118,8 +120,9 @@ def _value(
                 f"{nearest}."
             )
         return experts.index(value)
+    small = hints[key] is float and isinstance(value, str)  # 1e-3 is text to YAML 1.1, which wants 1.0e-3
     try:
-        return TypeAdapter(hints[key]).validate_python(value, strict=True)
+        return TypeAdapter(hints[key]).validate_python(value, strict=not small)
     except ValidationError as error:
         wanted = get_args(hints[key])[0] if get_args(hints[key]) else hints[key]
         shown = getattr(wanted, "__name__", wanted)
