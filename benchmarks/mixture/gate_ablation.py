@@ -122,7 +122,7 @@ def main():
     team = load_members(recipe.base, [expert.expert for expert in recipe.experts])
     whole = recipe.model_copy(update={"target": "fused"})
     for part in ("train", "validation"):
-        make_table(whole, team, part, silent)
+        make_table(whole, team, part, Threshold(), silent)
     train, validation = (read_table(whole, part) for part in ("train", "validation"))
     plain = replace(train, answers=None, targets=None)
     rows = []

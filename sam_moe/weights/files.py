@@ -26,6 +26,9 @@ from torch import Tensor
 from sam_moe.errors import WeightsError
 from sam_moe.files import check_ordinary, open_file, replacing, unreadable
 
+# The file of weights in the folder of a model, beside its card.
+WEIGHTS = "model.safetensors"
+
 _NEEDED_TORCH = "2.10"
 _METADATA = "sam_moe"
 _ALLOWED = threading.Lock()

@@ -19,14 +19,13 @@ from sam_moe.hosts.sam3d.loading import check_state, read_sizes
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, read_card, write_card
 from sam_moe.registry.finding import user_folder
-from sam_moe.weights.files import read_state, save_weights
+from sam_moe.weights.files import WEIGHTS, read_state, save_weights
 from sam_moe.weights.report import KeyReport
 
-WEIGHTS = "model.safetensors"
 # New weights, while the old ones still serve.
 BESIDE = "model.new.safetensors"
 
-Precision = Literal["float32", "float16", "bfloat16"]
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def convert(
     folder: Path | str | None = None,
     model_id: str | None = None,
     *,
-    dtype: Precision = "float32",
+    dtype: Dtype = "float32",
     terms: Terms | None = None,
     card: BackboneCard | None = None,
     force: bool = False,
@@ -125,7 +124,7 @@ def _published(checksum: str) -> BackboneCard | None:
     return next((card for card in cards if card.hub and card.hub.sha256 == checksum), None)
 
 
-def _new_card(model_id: str, source: Path, sizes: Sizes, dtype: Precision) -> BackboneCard:
+def _new_card(model_id: str, source: Path, sizes: Sizes, dtype: Dtype) -> BackboneCard:
     data = {
         "id": model_id,
         "title": f"SAM-Med3D from {source.name}",
@@ -155,7 +154,7 @@ def _id_of(source: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).strip("._-") or "converted"
 
 
-def _cast(state: Mapping[str, Tensor], dtype: Precision, source: Path) -> dict[str, Tensor]:
+def _cast(state: Mapping[str, Tensor], dtype: Dtype, source: Path) -> dict[str, Tensor]:
     kind: torch.dtype = getattr(torch, dtype)
     cast = {name: tensor.to(kind) for name, tensor in state.items()}
     lost = [name for name, t in cast.items() if t.dtype != state[name].dtype and not t.isfinite().all()]
@@ -167,7 +166,7 @@ def _cast(state: Mapping[str, Tensor], dtype: Precision, source: Path) -> dict[s
 
 
 def _write(
-    state: Mapping[str, Tensor], target: Path, card: BackboneCard, dtype: Precision, checksum: str
+    state: Mapping[str, Tensor], target: Path, card: BackboneCard, dtype: Dtype, checksum: str
 ) -> BackboneCard:
     """Write a model so that whoever reads meets it whole, the one before it or none, whenever this is killed.
 

@@ -60,15 +60,15 @@ def test_a_base_without_corner_embeddings_is_finetuned_by_its_cards_box_strategy
     box = words[read_card(without_corners / "card.json").default_box_strategy]
     few = {"steps": 2, "batch_size": 2}
     run = finetune(task(base=str(without_corners), schedule=few, validate_every=2, **how)).parent
-    told = of_expert(read_card(run / "card.json")).text.splitlines()[1:-1]
-    assert [line.split(", ")[0].split("  ")[0] for line in told] == ["a click", box] * 3 + ["mean"]
+    lines = of_expert(read_card(run / "card.json")).text.splitlines()[1:-1]
+    assert [line.split(", ")[0].split("  ")[0] for line in lines] == ["a click", box] * 3 + ["mean"]
 
 
 @pytest.mark.slow
 def test_a_recipe_ends_in_an_expert_that_is_taken(task, cards, backbone, tmp_path):
-    told = []
+    met = []
     before = fingerprint(load_backbone(find_backbone(backbone)))
-    path = finetune(task(), ["seed=3"], lambda stage, share: told.append((stage, share)))
+    path = finetune(task(), ["seed=3"], lambda stage, share: met.append((stage, share)))
     run = tmp_path / "expert"
     assert path == run / "model.safetensors"
     assert load_settings(FinetuneRecipe, run / "recipe.yaml").seed == 3
@@ -87,7 +87,7 @@ def test_a_recipe_ends_in_an_expert_that_is_taken(task, cards, backbone, tmp_pat
     )
     assert len(own) == len(general) == 10 and own[-1].value == scores[best]
     assert {m.data for m in card.measured} == {"4 regions of the validation part of splits.json"}
-    assert ("embedding regions", 1.0) in told and told[-1] == ("training", 1.0)
+    assert ("embedding regions", 1.0) in met and met[-1] == ("training", 1.0)
     # the labels of two sets were united under one name
     scans = read_cache(run / "train.safetensors")
     assert [scan.structures for scan in scans] == [{1: "ball"}] * 3
@@ -227,7 +227,7 @@ def test_scans_that_changed_are_embedded_again_and_those_that_were_touched_are_n
     assert file.stat().st_mtime_ns != first
 
 
-def test_what_a_part_lacks_is_told_once_and_before_anything_is_embedded(task, tmp_path, caplog):
+def test_what_a_part_lacks_is_reported_once_and_before_anything_is_embedded(task, tmp_path, caplog):
     stages = []
     structures = {"ball": ["maps/label 1"]}
     with pytest.raises(ConfigError, match=r"the validation part of .* holds no voxel of ball"):
