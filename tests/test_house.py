@@ -44,10 +44,6 @@ PROSE: dict[str, int] = {
     "evaluation/results.py": 3,
     "evaluation/scoring/summary.py": 2,
     "moe/gates/trunk.py": 1,
-    "systems/sam_med3d_moe/train_gate/asking.py": 1,
-    "systems/sam_med3d_moe/train_gate/fitting.py": 1,
-    "systems/sam_med3d_moe/train_gate/threshold.py": 1,
-    "training/scans/cache.py": 1,
 }
 
 LIGHT = ["sam_moe", "sam_moe.errors", "sam_moe.config", "sam_moe.registry", "sam_moe.prompts"]
