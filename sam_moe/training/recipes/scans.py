@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sam_moe.cases.splits import cases_of_part
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder
 from sam_moe.registry import Preprocessing
@@ -13,7 +14,7 @@ from sam_moe.training.recipes.settings import LabelledScans
 from sam_moe.training.scans.cache import cache_origin, cache_path, write_cache
 from sam_moe.training.scans.crops import CropRanges, ranges_for
 from sam_moe.training.scans.scan_files import content_of
-from sam_moe.training.scans.sources import listed_cases, read_folder
+from sam_moe.training.scans.sources import read_folder
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def check_scans(data: LabelledScans, parts: Iterable[str], run: Path) -> None:
     """
     for part in parts:
         if not _taken_along(data, part, run):
-            listed_cases(data.folder, data.splits, part)
+            cases_of_part(data.folder, data.splits, part)
 
 
 def keep_scans(
@@ -64,7 +65,7 @@ def keep_scans(
             )
         return found
     make_folder(run)
-    cases = listed_cases(data.folder, data.splits, part)
+    cases = cases_of_part(data.folder, data.splits, part)
     content = content_of(cases, data.folder, path.with_suffix(".files.json"))
     splits = hashlib.sha256(data.splits.read_bytes()).hexdigest()
     origin = json.dumps({**structures, "splits": splits, "files": content})

@@ -1,10 +1,8 @@
-"""Labelled scans of a data folder, cut and coarsened to what is trained on; `cache.py` keeps them.
+"""Labelled scans of a data folder (`cases/splits.py`), cut and coarsened to what is trained on.
 
-A data folder holds sets, each with a `dataset.json` (`space.dataset`). A splits file says which of their
-cases may be trained on.
+`cache.py` keeps them.
 """
 
-import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
@@ -16,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam_moe.cases.dataset import DATASET, LabelledCase, read_dataset
-from sam_moe.errors import ConfigError
+from sam_moe.cases.dataset import LabelledCase
+from sam_moe.cases.splits import cases_of_part
 from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid, same_grid
 from sam_moe.space.volume import Volume
@@ -57,7 +55,7 @@ def read_folder(
     unseen = {"left out": set(leave_out)}
     if learn is not None:
         unseen["to be learnt"] = {label for labels in learn.values() for label in labels}
-    for name, group in groupby(listed_cases(folder, splits, part), key=lambda listed: listed[0]):
+    for name, group in groupby(cases_of_part(folder, splits, part), key=lambda listed: listed[0]):
         empty: list[str] = []
         for _, case in group:
             found = read_case(case, name, leave_out, learn, unseen.values())
@@ -79,31 +77,6 @@ def read_folder(
         if missed:  # perhaps misspelt; the smaller parts need not hold every structure
             log.log(level, "%s, but not met in the %s part: %s", what, part, ", ".join(sorted(missed)))
     return cases
-
-
-def listed_cases(folder: Path, splits: Path, part: str) -> list[tuple[str, LabelledCase]]:
-    """The cases of one part of a split with their sets, set by set; their files are not opened.
-
-    Raises:
-        ConfigError: for a splits file or data folder that do not belong together.
-    """
-    chosen = _entry(_json(splits), "sets", splits)
-    found: list[tuple[str, LabelledCase]] = []
-    for name in sorted(chosen):
-        description = folder / name / DATASET
-        if not description.is_file():
-            raise ConfigError(
-                f"{splits} names the set {name}, but there is no {description}. Mend one of the two."
-            )
-        by_id = {case.id: case for case in read_dataset(folder / name, ConfigError)}
-        for case_id in _entry(chosen[name], part, splits):
-            if case_id not in by_id:
-                raise ConfigError(
-                    f"{splits} names the case {case_id} of the set {name}, but {description} has none with "
-                    "this id. Mend one of the two."
-                )
-            found.append((name, by_id[case_id]))
-    return found
 
 
 def read_case(
@@ -229,17 +202,3 @@ def _whole_numbers(array: Tensor) -> Tensor:
     elif span > 32767:
         counted *= 32767 / span
     return counted.to(torch.int16)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: not readable as JSON: {error}. Give the path of a JSON file.") from error
-
-
-def _entry(table: Any, key: str, path: Path) -> Any:
-    if not isinstance(table, dict) or key not in table:
-        known = ", ".join(map(str, table)) if isinstance(table, dict) else type(table).__name__
-        raise ConfigError(f"{path}: expected an entry {key!r}, found: {known}. Add it.")
-    return table[key]

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
+from sam_moe.cases.splits import cases_of_part
 from sam_moe.errors import ConfigError
 from sam_moe.training.scans import scan_files
 from sam_moe.training.scans.scan_files import content_of
-from sam_moe.training.scans.sources import listed_cases
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def content(folder, splits, tmp_path, monkeypatch):
     """Asks for the content of the train part; `read` lists the files that were read for it."""
 
     def ask(data=folder):
-        return content_of(listed_cases(data, splits, "train"), data, tmp_path / "note.json")
+        return content_of(cases_of_part(data, splits, "train"), data, tmp_path / "note.json")
 
     ask.read = []
     real = scan_files.sha256_of
