@@ -18,7 +18,6 @@ from sam_moe.evaluation.report.page import (
     page,
     section,
     table,
-    write_page,
 )
 from sam_moe.evaluation.report.svg import Scale, cut, line, picture, text, width_of
 from sam_moe.evaluation.results import METRICS, answers_to
@@ -43,7 +42,7 @@ def write_comparison(found: Comparison, folder: Path | str, command: Sequence[st
         raise FileError(f"{folder}: cannot be made ({error.strerror}). Give another --out.") from error
     record = {**found.as_json(), "version": __version__, "command": list(command)}
     replace_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    write_page(folder / PAGE, comparison_page(found, command))
+    replace_text(folder / PAGE, comparison_page(found, command))
     return folder / PAGE
 
 

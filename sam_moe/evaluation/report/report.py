@@ -9,7 +9,7 @@ import yaml
 
 from sam_moe import __version__
 from sam_moe.evaluation.report.cases import Look, counted, not_there, worst_cases
-from sam_moe.evaluation.report.page import colour, contents, el, figure, page, section, table, write_page
+from sam_moe.evaluation.report.page import colour, contents, el, figure, page, section, table
 from sam_moe.evaluation.report.plots import against_volume, box_plots, curves
 from sam_moe.evaluation.report.tables import clicks, official, overview, parts
 from sam_moe.evaluation.results import METRICS, REPORT, Result, ResultFolder, Row, answers_to, read_result
@@ -17,6 +17,7 @@ from sam_moe.evaluation.routing import picture as routing
 from sam_moe.evaluation.routing.shares import count
 from sam_moe.evaluation.scoring.intervals import ABOUT
 from sam_moe.evaluation.scoring.summary import chains_of, final_prompt, main_prompts, prompts_of, summarise
+from sam_moe.files import replace_text
 
 _DRAWN = ("dice", "nsd", "hd95_mm")
 _PICTURES = 6
@@ -40,7 +41,7 @@ def write_report(folder: Path | str, look: Look | None = None, pictures: int = _
         FileError: where the folder holds no result, or the page cannot be written.
     """
     path = Path(folder) / REPORT
-    write_page(path, report(read_result(folder), look, pictures))
+    replace_text(path, report(read_result(folder), look, pictures))
     return path
 
 

@@ -22,9 +22,7 @@ from sam_moe.registry import (
 )
 from sam_moe.training.engine.best import Kept
 from sam_moe.training.recipes.settings import CardRecipe, Store
-from sam_moe.weights.files import write_weights
-
-WEIGHTS = "model.safetensors"
+from sam_moe.weights.files import WEIGHTS, write_weights
 
 # Whose figures they are, where they are not the trained one's.
 ITSELF = "the general model {} itself"

@@ -17,7 +17,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replacing
 
 # Counts up when the same scans would be written otherwise.
-FORMAT = 2
+CACHE_FORMAT = 2
 _LEVELS = 256
 
 
@@ -69,16 +69,16 @@ def write_cache(cases: list[dict[str, Any]], path: Path, origin: str = "") -> No
                 entry[kind] = values.tolist()
         table.append(entry)
     # All under one key: safetensors writes several in an order of chance.
-    about = json.dumps({"format": FORMAT, "origin": origin, "cases": table})
+    about = json.dumps({"format": CACHE_FORMAT, "origin": origin, "cases": table})
     make_folder(path.parent)
     with replacing(path, (SafetensorError,)) as new:
         save_file(tensors, new, metadata={"cache": about})
 
 
 def cache_origin(path: Path) -> str | None:
-    """What `write_cache` was told that the cases were read from; None without a cache of this format."""
+    """What `write_cache` was given as the origin of the cases; None without a cache of this format."""
     about = _about(path) if path.is_file() else {}
-    return str(about["origin"]) if about.get("format") == FORMAT else None
+    return str(about["origin"]) if about.get("format") == CACHE_FORMAT else None
 
 
 def cached_sets(path: Path) -> tuple[str, ...]:
@@ -103,10 +103,10 @@ def read_cache(path: Path) -> list[Scan]:
         ConfigError: for a file that is no cache, damaged, or of another format.
     """
     about, scans = _about(path), []
-    if about.get("format") != FORMAT:
+    if about.get("format") != CACHE_FORMAT:
         raise ConfigError(
-            f"{path}: a cache of format {about.get('format', 1)}; this sam-moe reads {FORMAT}. Delete it and "
-            "start where the data is, to have it written again, or use the sam-moe that wrote it."
+            f"{path}: a cache of format {about.get('format', 1)}; this sam-moe reads {CACHE_FORMAT}. Delete "
+            "it and start where the data is, to have it written again, or use the sam-moe that wrote it."
         )
     with safe_open(path, framework="pt") as file:
         for number, entry in enumerate(about["cases"]):

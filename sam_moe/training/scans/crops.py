@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sam_moe.shapes import Bool, Float
 from sam_moe.training.scans.cache import Scan
 
-# Every fourth voxel along each axis is looked at to tell what else a region shows.
+# Every fourth voxel along each axis is read to find what else a region shows.
 _COARSE = 4
 _LEAST_VOXELS = 40
 # A further target is met by chance: a sliver of one teaches little.

@@ -1,7 +1,6 @@
-"""Labelled scans of a data folder, cut and coarsened to what is trained on; `cache.py` keeps them.
+"""Labelled scans of a data folder (`cases/splits.py`), cut and coarsened to what is trained on.
 
-A data folder holds sets, each with a `dataset.json` (`space.dataset`). A splits file says which of their
-cases may be trained on.
+`cache.py` keeps them.
 """
 
 import logging

@@ -21,9 +21,9 @@ def test_rows_are_lines_of_json_with_the_seconds_since_the_row_before(tmp_path):
 
 
 def test_whoever_asked_hears_every_row_and_how_many_steps_there_are(tmp_path):
-    heard = []
-    RunLog(tmp_path, 0, 10, report=heard.append).write({"step": 4, "loss": 1.0})
-    assert [(row["step"], row["steps"], row["loss"]) for row in heard] == [(4, 10, 1.0)]
+    met = []
+    RunLog(tmp_path, 0, 10, report=met.append).write({"step": 4, "loss": 1.0})
+    assert [(row["step"], row["steps"], row["loss"]) for row in met] == [(4, 10, 1.0)]
     assert "steps" not in read_rows(tmp_path)[0]
 
 

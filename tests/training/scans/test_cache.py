@@ -212,7 +212,7 @@ def test_what_the_shipped_weights_learn_from_fits_into_35_megabytes_and_keeps_it
     assert megabytes <= 35 and seconds < 6
 
 
-def test_what_a_cache_shows_is_told_by_name_and_by_set_and_name(folder, splits, tmp_path):
+def test_what_a_cache_shows_is_named_alone_and_with_its_set(folder, splits, tmp_path):
     write_cache(read_folder(folder, splits), tmp_path / "c.safetensors")
     assert cached_labels(tmp_path / "c.safetensors") == {
         *("ball", "balls/ball", "box", "balls/box"),

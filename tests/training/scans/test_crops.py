@@ -1,4 +1,4 @@
-"""Regions lie where they say: held against SciPy through ramps that tell every voxel's place."""
+"""Regions lie where they say: held against SciPy through ramps that show every voxel's place."""
 
 import math
 from dataclasses import replace
@@ -37,7 +37,7 @@ SLOPE = 60  # per voxel; blocks of 2 and 4 voxels average to whole numbers
 
 
 def places(size, ranges, seed, tmp_path):
-    """Where every voxel of a drawn region lies, in scan voxels, told by three ramps; and its target."""
+    """Where every voxel of a drawn region lies, in scan voxels, by three ramps; and its target."""
     crops = []
     for axis in range(3):
         line = (SLOPE * torch.arange(SHAPE[axis])).to(torch.int16)
@@ -46,12 +46,12 @@ def places(size, ranges, seed, tmp_path):
         crops.append(draw_crop(scan, 1, size, ranges, torch.Generator().manual_seed(seed)))
     target = crops[0].targets[0]
     assert all(torch.equal(crop.targets, target[None]) for crop in crops)
-    told = np.stack([crop.image.numpy() / SLOPE for crop in crops], axis=-1)
+    shown = np.stack([crop.image.numpy() / SLOPE for crop in crops], axis=-1)
     # An affine fitted to the voxels of the target, which lie inside for sure, says where the others are.
     index = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing="ij"), axis=-1)
     full = np.concatenate([index, np.ones((*index.shape[:3], 1))], axis=-1)
-    matrix = np.linalg.lstsq(full[target.numpy()], told[target.numpy()], rcond=None)[0]
-    return full @ matrix, told, target.numpy(), matrix
+    matrix = np.linalg.lstsq(full[target.numpy()], shown[target.numpy()], rcond=None)[0]
+    return full @ matrix, shown, target.numpy(), matrix
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -60,11 +60,11 @@ def places(size, ranges, seed, tmp_path):
 def test_the_target_is_what_scipy_finds_where_the_ramps_say(seed, ranges, step_mm, tmp_path):
     near = {"click_spacing_mm": (step_mm, step_mm), "jitter_voxels": 2.0}
     ranges = CropRanges(0.0, rotated_share=ranges.rotated_share, **near)
-    at, told, target, matrix = places(14, ranges, seed, tmp_path)
+    at, shown, target, matrix = places(14, ranges, seed, tmp_path)
     # 4 voxels from the border no halved copy knows of an outside
     inside = ((at > 4) & (at < np.array(SHAPE) - 5)).all(axis=-1)
     assert inside.sum() > 0.1 * inside.size
-    np.testing.assert_allclose(told[inside], at[inside], atol=0.02)
+    np.testing.assert_allclose(shown[inside], at[inside], atol=0.02)
     share = map_coordinates(LABELS.numpy().astype(float), np.moveaxis(at, -1, 0), order=1, cval=0)
     sure = abs(share - 0.5) > 0.01
     np.testing.assert_array_equal(target[sure], (share >= 0.5)[sure])

@@ -10,7 +10,7 @@ LABELS = torch.tensor([0, 1, 2, 3, 4], dtype=torch.int16)
 NAMES = {1: "left", 2: "right", 3: "stem", 4: "ball"}
 
 
-def test_a_union_takes_its_first_value_and_what_is_nobodys_stays():
+def test_a_union_takes_its_first_value_and_what_is_in_none_stays():
     labels, structures = merged_labels(LABELS, NAMES, "brain", {"stem": ["stem"], "sides": ["right", "left"]})
     assert labels.tolist() == [0, 1, 1, 3, 4] and LABELS.tolist() == [0, 1, 2, 3, 4]
     assert list(structures.items()) == [(3, "stem"), (1, "sides")]

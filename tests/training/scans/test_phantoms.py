@@ -23,7 +23,7 @@ def test_a_target_is_neither_nothing_nor_everything(size):
         assert crop.image.min() == 0 and torch.isfinite(crop.image).all()
 
 
-def test_targets_can_be_told_from_what_is_around_them():
+def test_targets_differ_from_what_is_around_them():
     distances = []
     for crop in phantoms(32, 40):
         near = torch.nn.functional.max_pool3d(crop.targets[None].float(), 5, 1, 2)[0] > 0

@@ -128,8 +128,11 @@ def test_a_structure_of_which_nothing_is_met_is_left_to_who_asked_for_it(folder,
     [
         (lambda s: s["sets"].update(moons={"train": []}), r"the set moons, but there is no .*dataset\.json"),
         (lambda s: s["sets"]["balls"]["train"].append("z"), r"names the case z of the set balls, but"),
-        (lambda s: s["sets"]["maps"].pop("train"), r"expected an entry 'train' in the set .*, found: validation, test"),
-        (lambda s: s.pop("sets"), r"expected 'sets' with an entry"),
+        (
+            lambda s: s["sets"]["maps"].pop("train"),
+            r"expected an entry 'train' in the set maps, found: validation, test",
+        ),
+        (lambda s: s.pop("sets"), r"expected 'sets' with an entry for each set"),
     ],
 )
 def test_splits_that_do_not_fit_the_data_are_refused(folder, splits, change, break_it, message):

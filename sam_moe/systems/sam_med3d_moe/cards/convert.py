@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,14 +19,13 @@ from sam_moe.hosts.sam3d.loading import check_state, read_sizes
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, read_card, write_card
 from sam_moe.registry.finding import user_folder
-from sam_moe.weights.files import read_state, save_weights
+from sam_moe.weights.files import WEIGHTS, read_state, save_weights
 from sam_moe.weights.report import KeyReport
 
-WEIGHTS = "model.safetensors"
 # New weights, while the old ones still serve.
 BESIDE = "model.new.safetensors"
 
-Precision = Literal["float32", "float16", "bfloat16"]
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,21 @@ class Conversion:
         )
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Under which licence weights are, and what they were made from."""
+
+    licence: str
+    attribution: tuple[Attribution, ...] = ()
+
+
 def convert(
     source: Path | str,
     folder: Path | str | None = None,
     model_id: str | None = None,
     *,
-    dtype: Precision = "float32",
-    licence: str | None = None,
-    attribution: Sequence[Attribution] = (),
+    dtype: Dtype = "float32",
+    terms: Terms | None = None,
     card: BackboneCard | None = None,
     force: bool = False,
 ) -> Conversion:
@@ -68,8 +74,7 @@ def convert(
         folder: a folder of cards; by default the user's, where `sam_moe.load` looks.
         model_id: by default made of the file's name.
         dtype: how to store the numbers; half of fp32 loses digits and is refused where it would overflow.
-        licence: under which terms the weights are, where no shipped card says.
-        attribution: whom to credit, likewise.
+        terms: of the weights, where no shipped card has them.
         card: the card to fill in, where the caller knows it.
         force: replace what is there.
 
@@ -90,10 +95,8 @@ def convert(
     else:
         sizes = card.architecture
     changes: dict[str, object] = {"id": model_id}
-    if licence is not None:
-        changes["licence"] = licence
-    if attribution:
-        changes["attribution"] = tuple(attribution)
+    if terms is not None:
+        changes |= {"licence": terms.licence, "attribution": terms.attribution}
     card = _checked({**card.model_dump(), **changes}, source)
     report = check_state(state, sizes, str(source))
     state = _cast(state, dtype, source)
@@ -121,7 +124,7 @@ def _published(checksum: str) -> BackboneCard | None:
     return next((card for card in cards if card.hub and card.hub.sha256 == checksum), None)
 
 
-def _new_card(model_id: str, source: Path, sizes: Sizes, dtype: Precision) -> BackboneCard:
+def _new_card(model_id: str, source: Path, sizes: Sizes, dtype: Dtype) -> BackboneCard:
     data = {
         "id": model_id,
         "title": f"SAM-Med3D from {source.name}",
@@ -151,7 +154,7 @@ def _id_of(source: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).strip("._-") or "converted"
 
 
-def _cast(state: Mapping[str, Tensor], dtype: Precision, source: Path) -> dict[str, Tensor]:
+def _cast(state: Mapping[str, Tensor], dtype: Dtype, source: Path) -> dict[str, Tensor]:
     kind: torch.dtype = getattr(torch, dtype)
     cast = {name: tensor.to(kind) for name, tensor in state.items()}
     lost = [name for name, t in cast.items() if t.dtype != state[name].dtype and not t.isfinite().all()]
@@ -163,7 +166,7 @@ def _cast(state: Mapping[str, Tensor], dtype: Precision, source: Path) -> dict[s
 
 
 def _write(
-    state: Mapping[str, Tensor], target: Path, card: BackboneCard, dtype: Precision, checksum: str
+    state: Mapping[str, Tensor], target: Path, card: BackboneCard, dtype: Dtype, checksum: str
 ) -> BackboneCard:
     """Write a model so that whoever reads meets it whole, the one before it or none, whenever this is killed.
 

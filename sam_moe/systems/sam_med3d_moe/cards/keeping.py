@@ -26,7 +26,7 @@ from sam_moe.systems.sam_med3d_moe.cards.expert_weights import Taken
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
 from sam_moe.weights.files import read_state, save_weights
 
-WEIGHTS = "expert.safetensors"
+EXPERT_WEIGHTS = "expert.safetensors"
 BANK = "bank.safetensors"
 
 _STORED = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
@@ -52,8 +52,8 @@ def write_expert(
     state, dtype = storable(taken.state)
     known = {**taken.known(), "base": {"sha256": base_sha256}}
     bank = draft.fields.get("feature_bank")
-    taken_name = isinstance(bank, Mapping) and same_file(str(bank.get("file")), WEIGHTS)
-    unknown = record_of(f"the-{WEIGHTS}" if taken_name else WEIGHTS, "0" * 64, 1, dtype)
+    taken_name = isinstance(bank, Mapping) and same_file(str(bank.get("file")), EXPERT_WEIGHTS)
+    unknown = record_of(f"the-{EXPERT_WEIGHTS}" if taken_name else EXPERT_WEIGHTS, "0" * 64, 1, dtype)
     card = draft.finished({**known, "weights": unknown})  # what it says of its weights is checked, too
     if card.expert_kind != taken.kind:
         raise CardError(
@@ -65,9 +65,9 @@ def write_expert(
         raise refuse(card.id, holder, taken.state, str(draft.path))
     make_folder(folder)
     with new_folder(folder / card.id) as new:
-        path, files = new / WEIGHTS, {}
+        path, files = new / EXPERT_WEIGHTS, {}
         save_weights(state, path, {"source_sha256": source_sha256})
-        files["weights"] = record_of(WEIGHTS, sha256_of(path), path.stat().st_size, dtype)
+        files["weights"] = record_of(EXPERT_WEIGHTS, sha256_of(path), path.stat().st_size, dtype)
         if (named := card.feature_bank) is not None:
             source = draft.path.parent / named.file
             check_file(source, named, draft.path)
@@ -81,17 +81,17 @@ def write_expert(
 
 def refuse(id: str, holder: Entry[Card], state: dict[str, Tensor], where: str) -> CardError:
     """Why an expert cannot have an id, and what to do: it may be here already, or must make room."""
-    told = f"{where}: id: {id!r} is already taken by {holder.path}"
+    taken = f"{where}: id: {id!r} is already taken by {holder.path}"
     if isinstance(holder.card, ExpertCard):
         if same_weights(Entry(holder.card, holder.path), state):
             return CardError(
-                f"{told}, with the same weights. For a gate that uses it add --gate and --examples."
+                f"{taken}, with the same weights. For a gate that uses it add --gate and --examples."
             )
         if holder.path.resolve().is_relative_to(user_folder().resolve()):
             return CardError(
-                f"{told}, with other weights. First sam-moe experts remove {id}, or choose another id."
+                f"{taken}, with other weights. First sam-moe experts remove {id}, or choose another id."
             )
-    return CardError(f"{told}. Choose another id.")
+    return CardError(f"{taken}. Choose another id.")
 
 
 def same_weights(entry: Entry[ExpertCard], state: dict[str, Tensor]) -> bool:

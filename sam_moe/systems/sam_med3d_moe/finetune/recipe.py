@@ -27,7 +27,7 @@ from sam_moe.training.engine.frozen import unchanged
 from sam_moe.training.engine.loop import Learner, train
 from sam_moe.training.engine.machines import processes
 from sam_moe.training.engine.samples import Samples
-from sam_moe.training.recipes.card import ITSELF, WEIGHTS, measurements, store_weights
+from sam_moe.training.recipes.card import ITSELF, measurements, store_weights
 from sam_moe.training.recipes.run import (
     Command,
     begin,
@@ -37,6 +37,7 @@ from sam_moe.training.recipes.run import (
     write_recipe,
 )
 from sam_moe.training.recipes.scans import check_scans
+from sam_moe.weights.files import WEIGHTS
 
 log = logging.getLogger(__name__)
 

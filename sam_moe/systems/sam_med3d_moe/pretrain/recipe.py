@@ -19,10 +19,10 @@ from sam_moe.systems.sam_med3d_moe.pretrain.prepared import PLAN, START, Plan, t
 from sam_moe.systems.sam_med3d_moe.pretrain.settings import PretrainRecipe
 from sam_moe.training.engine.best import BEST
 from sam_moe.training.engine.machines import processes
-from sam_moe.training.recipes.card import WEIGHTS, Provenance, ship
+from sam_moe.training.recipes.card import Provenance, ship
 from sam_moe.training.recipes.run import Command, check_folder, made_by, write_recipe
 from sam_moe.training.recipes.scans import check_scans, keep_scans, learnt_ranges
-from sam_moe.weights.files import read_metadata, save_weights
+from sam_moe.weights.files import WEIGHTS, read_metadata, save_weights
 
 log = logging.getLogger(__name__)
 

@@ -149,7 +149,7 @@ def _begun(
 
 
 def _batches(drawn: Iterable[Drawn]) -> Iterator[list[Drawn]]:
-    """At most `_BATCH` in a row of one owner and way, places that nobody labelled by themselves."""
+    """At most `_BATCH` in a row of one owner and way; places without a label stand by themselves."""
     for _, group in groupby(drawn, key=lambda d: (d.owner, d.structure == UNLABELLED, d.way)):
         batch: list[Drawn] = []
         for one in group:

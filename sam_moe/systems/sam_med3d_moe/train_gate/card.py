@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,7 @@ from sam_moe.registry import (
     Weights,
     write_card,
 )
+from sam_moe.registry.gate import card_fields
 from sam_moe.systems.sam_med3d_moe.cards.mixture import selection_of
 from sam_moe.systems.sam_med3d_moe.gate import GateInput, sizes_of_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.figures import figures
@@ -29,8 +30,8 @@ from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Tables, logits_of
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateWords
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import choose, curve, write_curve
-from sam_moe.training.recipes.card import WEIGHTS, Provenance, save_named
-from sam_moe.weights.files import read_state, save_weights
+from sam_moe.training.recipes.card import Provenance, save_named
+from sam_moe.weights.files import WEIGHTS, read_state, save_weights
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,8 @@ BANK_ROWS = 64
 GENERAL_ROWS = 256
 
 _ASKED = "clicks, boxes and two corrections; own expert's answer corrected"
-_HOW = {
-    "threshold": "threshold {0.threshold:g}",
-    "top_k": "the {0.k} surest",
-    "argmax": "the surest",
-    "dense": "all by confidence",
-}
+# The rule whose threshold is chosen on the validation table.
+_TUNED = "threshold"
 
 
 class TrainedGate(NamedTuple):
@@ -60,16 +57,14 @@ class Choosing:
     """How a gate chooses by its confidence, and what the choice of its threshold may cost.
 
     Args:
-        selection: the rule; the threshold of 'threshold' is chosen on the validation table.
-        k: experts that answer, for 'top_k'.
-        settings: of another rule, by name.
+        rule: its name, one of `sam_moe.moe.rules`.
+        settings: of the rule, by name; the threshold of 'threshold' is chosen on the validation table.
         fusion: how several answers are joined.
         most_drop: Dice that a general structure may lose.
     """
 
-    selection: str = "threshold"
-    k: int | None = None
-    settings: Mapping[str, str | int | float | bool] | None = None
+    rule: str = _TUNED
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     fusion: Fusion = "logits"
     most_drop: float = 0.005
 
@@ -89,12 +84,14 @@ def ship_gate(
     """
     gate, step = trained
     validation, measured_on = tables.validation, provenance.measured_on
-    selection, fusion = choosing.selection, choosing.fusion
+    tuned, settings = choosing.rule == _TUNED, dict(choosing.settings)
     confidence = confidence_of(logits_of(gate, validation))
     points = curve(confidence, validation)
     choice = choose(points, choosing.most_drop)
-    if selection == "threshold" and not choice.kept:
-        log.warning("%s", choice.why)
+    if tuned:
+        settings["tau"] = choice.threshold
+        if not choice.kept:
+            log.warning("%s", choice.why)
     write_curve(points, choice, choosing.most_drop, folder)
     path = folder / WEIGHTS
     save_named(gate.state_dict(), path, {"step": str(step)})
@@ -105,20 +102,16 @@ def ship_gate(
         base=Base(id=experts[0].id, sha256=experts[0].sha256),
         experts=experts,
         architecture=sizes_of_gate(gate),
-        selection=selection,
-        threshold=choice.threshold if selection == "threshold" else None,
-        k=choosing.k,
-        selection_settings=None if choosing.settings is None else dict(choosing.settings),
-        fusion=fusion,
+        **card_fields(choosing.rule, settings),
+        fusion=choosing.fusion,
         weights=weights_of(path),
         feature_bank=weights_of(folder / BANK, "float16"),
         made_by=provenance.made_by,
-        curve=points if selection == "threshold" else (),  # no others are what the gate does
+        curve=points if tuned else (),  # no others are what the gate does
     )
     rule = selection_of(card)
-    how = _HOW[selection].format(card) if selection in _HOW else rule.describe(ids)
-    asked = f"step {step}; {how}; {_ASKED}"
-    found = figures(confidence, validation, rule, fusion).measurements(measured_on, asked)
+    asked = f"step {step}; {rule.describe(ids)}; {_ASKED}"
+    found = figures(confidence, validation, rule, choosing.fusion).measurements(measured_on, asked)
     if card.threshold is not None:
         why = f"step {step}; {choice.why}"
         chosen = Measurement(metric="threshold", value=card.threshold, data=measured_on, protocol=why)

@@ -55,7 +55,7 @@ class Tables(NamedTuple):
 class GateRows(Dataset[Tensor]):
     """An endless, repeatable stream of a table's row numbers, all tasks in turn, each shuffled every round.
 
-    Places that nobody labelled are a task of their own: general structures must not drown in them, nor they
+    Places without a label are a task of their own: general structures must not drown in them, nor they
     in those. Sample n is the same on every machine and after every resume.
     """
 

@@ -36,8 +36,7 @@ from sam_moe.systems.sam_med3d_moe.train_gate.examples import read_examples
 from sam_moe.systems.sam_med3d_moe.train_gate.members import Decoders
 from sam_moe.systems.sam_med3d_moe.train_gate.new_column import Grown, fit_column, joined
 from sam_moe.systems.sam_med3d_moe.train_gate.regions import Stream, draw_regions
-from sam_moe.training.recipes.card import WEIGHTS
-from sam_moe.weights.files import save_weights
+from sam_moe.weights.files import WEIGHTS, save_weights
 
 # Cut from the examples for the new expert; twice as many for the general one.
 REGIONS = 96

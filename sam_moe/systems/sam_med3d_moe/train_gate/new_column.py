@@ -76,7 +76,7 @@ def fit_column(
     if reached == 0 or kept < least_kept:
         there = before[~old_rows].sum(dim=0).argmax()
         raise ConfigError(
-            "the gate cannot tell the examples from what its other experts answer: with the new column, "
+            "the gate cannot separate the examples from what its other experts answer: with the new column, "
             f"lowered until {least_kept:.0%} of old routing is kept, none of them reaches it, and most go to "
             f"column {int(there)}. Train the gate anew: sam-moe train-gate."
         )

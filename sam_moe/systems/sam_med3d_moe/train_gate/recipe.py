@@ -9,6 +9,7 @@ from pathlib import Path
 from sam_moe.config import dump_settings, load_settings
 from sam_moe.files import replace_text
 from sam_moe.moe.gate import check_lightweight
+from sam_moe.moe.rule_settings import make_rule
 from sam_moe.progress import Progress, silent
 from sam_moe.systems.sam_med3d_moe.train_gate.card import Choosing, TrainedGate, ship_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Objective, Tables, fit_gate, fresh_gate
@@ -25,7 +26,7 @@ from sam_moe.training.engine.best import BEST
 from sam_moe.training.engine.frozen import unchanged
 from sam_moe.training.engine.machines import processes
 from sam_moe.training.engine.runlog import LOG
-from sam_moe.training.recipes.card import WEIGHTS, Provenance
+from sam_moe.training.recipes.card import Provenance
 from sam_moe.training.recipes.run import (
     RECIPE,
     Command,
@@ -34,6 +35,7 @@ from sam_moe.training.recipes.run import (
     made_by,
     reporting,
 )
+from sam_moe.weights.files import WEIGHTS
 
 # Names what the training in the folder was begun with.
 BEGUN = "begun.sha256"
@@ -57,20 +59,20 @@ def train_gate(recipe_path: Path, overrides: Sequence[str] = (), progress: Progr
     check_folder(recipe.run)
     together = processes()
     members = load_members(recipe.base, [expert.expert for expert in recipe.experts])
-    model, columns = members.decoders.model, len(members.refs)
-    kind, sizes = recipe.kind or "trunk", model.sizes
-    gate = fresh_gate(sizes.out_channels, columns, recipe.hidden, recipe.mode, recipe.seed, kind)
+    model, ids = members.decoders.model, [ref.id for ref in members.refs]
+    rule = make_rule(recipe.selection, recipe.rule_settings, ids)  # refused now, not after the training
+    kind, features = recipe.kind or "trunk", model.sizes.out_channels
+    gate = fresh_gate(features, len(ids), recipe.hidden, recipe.mode, recipe.seed, kind)
     check_lightweight(gate, model)
     if together.is_main_process:
         read_scans(recipe, progress)
         dump_settings(recipe, recipe.run / RECIPE)  # not before: a start that finds no data is none
-        origins = [make_table(recipe, members, part, progress) for part in PARTS]
+        origins = [make_table(recipe, members, part, rule, progress) for part in PARTS]
         _discard_others(recipe, origins)
     together.wait_for_everyone()
     tables = Tables(*(read_table(recipe, part) for part in PARTS))
     objective = Objective(recipe.target, recipe.balance, recipe.fusion, recipe.noise)
-    names = [ref.id for ref in members.refs[1:]]
-    frozen = {members.base.id: model, **dict(zip(names, members.decoders.each[1:], strict=True))}
+    frozen = {members.base.id: model, **dict(zip(ids[1:], members.decoders.each[1:], strict=True))}
     with unchanged(frozen, "the gate"):
         informed = reporting(recipe, progress, "training the gate")
         schedule = recipe.schedule.schedule()
@@ -86,7 +88,7 @@ def train_gate(recipe_path: Path, overrides: Sequence[str] = (), progress: Progr
             recipe.card,
             members.refs,
             tables,
-            Choosing(recipe.selection, recipe.k, recipe.selection_settings, recipe.fusion, recipe.most_drop),
+            Choosing(recipe.selection, recipe.rule_settings, recipe.fusion, recipe.most_drop),
             Provenance(made, regions),
         )
     together.wait_for_everyone()

@@ -5,8 +5,11 @@ import logging
 import time
 from pathlib import Path
 
+import torch
+
 from sam_moe.errors import ConfigError
 from sam_moe.files import replace_text
+from sam_moe.moe.selection import SelectionRule
 from sam_moe.progress import Progress
 from sam_moe.systems.sam_med3d_moe.train_gate.asking import Asking, build_table
 from sam_moe.systems.sam_med3d_moe.train_gate.members import Members
@@ -41,8 +44,13 @@ def read_table(recipe: GateRecipe, part: str) -> GateTable:
     return table
 
 
-def make_table(recipe: GateRecipe, members: Members, part: str, progress: Progress) -> str:
-    """Build one part's table, unless it is there; returns all that it was made from."""
+def make_table(
+    recipe: GateRecipe, members: Members, part: str, rule: SelectionRule, progress: Progress
+) -> str:
+    """Build one part's table, unless it is there; returns all that it was made from.
+
+    Answers are kept where several are fused: to learn from them, or to measure a rule that gives several.
+    """
     data, training = recipe.data, part == "train"
     scans_origin = keep_scans(data, part, recipe.run)
     regions = data.train if training else data.validation
@@ -55,7 +63,8 @@ def make_table(recipe: GateRecipe, members: Members, part: str, progress: Progre
         varied=training,
     )
     scored = not training or recipe.target != "owner"
-    fuses = recipe.selection not in ("threshold", "argmax", "forced") and not training
+    even = torch.full((1, len(members.refs)), 1 / len(members.refs))
+    fuses = rule.select(even).experts.shape[1] > 1 and not training
     keep = (
         min(KEPT_VOXELS, members.decoders.model.sizes.low_res) if recipe.target == "fused" or fuses else None
     )

@@ -93,6 +93,11 @@ class GateRecipe(TrainingRecipe):
     schedule: GateSchedule = GateSchedule()
     validate_every: int = Field(50, gt=0, description="Steps between validations; the best is kept.")
 
+    @property
+    def rule_settings(self) -> dict[str, str | int | float | bool]:
+        """All settings of the selection by the rule's own names; a threshold is chosen after the training."""
+        return (self.selection_settings or {}) | ({} if self.k is None else {"k": self.k})
+
     @field_validator("kind")
     @classmethod
     def _kind_is_known(cls, kind: str | None) -> str | None:
@@ -111,6 +116,13 @@ class GateRecipe(TrainingRecipe):
             raise ValueError(
                 f"k {self.k} is more than the {1 + len(self.experts)} experts, the base among them"
             )
+        fixed = {
+            "threshold": ("tau", "is chosen on the validation part"),
+            "top_k": ("k", "is this recipe's 'k'"),
+        }
+        setting, why = fixed.get(self.selection, ("", ""))
+        if setting in (self.selection_settings or {}):
+            raise ValueError(f"selection_settings.{setting} {why}; leave it out")
         names = [name for expert in self.experts for name in expert.structures]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"structures {', '.join(twice)} have several experts; name each only once")

@@ -38,8 +38,8 @@ def curve(
 ) -> tuple[CurvePoint, ...]:
     """For each threshold the largest loss of a general structure and the mean gain of the experts' ones.
 
-    Both in mean Dice against the general expert alone, over the rows of each structure; prompts where nobody
-    labelled anything count for neither. Structures with fewer than `LEAST_PROMPTS` rows or `LEAST_SCANS`
+    Both in mean Dice against the general expert alone, over the rows of each structure; prompts about
+    places without a label count for neither. Structures with fewer than `LEAST_PROMPTS` rows or `LEAST_SCANS`
     scans are one.
     """
     return tuple(_point(tau, *_changes(confidence, table, tau)) for tau in taus)

@@ -98,7 +98,7 @@ def test_what_a_bare_machine_learns_is_what_is_learnt_at_home(recipe, folder, sp
 
 
 @pytest.mark.slow
-def test_a_bare_machine_is_told_what_is_missing(tmp_path):
+def test_a_bare_machine_names_what_is_missing(tmp_path):
     done = on_a_bare_machine(tmp_path)
     assert done.returncode == 1 and "plan.json: not readable as the plan of a training" in done.stderr
     assert "Traceback" not in done.stderr

@@ -138,7 +138,7 @@ def test_a_training_is_not_gone_on_with_from_another_start(recipe, onward, tmp_p
         (["card.id=plain-mask"], r"card\.id: 'plain-mask' is the start's"),
         (["start=null"], r"architecture is missing; add it, or name a model to go on from by `start`"),
         (["card.default_box_strategy=corners"], r"'corners' needs architecture\.corner_embeddings"),
-        (["start=nobody"], r"no model with id 'nobody'"),
+        (["start=missing"], r"no model with id 'missing'"),
         (
             ["preprocessing={region_voxels: 32, spacing_mm: 3.0, normalisation: mean}"],
             r"region_voxels 32 must equal",

@@ -99,22 +99,22 @@ def test_a_loss_without_corrections_is_the_mean_over_targets_and_ways(sizes, bat
 @pytest.mark.parametrize("depth", [1, 3])
 def test_of_a_conversation_the_first_and_the_last_answer_teach(sizes, batch, depth):
     image, target = batch
-    loss, heard, answers = PromptedLoss(fresh_model(sizes, 0), Prompting((*[0.0] * depth, 1.0))), [], []
+    loss, calls, answers = PromptedLoss(fresh_model(sizes, 0), Prompting((*[0.0] * depth, 1.0))), [], []
     decoder = loss.model.mask_decoder
-    decoder.register_forward_pre_hook(lambda _, args: heard.append((torch.is_grad_enabled(), args)))
+    decoder.register_forward_pre_hook(lambda _, args: calls.append((torch.is_grad_enabled(), args)))
     decoder.register_forward_hook(lambda _, __, out: answers.append(out.logits))
     value = loss({"image": image, "target": target}, rng())
     value.backward()
-    assert [grad for grad, _ in heard] == [True, *[False] * (depth - 1), True]
-    tokens = [tuple(args[2].shape[:2]) for _, args in heard]
+    assert [grad for grad, _ in calls] == [True, *[False] * (depth - 1), True]
+    tokens = [tuple(args[2].shape[:2]) for _, args in calls]
     assert tokens == [(10, 2 + turn) for turn in range(depth + 1)]  # one click more a round
     wanted = target.flatten(0, 1)[torch.cat([torch.arange(4), *ways(rng())])]
     soft = wanted.float().view(10, 8, 2, 8, 2, 8, 2).mean(dim=(2, 4, 6))
     ends = torch.stack([dice_and_cross_entropy(answers[n][:, 0], soft).mean() for n in (0, -1)])
     torch.testing.assert_close(value, ends.mean())
-    # The decoder's gradients are those of these two calls, with what they heard taken as given.
+    # The decoder's gradients are those of these two calls, with their inputs taken as given.
     learnt = [p for p in decoder.parameters() if p.requires_grad]
-    given = [[x.detach() for x in heard[n][1]] for n in (0, -1)]
+    given = [[x.detach() for x in calls[n][1]] for n in (0, -1)]
     again = [decoder(*args).logits[:, 0] for args in given]
     by_hand = torch.stack([dice_and_cross_entropy(answer, soft).mean() for answer in again]).mean()
     for parameter, gradient in zip(learnt, torch.autograd.grad(by_hand, learnt), strict=True):
@@ -191,11 +191,13 @@ def test_gradients_of_a_region_asked_often_are_the_same_bits_with_several_thread
     talk = Conversation(
         model, model.encode(image), target, rng(), Opening({"corners": rows, "mask": rows}, 0.0)
     )
-    heard = torch.randn(talk.embedding.shape, generator=rng())
+    upstream = torch.randn(talk.embedding.shape, generator=rng())
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        found = [torch.autograd.grad(talk.embedding, encoded, heard, retain_graph=True)[0] for _ in range(60)]
+        found = [
+            torch.autograd.grad(talk.embedding, encoded, upstream, retain_graph=True)[0] for _ in range(60)
+        ]
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(gradient, found[0]) for gradient in found)

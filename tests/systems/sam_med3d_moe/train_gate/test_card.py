@@ -51,7 +51,7 @@ def test_the_card_agrees_with_what_lies_beside_it(tmp_path, selection, k):
     """A gate that is sure of column 1 for all loses 0.3 on the liver, so that the threshold is above it."""
     gate = fresh_gate(FEATURES, 2, 16, "image", 0)
     gate.columns[1].bias.data.fill_(2.0)
-    card = shipped(gate, tmp_path, Choosing(selection, k))
+    card = shipped(gate, tmp_path, Choosing(selection, {} if k is None else {"k": k}))
     assert card == read_entry(tmp_path / "card.json").card
     assert (
         card.experts == REFS
@@ -84,7 +84,7 @@ def test_figures_are_those_of_the_selection_that_the_card_names(tmp_path):
     assert all("the surest" in m.protocol for m in card.measured)
 
 
-def test_a_gate_that_no_threshold_makes_safe_is_told_of(tmp_path, caplog):
+def test_a_gate_that_no_threshold_makes_safe_is_warned_of(tmp_path, caplog):
     gate = fresh_gate(FEATURES, 2, 16, "image", 0)
     gate.columns[1].bias.data.fill_(200.0)  # its confidence is 1, which every threshold lets pass
     shipped(gate, tmp_path, Choosing())

@@ -27,7 +27,7 @@ def prompts(at, rows=64, seed=0):
 
 @pytest.fixture
 def gate(tmp_path):
-    """Tells 0 from 1 where the signs of image and prompt agree or not; knows nothing of the rest."""
+    """Separates 0 from 1 where the signs of image and prompt agree or not; knows nothing of the rest."""
     gate = fresh_gate(FEATURES, 2, 16, "both", 0)
     gate.load_state_dict(learn(tmp_path / "run", 120, batch_size=32).weights)
     return gate.requires_grad_(False)
@@ -67,7 +67,7 @@ def test_an_expert_that_wants_what_another_has_is_lowered_until_old_routing_hold
 
 
 def test_examples_that_are_another_experts_are_refused_and_nothing_is_changed(gate, banks):
-    with pytest.raises(ConfigError, match=r"cannot tell the examples .* most go to column 1"):
+    with pytest.raises(ConfigError, match=r"cannot separate the examples .* most go to column 1"):
         fit_column(gate, banks, banks[1], Threshold(0.5))
     assert gate.experts == 2
 

@@ -1,4 +1,4 @@
-"""Regions for a gate: each of its owner, none of what is nobody's, and places that nobody labelled."""
+"""Regions for a gate: each of its owner, none of what is left out, and places without a label."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_every_region_has_its_owner_and_the_general_one_owns_the_rest(scans):
     assert {(0, "ball")} < set(counts) <= {(0, "ball"), (0, "label 1"), (0, "label 2")}
 
 
-def test_what_is_left_out_is_nobodys(scans):
+def test_what_is_left_out_is_no_experts(scans):
     found = drawn(scans, [{"a box": ["box"]}], ["ball", "label 1", "maps/label 2"], unlabelled_share=0.0)
     assert {one.structure for one in found} == {"a box"}
 

@@ -39,14 +39,19 @@ def refused(recipe, message):
     return stages
 
 
-def test_what_the_scans_lack_is_told_before_an_expert_is_asked(team, gate_recipe, splits, change, caplog):
+def test_what_the_scans_lack_is_reported_before_an_expert_is_asked(team, gate_recipe, splits, change, caplog):
     old = team.expert("old")
     wrong = gate_recipe(experts=[{"expert": str(old), "structures": {"x": ["spleen"]}}])
     assert refused(wrong, r"train part of .* holds nothing for old: no scan shows spleen, and") == [
         "reading scans (train)"
     ]
     change(splits, lambda s: s["sets"]["maps"].pop("validation"))
-    assert refused(gate_recipe(), r"splits\.json: expected an entry 'validation', found: train, test") == []
+    assert (
+        refused(
+            gate_recipe(), r"splits\.json: expected an entry 'validation' in the set maps, found: train, test"
+        )
+        == []
+    )
     splits.write_text("{")
     assert refused(gate_recipe(), r"splits\.json: not readable as JSON") == []
     assert refused(gate_recipe(hidden=4000), "make its `hidden` smaller") == []
@@ -59,8 +64,8 @@ def test_what_only_the_validation_part_lacks_is_warned_of_once(team, gate_recipe
     change(splits, lambda s: s["sets"]["balls"].update(validation=[]))
     change(splits, lambda s: s["sets"]["maps"].update(validation=["n"]))
     train_gate(gate_recipe())
-    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "hold" in r.getMessage()]
-    assert len(told) == 1 and "validation part" in told[0] and "holds nothing for old" in told[0]
+    warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "hold" in r.getMessage()]
+    assert len(warned) == 1 and "validation part" in warned[0] and "holds nothing for old" in warned[0]
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_of_equally_good_thresholds_the_middle_one_is_chosen():
     assert "as good from 0 to 0.4" in choice.why
 
 
-def test_where_none_keeps_them_the_safest_is_taken_and_said_to_be():
+def test_where_none_keeps_them_the_safest_is_taken_and_named():
     points = [point(0.0, 0.02, 0.4), point(0.5, 0.01, 0.3), point(0.9, 0.01, 0.1)]
     choice = choose(points)
     assert (choice.threshold, choice.kept) == (0.9, False)
