@@ -36,12 +36,12 @@ class Growing:
         self.bright = (scan.array > 150).numpy()
         self.index = np.indices(scan.grid.shape).reshape(3, -1).T
 
-    def answer(self, said):
+    def answer(self, items):
         self.asked += 1
-        if self.fails_on == "answer" or (self.fails_on == "second" and len(said) == 2):
+        if self.fails_on == "answer" or (self.fails_on == "second" and len(items) == 2):
             raise RuntimeError("out of\nmemory")
         near = np.zeros(self.scan.grid.shape, bool)
-        for item in said:
+        for item in items:
             if isinstance(item, Box):
                 low, high = (np.array(corner).astype(int) for corner in (item.start, item.stop))
                 near[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
@@ -60,11 +60,11 @@ class Drawn(Growing):
 
     supports = ALL
 
-    def answer(self, said):
+    def answer(self, items):
         grid = self.scan.grid
         rules = Lowering(flat_box="middle")
         return super().answer(
-            lower(Prompt(tuple(said)), grid.affine, grid.shape, rules).in_voxels(grid.affine)
+            lower(Prompt(tuple(items)), grid.affine, grid.shape, rules).in_voxels(grid.affine)
         )
 
 

@@ -3,7 +3,7 @@
 `PT_<number>/<time point>/` holds T1, T2, DWI_b0, DWI_b100 and segmentation as .mha. As in the challenge there
 are two time points a patient, each series lies on a grid of its own, they are not registered (the patient
 moves by up to 2 mm between series), and half of the T1 are with contrast. What of the names is known and what
-is assumed is said in `layouts/sppin.py`. The tumour is a ball, smaller at the second time; nothing else of it
+is assumed stands in `layouts/sppin.py`. The tumour is a ball, smaller at the second time; nothing else of it
 is like a neuroblastoma, so that no figure measured on it says anything about patients.
 """
 

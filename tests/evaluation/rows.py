@@ -1,4 +1,4 @@
-"""Rows for tests: an answer of a given Dice, everything else plain unless it is said."""
+"""Rows for tests: an answer of a given Dice, everything else plain unless it is given."""
 
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 from sam_moe.evaluation.results import Row
 
 
-def row(dice: float = 0.5, **said: Any) -> Row:
+def row(dice: float = 0.5, **changes: Any) -> Row:
     plain = {
         "system": "small",
         "case": "a1",
@@ -23,13 +23,13 @@ def row(dice: float = 0.5, **said: Any) -> Row:
         "truth_ml": 20.0,
         "predicted_ml": 18.0,
     }
-    return Row.model_validate(plain | said)
+    return Row.model_validate(plain | changes)
 
 
-def missing(**said: Any) -> Row:
-    """A case that nobody answered, with the worst values."""
+def missing(**changes: Any) -> Row:
+    """A case without an answer, with the worst values."""
     worst = {"status": "missing", "nsd": 0, "vs": 0, "hd95_mm": 400, "volume_error_ml": 20, "predicted_ml": 0}
-    return row(0, **(worst | said))
+    return row(0, **(worst | changes))
 
 
 def study(systems: dict[str, float], patients: int = 6, clicks: int = 3) -> list[Row]:

@@ -37,9 +37,9 @@ from sam_moe.evaluation.challenge.challenge import load_challenge
 from tests.evaluation.answerers import GRID, Growing, run
 
 class Slow(Growing):
-    def answer(self, said):
+    def answer(self, items):
         time.sleep(0.15)
-        return super().answer(said)
+        return super().answer(items)
 
 def make():
     return (Slow(),)
@@ -116,21 +116,21 @@ def test_a_folder_of_other_systems_is_refused(tmp_path):
         run(challenge, tmp_path / "out", two)
 
 
-def test_what_cannot_be_asked_is_refused_or_said(tmp_path):
+def test_a_protocol_that_a_system_does_not_support_is_refused_or_noted(tmp_path):
     challenge = phantoms(tmp_path / "set", 1)
 
-    def deaf():
+    def clicker():
         system = Growing("clicker")
         system.supports = frozenset({"point"})
         return (system,)
 
     with pytest.raises(ConfigError, match="clicker supports point only"):
-        run(challenge, tmp_path / "a", deaf, protocol="box")
+        run(challenge, tmp_path / "a", clicker, protocol="box")
     with pytest.raises(ConfigError, match="id of its own"):
         run(challenge, tmp_path / "b", lambda: (*growing(), *growing()))
     with pytest.raises(ConfigError, match="no system"):
         run(challenge, tmp_path / "c", lambda: ())
-    done = run(challenge, tmp_path / "d", deaf, protocol="click,box")
+    done = run(challenge, tmp_path / "d", clicker, protocol="click,box")
     assert done.result.notes == ("clicker was not prompted by box, which it does not support.",)
 
     def boxer():
@@ -140,7 +140,7 @@ def test_what_cannot_be_asked_is_refused_or_said(tmp_path):
 
     done = run(challenge, tmp_path / "e", boxer, protocol="cvpr2025")
     assert [row.prompt for row in done.rows] == ["box"]
-    assert "boxer was asked only box of cvpr2025" in done.result.notes[0]
+    assert "boxer was prompted by box of cvpr2025 only" in done.result.notes[0]
 
 
 def test_a_slow_system_may_be_asked_about_few_patients_and_that_is_said(tmp_path):
@@ -256,12 +256,12 @@ def test_no_figures_of_old_labels_stand_whenever_a_run_is_ended(tmp_path, when):
     correct(folder, "p0_a", 20.0)
     correct(folder, "p2_a", 20.0)
 
-    def told(stage, share):
+    def progress(stage, share):
         if stage.startswith(when):
             raise Killed
 
     with pytest.raises(Killed):
-        evaluate(EvaluationRequest(challenge, scripts_for("box"), out), growing, told)
+        evaluate(EvaluationRequest(challenge, scripts_for("box"), out), growing, progress)
     assert not [name for name in ("rows.csv", "result.json", "report.html") if (out / name).exists()]
     again = run(challenge, out, protocol="box")
     fresh = run(challenge, tmp_path / "fresh", protocol="box")
@@ -375,12 +375,12 @@ def test_a_run_killed_without_warning_loses_the_cases_in_hand_and_no_more(tmp_pa
     before = {name: (out / "cases" / name).read_bytes() for name in cases(out)}
     assert 2 <= len(before) < 6
     again = start(script, folder, out, processes)
-    said, _ = again.communicate(timeout=240)
-    assert again.returncode == 0, said
+    output, _ = again.communicate(timeout=240)
+    assert again.returncode == 0, output
     assert {name: (out / "cases" / name).read_bytes() for name in before} == before
     whole = start(script, folder, tmp_path / "whole", 1)
-    said, _ = whole.communicate(timeout=240)
-    assert whole.returncode == 0, said
+    output, _ = whole.communicate(timeout=240)
+    assert whole.returncode == 0, output
     assert untimed(read_result(out).rows) == untimed(read_result(tmp_path / "whole").rows)
 
 
@@ -397,9 +397,9 @@ def test_several_processes_ask_about_each_case_once_and_all_are_in_the_result(tm
         "accelerate": (sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
     }
     done = start(script, folder, out, 2 if by == "processes" else 1, launcher=launchers[by])
-    said, _ = done.communicate(timeout=240)
-    assert done.returncode == 0, said
+    output, _ = done.communicate(timeout=240)
+    assert done.returncode == 0, output
     assert cases(out) == [f"p{n}_a.json" for n in range(5)]
     whole = run(phantoms(tmp_path / "other", 5), tmp_path / "whole")
     assert untimed(read_result(out).rows) == untimed(whole.rows)
-    assert said.count("asked") == sum(row.seconds > 0 for row in whole.rows)
+    assert output.count("asked") == sum(row.seconds > 0 for row in whole.rows)

@@ -101,7 +101,7 @@ def test_a_group_without_a_name_is_none():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda text: text.replace("0.25", "nan", 1), "line 2: nsd: Input should be a finite number"),
         (lambda text: text.replace("0.25", "25", 1), "line 2: nsd: Input should be less than or equal to 1"),
@@ -112,11 +112,11 @@ def test_a_group_without_a_name_is_none():
         (lambda text: "", "empty"),
     ],
 )
-def test_a_malformed_file_is_refused_by_line_and_column(tmp_path, change, said):
+def test_a_malformed_file_is_refused_by_line_and_column(tmp_path, change, message):
     path = tmp_path / "rows.csv"
     write_rows(path, [PLAIN])
     path.write_text(change(path.read_text("utf-8")), "utf-8")
-    with pytest.raises(FileError, match=said) as caught:
+    with pytest.raises(FileError, match=message) as caught:
         read_rows(path)
     assert str(path) in str(caught.value)
 

@@ -23,7 +23,7 @@ class Answers:
     supports = frozenset({"point", "box"})
 
     def __init__(self, *answers):
-        self.answers, self.said = list(answers), []
+        self.answers, self.items = list(answers), []
 
     def open(self, scan):
         pass
@@ -31,9 +31,9 @@ class Answers:
     def describe(self):
         return {}
 
-    def answer(self, said):
-        self.said.append(said)
-        found = self.answers[len(self.said) - 1]
+    def answer(self, items):
+        self.items.append(items)
+        found = self.answers[len(self.items) - 1]
         if isinstance(found, Exception):
             raise found
         return Reply(found)
@@ -49,7 +49,7 @@ def test_each_step_hears_all_that_was_said_and_sees_the_last_answer():
     system = Answers(half(), TRUTH, TRUTH)
     turns = list(converse(system, SIMULATED["clicks"], TARGET))
     assert [turn.prompt for turn in turns] == ["click1", "click2", "click3", "click4", "click5"]
-    assert [len(said) for said in system.said] == [1, 2]  # after that nothing was left to mend
+    assert [len(items) for items in system.items] == [1, 2]  # after that nothing was left to mend
     assert turns[1].item.positive and turns[1].item.at[0] < 6
     assert [turn.item is None for turn in turns] == [False, False, True, True, True]
     assert (
@@ -91,7 +91,7 @@ def test_what_nobody_recorded_is_missing_at_every_step():
     system = Answers()
     turns = list(converse(system, Replay("clicks", ("click1", "click2"), {}), TARGET))
     assert [turn.status for turn in turns] == ["missing", "missing"]
-    assert "none for cube of case" in turns[0].reason and system.said == []
+    assert "none for cube of case" in turns[0].reason and system.items == []
 
 
 def test_an_answer_of_another_shape_has_the_wrong_grid():
@@ -101,7 +101,7 @@ def test_an_answer_of_another_shape_has_the_wrong_grid():
 
 def test_a_keyboard_interrupt_is_no_failure_of_the_system():
     class Interrupted(Answers):
-        def answer(self, said):
+        def answer(self, items):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

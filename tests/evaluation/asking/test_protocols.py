@@ -1,4 +1,4 @@
-"""A protocol says the same about the same target, its steps have names, recorded prompts are said again."""
+"""A protocol gives the same prompts for the same target; steps have names; recorded prompts are replayed."""
 
 import numpy as np
 import pytest
@@ -118,11 +118,11 @@ def test_several_protocols_stand_with_commas_between():
 
 
 @pytest.mark.parametrize(
-    ("protocol", "said"),
+    ("protocol", "message"),
     [("clik", "Known: click, clicks"), ("click,clicks", "click1 twice"), ("box,cvpr2025", "box twice")],
 )
-def test_what_is_unknown_or_could_not_be_told_apart_is_refused(protocol, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_is_unknown_or_has_a_step_twice_is_refused(protocol, message):
+    with pytest.raises(ConfigError, match=message):
         scripts_for(protocol)
 
 

@@ -36,9 +36,9 @@ def test_a_case_has_a_row_for_each_structure_and_step_and_says_what_was_said(wor
     # A ball of 17 mm of which 12 mm are found around the click: (12/17)^3 = 0.35 of it, Dice 0.52.
     assert found.rows[0].dice == pytest.approx(0.52, abs=0.05)
     assert found.rows[0].answered == {"all": 1.0} and found.rows[0].confidence == {"all": 0.75}
-    said = found.prompts["growing"]
-    assert [target.name for target in said.targets] == ["ball · clicks", "ball · box"]
-    assert said.image == "../set/images/p1_a.nii.gz" and said.fingerprint
+    recorded = found.prompts["growing"]
+    assert [target.name for target in recorded.targets] == ["ball · clicks", "ball · box"]
+    assert recorded.image == "../set/images/p1_a.nii.gz" and recorded.fingerprint
 
 
 def test_a_system_is_not_asked_what_it_does_not_understand(work):

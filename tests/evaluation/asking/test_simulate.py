@@ -1,4 +1,4 @@
-"""A prompt file for a challenge says what an evaluation would have said, and is replayed by it."""
+"""A prompt file for a challenge holds the prompts of an evaluation, which replays them."""
 
 import subprocess
 

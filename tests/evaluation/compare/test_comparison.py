@@ -75,15 +75,15 @@ def test_masks_made_elsewhere_stand_beside_a_prompt_that_is_asked_for():
     assert ranks(found, "click3") == {"theirs": 1, "ours": 2}
 
 
-def changed(rows, **said):
-    return [*rows[:-1], rows[-1].model_copy(update=said)]
+def changed(rows, **changes):
+    return [*rows[:-1], rows[-1].model_copy(update=changes)]
 
 
 OTHERS = study({"b": 0.0}, clicks=1)
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([], "only a to compare"),
         (OTHERS[:-1], "only a has liver in case5"),
@@ -95,8 +95,8 @@ OTHERS = study({"b": 0.0}, clicks=1)
         (changed(OTHERS, prompt="box"), "a and b were not asked alike: click1 and box, click1"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_by_name(rows, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_cannot_be_compared_is_refused_by_name(rows, message):
+    with pytest.raises(ConfigError, match=message):
         compare([folder(study({"a": 0.1}, clicks=1)), folder(rows, "two")], resamples=20)
 
 

@@ -21,14 +21,18 @@ def test_the_page_has_ranks_pictures_pairs_and_rules():
     found = Reader(comparison_page(compare(BOTH, resamples=40), ["sam-moe", "compare", "one"]))
     text = " ".join(found.words)
     assert found.tags.count("svg") == 2 * len(SCHEMES)
-    for said in ("After click1", "After click2", "Kendall's τ with the resampled rankings: 1.00 (1.00–1.00)"):
-        assert said in text
-    for said in (
+    for words in (
+        "After click1",
+        "After click2",
+        "Kendall's τ with the resampled rankings: 1.00 (1.00–1.00)",
+    ):
+        assert words in text
+    for words in (
         "Patients were resampled 40 times",
         "sam-moe compare one",
         *(s.text for s in SCHEMES.values()),
     ):
-        assert said in text
+        assert words in text
 
 
 def test_the_better_one_of_a_pair_stands_first():

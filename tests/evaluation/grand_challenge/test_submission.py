@@ -21,10 +21,10 @@ class Boxed(Growing):
         self.bright[:] = True
         self.opened = getattr(self, "opened", 0) + 1
 
-    def answer(self, said):
+    def answer(self, items):
         if self.opened == 1:
             raise RuntimeError("not yet warm")
-        return super().answer(said)
+        return super().answer(items)
 
 
 @pytest.fixture

@@ -34,14 +34,14 @@ def case(tmp_path):
 
 
 def keep(folder, system="small", case="a/1", values=None):
-    """What an evaluation keeps of a case: the last masks, and what was said."""
+    """What an evaluation keeps of a case: the last masks, and its prompts."""
     stem = folder / "predictions" / file_name(system)
     stem.mkdir(parents=True)
     write_mask(stem / f"{file_name(case)}.nii.gz", ball() * 2, GRID, values or {1: "spleen", 2: "liver"})
     (folder / "cases").mkdir()
     prompts = {"liver": Prompt((Box((3, 3, 2), (8, 8, 7)),))}
-    said = {system: PromptCase.of("scan.nii.gz", prompts)}
-    write_whole(CaseFile(case=case, rows=(), prompts=said, seconds=1), case_path(folder, case))
+    recorded = {system: PromptCase.of("scan.nii.gz", prompts)}
+    write_whole(CaseFile(case=case, rows=(), prompts=recorded, seconds=1), case_path(folder, case))
 
 
 def test_a_kept_mask_is_looked_at_with_truth_and_prompts(tmp_path, case):

@@ -59,15 +59,15 @@ def test_a_whole_report_says_what_was_measured_of_whom_and_how(tmp_path):
     text = " ".join(found.words)
     assert titles(found) == TITLES
     assert "12 targets in 6 cases of 6 patients, 2 systems; of 72 answers all could be measured." in text
-    for said in ("Organs of six", "CC BY 4.0", "abc123", "torch: 2.13.0", "device: cpu · cores: 2", "12.5"):
-        assert said in text
-    for said in (
+    for words in ("Organs of six", "CC BY 4.0", "abc123", "torch: 2.13.0", "device: cpu · cores: 2", "12.5"):
+        assert words in text
+    for words in (
         "sam-moe evaluate organs.yaml",
         "2 |A and B|",
         "case7: left out as absent: liver",
         "name: organs",
     ):
-        assert said in text
+        assert words in text
 
 
 def test_masks_made_elsewhere_of_one_system_make_a_report_too(tmp_path):

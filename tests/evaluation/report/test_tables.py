@@ -25,7 +25,7 @@ def test_the_overview_has_a_row_for_each_prompt_and_system():
 def test_the_best_of_each_column_is_marked():
     made = overview(summarise(TWO)["all"], ["click1"])
     best = [cell.text for cell in made.iter("td") if "best" in cell.get("class", "")]
-    # HD95 is 10 (1 - Dice): small's lower one is better. VS and volume error tie, and nobody is best.
+    # HD95 is 10 (1 - Dice): small's lower one is better. VS and volume error tie, and none is best.
     assert best == ["0.450", "0.225", "5.5"]
 
 

@@ -66,7 +66,7 @@ def test_hd95_is_worked_by_hand():
 
 
 def script_hd95(truth, answer, spacing_mm):
-    """The script's way, told apart from ours: ITK's erosion, a k-d tree of points."""
+    """The script's way: ITK's erosion, a k-d tree of points."""
     points = []
     for mask in (truth, answer):
         image = sitk.GetImageFromArray(mask.astype(np.uint8))
