@@ -158,7 +158,7 @@ def main():
         add(f"threshold fixed at {fixed}", logits, 0, fixed)
     rows.append(("argmax", "", *routed(validation, logits, Argmax()), ""))
     rows.append(("general alone", "", *routed(validation, logits, Forced(0)), ""))
-    owner = F.one_hot(validation.owner, len(team.decoders)).float() * 100
+    owner = F.one_hot(validation.owner, len(team.refs)).float() * 100
     rows.append(("by the true task", "", *routed(validation, owner, Argmax()), ""))
     best = validation.scores.nan_to_num(-1) * 1e4
     rows.append(("the best expert of each prompt", "", *routed(validation, best, Argmax()), ""))

@@ -33,7 +33,7 @@ from sam_moe.predict.predictor import Predictor
 from sam_moe.processes import use_threads
 from sam_moe.prompts.prompt import Point
 from sam_moe.registry import BackboneCard, Entry, ExpertCard, GateCard, shipped, write_card
-from sam_moe.registry.finding import DEFAULT_MODEL, find_entry
+from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
 from sam_moe.systems.sam_med3d_moe.gate import gating_network
@@ -226,7 +226,7 @@ def main() -> None:
         use_threads(asked.threads)
     print(hardware(), flush=True)
     with tempfile.TemporaryDirectory() as aside:
-        found = mixtures(Path(aside), find_entry(asked.model))
+        found = mixtures(Path(aside), find_backbone(asked.model))
         figures: dict[str, dict[str, float]] = {name: {} for name in found}
         for what, make in (("decode", decode), ("click", click)):
             runs = {name: make(predictor) for name, predictor in found.items()}

@@ -41,14 +41,14 @@ def main() -> None:
 
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)
-        scan, truth = two_regions(generator, (card.region_voxels,) * 3, (spacing,) * 3)
+        scan, truth = two_regions(generator, card.region_shape, (spacing,) * 3)
         mask = truth.array.bool().numpy()
         compare("phantom, 1 click", scan, truth, centre_point(mask, truth.grid.spacing_mm))
         compare("phantom, box", scan, truth, box_around(mask))
     if DATA.is_dir():
         for case in general_cases("validation"):
             size = [s * n for s, n in zip(case.truth.grid.spacing_mm, _extent(case.truth), strict=True)]
-            if max(size) > 1.2 * card.region_voxels * card.spacing_mm:
+            if max(size) > 1.2 * max(card.region_shape) * card.spacing_mm:
                 compare(f"{case.structure}, box", case.scan, case.truth, box_around(case.truth.array.numpy()))
     print(f"{'target':28}{'cases':>6}{'region alone':>14}{'whole':>8}{'ms':>8}")
     for row, found in rows.items():

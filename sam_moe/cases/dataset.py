@@ -30,7 +30,7 @@ class LabelledCase:
     patient: str = ""
 
     def name_of(self, value: int) -> str:
-        """What a value is called; "label 3" where nobody says."""
+        """What a value is called; "label 3" where it has no name."""
         return self.names.get(value, f"label {value}")
 
 

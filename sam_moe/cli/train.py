@@ -30,8 +30,10 @@ def pretrain(
     import logging
 
     from sam_moe.cli.terminal.progress import ProgressLine
+    from sam_moe.systems.sam_med3d_moe.recipe import check_recipe
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    check_recipe("pretrain", recipe, change or ())
     with ProgressLine() as progress:
         from sam_moe.systems.sam_med3d_moe.pretrain.recipe import pretrain as run
 
@@ -50,8 +52,10 @@ def finetune(recipe: Recipe, change: Changes = None) -> None:
     import logging
 
     from sam_moe.cli.terminal.progress import ProgressLine
+    from sam_moe.systems.sam_med3d_moe.recipe import check_recipe
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    check_recipe("finetune", recipe, change or ())
     with ProgressLine() as progress:
         from sam_moe.systems.sam_med3d_moe.finetune.recipe import finetune as run
 
@@ -70,8 +74,10 @@ def train_gate(recipe: Recipe, change: Changes = None) -> None:
     import logging
 
     from sam_moe.cli.terminal.progress import ProgressLine
+    from sam_moe.systems.sam_med3d_moe.recipe import check_recipe
 
     logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    check_recipe("train-gate", recipe, change or ())
     with ProgressLine() as progress:
         progress("loading backbone and experts")
         from sam_moe.systems.sam_med3d_moe.train_gate.recipe import train_gate as run
@@ -98,7 +104,7 @@ def _ended(made: Path, use: str) -> None:
     else:
         assert isinstance(card, ExpertCard)
         found = of_expert(card)
-    typer.echo(found.told)
+    typer.echo(found.text)
     for warning in found.warnings:
         typer.echo(f"sam-moe: warning: {warning}.", err=True)
     if found.recommended:

@@ -1,7 +1,7 @@
 """Result files follow from the files of finished cases: believed only as theirs, gone before one changes.
 
 Killed at any time, an evaluation leaves no figures of other data than its case files are made of: rows,
-record and report are withdrawn before a case is asked about again, and what stands at a start is held against
+record and report are withdrawn before a case is run again, and what stands at a start is held against
 the cases once more.
 """
 
@@ -32,7 +32,7 @@ _PROMPTS_OF_SEVERAL = "prompts"
 
 
 def digest_of(out: Path, cases: Iterable[str], more: str = "") -> str:
-    """A digest of what a result follows from: what was asked, and every case's file; `more` of what else."""
+    """A digest of what a result follows from: its setup, and every case's file; `more` of what else."""
     found = hashlib.sha256(more.encode())
     for path in (out / SETUP, *(case_path(out, case) for case in cases)):
         found.update(hashlib.sha256(path.read_bytes()).digest())
@@ -72,7 +72,7 @@ def remove_masks(out: Path, systems: Iterable[str]) -> None:
 
 
 def forget(out: Path, cases: Iterable[str]) -> None:
-    """Remove what there is of cases that are asked about anew: kept masks first, then the case's file.
+    """Remove what there is of cases that are run anew: kept masks first, then the case's file.
 
     Raises:
         FileError: where it cannot be removed.

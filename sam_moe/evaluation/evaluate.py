@@ -20,7 +20,7 @@ from sam_moe.evaluation.asking.runner import Folder, Work, supported_scripts, wo
 from sam_moe.evaluation.asking.systems import SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import Case, cases_of
 from sam_moe.evaluation.derived import forget, tidy, withdraw_result
-from sam_moe.evaluation.finishing import EvaluationRequest, Run
+from sam_moe.evaluation.finishing import EvaluationRequest, Finishing
 from sam_moe.evaluation.results import (
     CASES,
     REPORT,
@@ -40,7 +40,7 @@ MakeSystems = Callable[[], Sequence[SystemUnderTest]]
 def evaluate(
     request: EvaluationRequest, make_systems: MakeSystems, progress: Progress
 ) -> ResultFolder | None:
-    """Ask every system about every case that its folder lacks, then write rows, record and report.
+    """Run every system on every case that its folder lacks, then write rows, record and report.
 
     `make_systems` is called in every process, and must be a function that another process can import. Under
     `accelerate launch` the launcher's processes share the cases, and only the first returns the result.
@@ -57,14 +57,14 @@ def evaluate(
     cases = cases_of(request.challenge)
     progress("loading the systems", 0.0)
     systems = tuple(make_systems())
-    notes = _not_asked(request, cases, systems)
+    notes = _left_out(request, cases, systems)
     given = _given(request, cases, systems)
     described = _described(systems, given)
     begin(request.out, _setup(request, described, given))
     check_several(processes, request.out / CASES)
     work = Work(request.challenge, cases, request.scripts, request.out, given, request.only)
     before = _prepare(work)
-    run = Run(request, work, described, processes)
+    run = Finishing(request, work, described, processes)
     if rank == 0 and len(before) == len(cases) and (found := run.standing()) is not None:
         kept = found.result.masks or request.save_masks
         tidy(request.out, finished=True, passing=() if kept else described)
@@ -115,7 +115,7 @@ def _given(
 ) -> Folder | None:
     if request.predictions is None:
         if not systems:
-            raise ConfigError("nobody to ask. Expected a system, by its id, or a folder of predictions.")
+            raise ConfigError("no system. Expected one, by its id, or a folder of predictions.")
         return None
     id = request.predictions.resolve().name
     if any(system.id == id for system in systems):
@@ -146,13 +146,13 @@ def _setup(
     )
 
 
-def _not_asked(
+def _left_out(
     request: EvaluationRequest, cases: Sequence[Case], systems: Sequence[SystemUnderTest]
 ) -> list[str]:
-    """What is not asked of whom, in words.
+    """The protocols and patients that a system is not run on, in words.
 
     Raises:
-        ConfigError: where nothing at all can be asked of a system, or two have one id.
+        ConfigError: where a system supports no protocol, or two have one id.
     """
     ids = [system.id for system in systems]
     if len(set(ids)) < len(ids):
@@ -161,19 +161,21 @@ def _not_asked(
     for system in systems:
         own = {script.name: script for script in supported_scripts(system, request.scripts)}
         if not own:
-            said = " and ".join(sorted(system.supports))
-            raise ConfigError(f"{system.id} understands {said} only, and no protocol is made of these alone.")
+            kinds = " and ".join(sorted(system.supports))
+            raise ConfigError(f"{system.id} supports {kinds} only, and no protocol is made of these alone.")
         for script in request.scripts:
             if script.name not in own:
-                notes.append(f"{system.id} was not asked by {script.name}, which it does not understand.")
+                notes.append(f"{system.id} was not prompted by {script.name}, which it does not support.")
             elif len(own[script.name].steps) < len(script.steps):
                 steps = ", ".join(own[script.name].steps)
-                notes.append(f"{system.id} was asked only {steps} of {script.name}; it understands no more.")
+                notes.append(
+                    f"{system.id} was prompted by {steps} of {script.name} only; it supports no more."
+                )
         if system.id in request.only:
             patients = {case.patient for case in cases}
             count = len(patients & request.only[system.id])
             notes.append(
-                f"{system.id} was asked about {count} of {len(patients)} patients only, as it is slow: its "
+                f"{system.id} was run on {count} of {len(patients)} patients only, as it is slow: its "
                 "means are over other targets than the others'."
             )
     return notes

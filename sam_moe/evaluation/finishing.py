@@ -1,4 +1,4 @@
-"""What an evaluation is asked to do, and its result folder: all of it follows from the case files."""
+"""The request of an evaluation, and its result folder: all of it follows from the case files."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -36,11 +36,11 @@ PACKAGES = ("torch", "numpy", "scipy", "monai", "nibabel", "SimpleITK", "safeten
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What was asked: by which scripts, into which folder, on how many processes of this machine.
+    """What to evaluate, by which scripts, into which folder, on how many processes of this machine.
 
     `prompts` is the checksum of a file of recorded prompts, where the scripts come from one. `predictions` is
     a folder of masks made elsewhere, `resample` whether those on another grid are taken to the case's.
-    `only`: of systems too slow to be asked about all patients, those that they are asked about.
+    `only`: of systems too slow for all patients, those that they are run on.
     """
 
     challenge: Challenge
@@ -56,7 +56,7 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True)
-class Run:
+class Finishing:
     """What a result is made of, once all cases are finished."""
 
     request: EvaluationRequest
@@ -74,8 +74,8 @@ class Run:
         rows = self._rows(finished)
         earlier = [file for file in finished if file.case in before]
         withdraw_result(request.out)
-        said = {id: [file.prompts[id] for file in finished if id in file.prompts] for id in self.systems}
-        _write_prompts(request, {id: cases for id, cases in said.items() if cases})
+        prompts = {id: [file.prompts[id] for file in finished if id in file.prompts] for id in self.systems}
+        _write_prompts(request, {id: cases for id, cases in prompts.items() if cases})
         how = Circumstances(
             protocol={script.name: getattr(script, "description", "recorded") for script in request.scripts},
             systems=self.systems,
@@ -149,14 +149,14 @@ def result_of(challenge: Challenge, rows: Sequence[Row], how: Circumstances) -> 
     return Result(**found)
 
 
-def _write_prompts(request: EvaluationRequest, said: dict[str, list[PromptCase]]) -> None:
+def _write_prompts(request: EvaluationRequest, prompts: dict[str, list[PromptCase]]) -> None:
     """One file where there is one system, else one a system: clicks follow each one's own answers."""
     name = ",".join(script.name for script in request.scripts)
-    for id, cases in said.items():
+    for id, cases in prompts.items():
         path, up = request.out / PROMPTS, ""
-        if len(said) > 1:
+        if len(prompts) > 1:
             path, up = request.out / "prompts" / f"{file_name(id)}.json", "../"
             make_folder(path.parent)
         moved = tuple(case.model_copy(update={"image": up + case.image}) for case in cases)
-        text = f"{request.challenge.name}, as said to {id}; seed {request.challenge.seed}."
+        text = f"{request.challenge.name}, as given to {id}; seed {request.challenge.seed}."
         write_json(PromptSet(name=name, description=text, cases=moved), path)

@@ -81,16 +81,16 @@ class Row(Settings):
 
     Where there is no answer to measure, or an empty one, every metric holds its worst value: `hd95_mm` the
     diagonal of the scan, the shares 0, the volume error the whole target. The two volumes are none where
-    the label map cannot be read, so that the target is unknown; a mean leaves these out and says so in `n`.
+    the label map cannot be read, so that the target is unknown; `n` counts the targets of a mean.
     """
 
-    system: str = Field(description="Who answered.")
+    system: str = Field(description="The system that answered.")
     case: str = Field(description="The case's id in the challenge.")
     patient: str = Field(description="Whose scan it is; cases of one patient are not independent.")
     label: str = Field(description="The structure's name.")
     strata: dict[str, str] = Field({}, description="Groups that the case belongs to, such as modality.")
     prompt: str = Field(
-        description="What was said last: box, click1, box+click3; given for masks from elsewhere."
+        description="The last prompt: box, click1, box+click3; given for masks from elsewhere."
     )
     step: int = Field(ge=0, description="Place in the protocol, from 0.")
     status: Status = Field(description="ok, or what is wrong with the answer.")
@@ -103,7 +103,7 @@ class Row(Settings):
     truth_ml: _Amount | None
     predicted_ml: _Amount
     official: dict[str, float | None] = Field(
-        {}, description="dice, hd95_mm and vs by the challenge's own definitions; none where those say NaN."
+        {}, description="dice, hd95_mm and vs by the challenge's own definitions; none where those have NaN."
     )
     seconds: float | None = Field(None, ge=0, description="Wall-clock seconds of this answer.")
     answered: dict[str, float] = Field({}, description="The experts behind it, with their weights.")
@@ -111,7 +111,7 @@ class Row(Settings):
 
     @field_validator("strata")
     @classmethod
-    def _said(cls, strata: dict[str, str]) -> dict[str, str]:
+    def _named(cls, strata: dict[str, str]) -> dict[str, str]:
         """A group without a name is none."""
         return {name: group for name, group in strata.items() if group}
 
@@ -132,7 +132,7 @@ def answers_to(prompt: str) -> str:
 
 
 class Result(Record):
-    """All but the rows: what was asked of whom, by which definitions, with what, and the summary."""
+    """All but the rows: challenge, protocol, systems, definitions, circumstances, and the summary."""
 
     format: Literal[1] = Field(1, description="Version of this record.")
     challenge: dict[str, JsonValue] = Field({}, description="The challenge's whole YAML as it was run.")

@@ -82,6 +82,23 @@ def settings_of(rule: SelectionRule, experts: Sequence[str] = ()) -> dict[str, A
     return found
 
 
+def text_of(rule: SelectionRule, experts: Sequence[str] = ()) -> str:
+    """A rule as `read_rule` takes it; one that is no frozen record as Python shows it.
+
+    >>> from sam_moe.moe.rules.top_k import TopK
+    >>> text_of(TopK(1, raw=True))
+    'top_k:k=1,raw=true'
+    """
+    if not isinstance(rule, NamedRule) or not dataclasses.is_dataclass(type(rule)):
+        return repr(rule)
+    found = ",".join(f"{key}={_plain(value)}" for key, value in settings_of(rule, experts).items())
+    return f"{rule.name}:{found}" if found else rule.name
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _value(
     rule: str,
     key: str,

@@ -15,6 +15,7 @@ from sam_moe.moe.fusion import fuse, weighted_sum
 from sam_moe.moe.gate import Gate
 from sam_moe.moe.names import Fusion, Granularity
 from sam_moe.moe.routing import Routing
+from sam_moe.moe.rule_settings import text_of
 from sam_moe.moe.selection import SelectionRule, confidence_of
 from sam_moe.shapes import Float, Int
 
@@ -143,6 +144,11 @@ class MoESite(nn.Module):
             self.experts[id] = expert
         if self.gate.experts < len(self.ids):
             self.gate.add_column()
+
+    def extra_repr(self) -> str:
+        """What a printed model shows beside the parts."""
+        rule = text_of(self.rule, self.ids)
+        return f"{self.kind.granularity}, {rule}, {self.kind.fusion}, {self.kind.dispatch}"
 
     def _dispatched(self, experts: Int[Tensor, "*rows k"], call: Call) -> Tensor:
         bank = self.experts

@@ -58,8 +58,8 @@ class Prediction:
         return resample(self.answer, onto=self.grid, within=self._bounds)
 
     @cached_property
-    def found(self) -> tuple[Float[Tensor, "x y z"], tuple[slice, ...]]:
-        """The probability where it may exceed one half, and where on the scan that is; all else is less.
+    def _seen(self) -> tuple[Float[Tensor, "x y z"], tuple[slice, ...]]:
+        """The probability where it may exceed one half, and the slices of the scan; all else is less.
 
         Equal to that part of `probability` to the bit, at the cost of the target alone: interpolation
         between voxels that do not exceed one half does not exceed it either (ours).
@@ -78,7 +78,7 @@ class Prediction:
         `mask.contiguous()` is a copy with k fastest, for libraries that want that.
         """
         mask = torch.zeros(self.grid.shape[::-1], dtype=torch.uint8).permute(2, 1, 0)  # laid out as in files
-        part, where = self.found
+        part, where = self._seen
         inside, seen = (part > 0.5).view(torch.uint8), mask[where]
         for j in range(inside.shape[1]):  # all at once, turning the axes would take three times as long
             seen[:, j].copy_(inside[:, j])
@@ -92,7 +92,7 @@ class Prediction:
     @cached_property
     def voxels(self) -> int:
         """How many voxels of the scan the mask covers."""
-        return int((self.found[0] > 0.5).count_nonzero())
+        return int((self._seen[0] > 0.5).count_nonzero())
 
     @property
     def latency_ms(self) -> float:
@@ -188,14 +188,14 @@ class LabelMap:
     def joined(predictions: Mapping[str, Prediction]) -> "LabelMap":
         """Join the answers about one scan; label n is the n-th name. Only where targets are is looked at."""
         grid = next(iter(predictions.values())).grid
-        places = [prediction.found[1] for prediction in predictions.values()]
+        places = [prediction._seen[1] for prediction in predictions.values()]
         start = [min(place[axis].start for place in places) for axis in range(3)]
         stop = [max(place[axis].stop for place in places) for axis in range(3)]
         # As large as all targets together: the whole scan's would take four times what the labels do
         best = torch.zeros([b - a for a, b in zip(start, stop, strict=True)])
         labels = torch.zeros(grid.shape[::-1], dtype=torch.uint8).permute(2, 1, 0)
         for value, prediction in enumerate(predictions.values(), start=1):
-            probability, where = prediction.found
+            probability, where = prediction._seen
             part = tuple(slice(w.start - a, w.stop - a) for w, a in zip(where, start, strict=True))
             held, label = best[part], labels[where]
             claimed = (probability > 0.5) & (probability > held)

@@ -36,7 +36,7 @@ class BackboneCard(Record):
     weights: Weights | None = Field(None, description="The file beside the card, if there is one.")
     hub: Hub | None = Field(None, description="The public file it is converted from.")
     licence: str = Field(min_length=1, description="SPDX identifier of the weights' licence.")
-    attribution: tuple[Attribution, ...] = Field((), description="Whom to credit.")
+    attribution: tuple[Attribution, ...] = Field((), description="Sources to credit.")
     made_by: MadeBy | None = Field(None, description="How to make the weights again.")
     measured: tuple[Measurement, ...] = Field((), description="What is known of its quality.")
     not_for: str = Field(min_length=1, description="What it must not be used for.")

@@ -50,7 +50,7 @@ def holder_of(id: str, folder: Path) -> Entry[Card] | None:
     return next((entry for entry in entries if entry.card.id == id), None)
 
 
-def find_entry(model: str | Path, folder: Path | str | None = None) -> Entry[BackboneCard]:
+def find_backbone(model: str | Path, folder: Path | str | None = None) -> Entry[BackboneCard]:
     """Find a backbone's card, as `find_card` does.
 
     Raises:

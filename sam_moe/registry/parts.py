@@ -1,4 +1,4 @@
-"""What cards are made of: sizes, preprocessing, files of weights, whom to credit, what was measured."""
+"""What cards are made of: sizes, preprocessing, files of weights, credits, what was measured."""
 
 import unicodedata
 from copy import deepcopy

@@ -1,6 +1,6 @@
 """Files of weights: read without ever running what is in them, written in one step.
 
-What a file is, is told by its first bytes, never by its suffix. A pickle is read by torch's restricted
+Its first bytes decide what a file is, never its suffix. A pickle is read by torch's restricted
 unpickler alone, with one class added: `argparse.Namespace`, which the reference's trainer puts beside its
 tensors. That unpickler is sound only from torch 2.10 on (CVE-2025-32434 until 2.6, CVE-2026-24747 until it).
 """

@@ -1,4 +1,4 @@
-"""What a checkpoint lacks, has too much of or has in another shape, told so that a person sees why."""
+"""What a checkpoint lacks, has too much of or has in another shape, and which names may have been meant."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -124,14 +124,14 @@ def test_what_cannot_be_asked_is_refused_or_said(tmp_path):
         system.supports = frozenset({"point"})
         return (system,)
 
-    with pytest.raises(ConfigError, match="clicker understands point only"):
+    with pytest.raises(ConfigError, match="clicker supports point only"):
         run(challenge, tmp_path / "a", deaf, protocol="box")
     with pytest.raises(ConfigError, match="id of its own"):
         run(challenge, tmp_path / "b", lambda: (*growing(), *growing()))
-    with pytest.raises(ConfigError, match="nobody to ask"):
+    with pytest.raises(ConfigError, match="no system"):
         run(challenge, tmp_path / "c", lambda: ())
     done = run(challenge, tmp_path / "d", deaf, protocol="click,box")
-    assert done.result.notes == ("clicker was not asked by box, which it does not understand.",)
+    assert done.result.notes == ("clicker was not prompted by box, which it does not support.",)
 
     def boxer():
         system = Growing("boxer")

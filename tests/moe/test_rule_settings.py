@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.rule_settings import make_rule, read_rule, settings_of
+from sam_moe.moe.rule_settings import make_rule, read_rule, settings_of, text_of
 from sam_moe.moe.rules.argmax import Argmax
 from sam_moe.moe.rules.dense import Dense
 from sam_moe.moe.rules.forced import Forced
@@ -45,6 +45,7 @@ rules = st.one_of(
 def test_what_was_written_reads_back_equal(rule, by_id):
     ids = IDS if by_id else []
     assert make_rule(rule.name, settings_of(rule, ids), ids) == rule
+    assert read_rule(text_of(rule, ids), ids) == rule
 
 
 def test_settings_are_what_differs_from_the_defaults_with_experts_by_id():
@@ -81,8 +82,10 @@ def test_settings_of_what_is_no_record_are_refused():
 
         def explain(self, confidence, chosen): ...
 
+    odd = Odd()
     with pytest.raises(ConfigError, match="no frozen record"):
-        settings_of(Odd())
+        settings_of(odd)
+    assert text_of(odd) == repr(odd)
 
 
 MINE = '''

@@ -13,6 +13,7 @@ from sam_moe.moe.gates.linear import Linear
 from sam_moe.moe.rules.dense import Dense
 from sam_moe.moe.rules.forced import Forced
 from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import never, rows_in, single
 from sam_moe.moe.site import MoESite, Plugged, SiteKind, routings
 from tests.systems.toys import IDS, WIDTH, MapOf, decided, ffn, seeded
 
@@ -169,3 +170,43 @@ def test_a_plugged_site_is_a_plain_module_to_its_host_and_each_thread_collects_i
 def test_experts_weights_are_named_by_their_ids_in_a_checkpoint():
     names = {name.rpartition(".")[0] for name in site(Dense()).state_dict()}
     assert {f"experts.{id}.0" for id in ROUTED} | {"gate.columns.0"} <= names
+
+
+def test_a_gate_may_be_given_what_the_experts_answer():
+    """As IC-MoE's vote: all maps are made once, the gate scores each place by them, and they are fused."""
+    maps_of = [seeded(n, MapOf) for n in range(3)]
+    experts = dict(zip(ROUTED, maps_of, strict=True))
+    gate = decided(Linear(GateShape(3), 3), 7)
+    one = MoESite(experts, gate, TopK(2), SiteKind("pixel", "probabilities"))
+    image = noise(2, WIDTH, 3, 4)
+    made = {expert: expert(image) for expert in maps_of}
+    maps = torch.stack(list(made.values()), dim=-1)
+    routing = one.route(maps)
+    y = one.answer(routing, lambda expert, rows: made[expert][rows])
+    torch.testing.assert_close(y.sigmoid(), (maps.sigmoid() * routing.weights).sum(dim=-1))
+
+
+def test_a_known_owner_of_each_row_can_route_it():
+    """As M4oE's hard routing by data set: any class that selects and explains will do for one call."""
+
+    class Known:
+        def __init__(self, owner):
+            self.owner = owner
+
+        def select(self, confidence):
+            return single(self.owner, never(confidence), confidence)
+
+        def explain(self, confidence, chosen):
+            return ("known",) * rows_in(confidence)
+
+    one, x, owner = site(Dense()), noise(3, 5, WIDTH), torch.tensor([2, 0, 1])
+    y, routing = one(x, seen=x.mean(dim=1), rule=Known(owner))
+    for row, index in enumerate(owner.tolist()):
+        torch.testing.assert_close(y[row], one.experts[ROUTED[index]](x[row]))
+    assert routing.why == ("known",) * 3
+
+
+def test_a_printed_model_shows_how_its_sites_route():
+    shown = repr(nn.Sequential(site(TopK(1, raw=True)), site(Forced(1), SiteKind("pixel", "logits"))))
+    assert "token, top_k:k=1,raw=true, sum, grouped" in shown
+    assert "pixel, forced:index=first, logits, grouped" in shown

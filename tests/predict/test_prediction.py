@@ -108,7 +108,7 @@ def test_the_mask_is_the_whole_probability_cut_at_one_half(tilt, centre, radius,
 
 def test_the_cost_of_a_mask_is_that_of_its_target(generator):
     scan = scan_grid(0)
-    small, large = (on(scan, blob((12, 12, 12), radius, generator)).found[0].numel() for radius in (2, 8))
+    small, large = (on(scan, blob((12, 12, 12), radius, generator))._seen[0].numel() for radius in (2, 8))
     assert small < large / 4
 
 

@@ -6,7 +6,7 @@ from sam_moe.errors import CardError
 from sam_moe.registry import default_folder
 from sam_moe.registry.finding import (
     card_folders,
-    find_entry,
+    find_backbone,
     find_gate,
     gates_over,
     holder_of,
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 @pytest.fixture
 def mine():
     """An expert and a gate over it in the user's folder."""
-    base = find_entry("tiny")
+    base = find_backbone("tiny")
     user_folder().mkdir(parents=True)
     expert = write_expert(user_folder(), "cord", base)
     return expert, write_gate(user_folder(), "moe", base, [expert])

@@ -3,7 +3,7 @@
 import pytest
 
 from sam_moe.errors import CardError
-from sam_moe.registry.finding import find_entry, gates_over, holder_of, user_folder
+from sam_moe.registry.finding import find_backbone, gates_over, holder_of, user_folder
 from sam_moe.registry.removal import REMOVED, remove_card, restore_gate, was_removed
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 @pytest.fixture
 def mine():
     """An expert and a gate over it in the user's folder."""
-    base = find_entry("tiny")
+    base = find_backbone("tiny")
     user_folder().mkdir(parents=True)
     expert = write_expert(user_folder(), "cord", base)
     return expert, write_gate(user_folder(), "moe", base, [expert])
@@ -22,7 +22,7 @@ def mine():
 @pytest.fixture
 def gate():
     """A gate over one expert in the user's folder."""
-    base = find_entry("tiny")
+    base = find_backbone("tiny")
     user_folder().mkdir(parents=True)
     return write_gate(user_folder(), "moe", base, [write_expert(user_folder(), "cord", base)])
 
@@ -45,7 +45,7 @@ def test_only_these_kinds_are_taken_out(mine):
 
 
 def test_what_ships_is_not_taken_out_and_says_so(mine, tmp_path, monkeypatch):
-    tiny = find_entry("tiny")
+    tiny = find_backbone("tiny")
     (tmp_path / "cards").mkdir()
     (tmp_path / "cards" / "tiny").symlink_to(tiny.folder)
     shipped = write_expert(tmp_path / "cards", "lung", tiny)
@@ -64,7 +64,7 @@ def test_a_removed_gate_comes_back_as_it_was_unless_its_id_was_taken(gate):
     assert restore_gate(aside) == gate and not aside.exists()
     assert {path.name: path.read_bytes() for path in gate.folder.iterdir()} == before
     aside = remove_card("moe")
-    write_gate(user_folder(), "moe", find_entry("tiny"), [])
+    write_gate(user_folder(), "moe", find_backbone("tiny"), [])
     with pytest.raises(CardError, match=r"'moe' is taken by .* since\. First remove that"):
         restore_gate(aside)
 

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 def find(source: Source, root: Path) -> list[FoundCase]:
     """The cases that `dataset.json` lists, or else every pair of one name; a case without image is left out.
 
-    What a `dataset.json` says is in `space.dataset`.
+    `cases/dataset.py` has what a `dataset.json` holds.
     """
     if (root / DATASET).is_file():
         return _listed(root)

@@ -23,7 +23,7 @@ _TIMES = ("first", "later")
 def find(source: Source, root: Path) -> list[FoundCase]:
     """One case a scan set, `<patient>_<time point>`, its stratum `time` either first or later.
 
-    The first is most often the one at diagnosis, later ones follow chemotherapy; the folders do not say.
+    The first is most often the one at diagnosis, later ones follow chemotherapy; no name shows it.
 
     Raises:
         ConfigError: for a root without patients, or a scan set in which a series is missing or found twice.

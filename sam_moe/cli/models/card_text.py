@@ -51,5 +51,5 @@ def measured(rows: Sequence[Measurement]) -> list[str]:
 
 
 def in_words(values: dict[str, Any]) -> str:
-    """Fields in one line."""
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    """Fields in one line; those that are None are left out."""
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)

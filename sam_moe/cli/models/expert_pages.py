@@ -7,7 +7,7 @@ from typing import Any
 from sam_moe.cli.models.card_text import columns, credits, facts, in_words, measured, wrapped
 from sam_moe.errors import CardError
 from sam_moe.registry import Entry, ExpertCard, Plugin, most_restrictive
-from sam_moe.registry.finding import find_entry
+from sam_moe.registry.finding import find_backbone
 
 
 def table(found: Sequence[Entry[ExpertCard]], offered: Sequence[Plugin] = ()) -> str:
@@ -73,7 +73,7 @@ def mixture(found: Sequence[Entry[ExpertCard]]) -> str:
     licences, absent = [entry.card.licence for entry in found], []
     for base in sorted({entry.card.base.id for entry in found}):
         try:
-            licences.append(find_entry(base).card.licence)
+            licences.append(find_backbone(base).card.licence)
         except CardError:
             absent.append(base)
     known = most_restrictive(licences)

@@ -15,7 +15,15 @@ def table(found: Sequence[Checkpoint]) -> str:
         card = item.entry.card
         assert isinstance(card, GateCard)
         experts = ", ".join(expert.id for expert in card.experts)
-        rows.append((card.id, item.state, item.licence, choice(card).partition(":")[0], experts))
+        rows.append(
+            (
+                card.id,
+                item.state,
+                item.licence,
+                f"{card.selection} {in_words(card.rule_settings)}".strip(),
+                experts,
+            )
+        )
     return columns(rows)
 
 
@@ -58,7 +66,7 @@ def page(card: GateCard, item: Checkpoint) -> str:
 
 
 def choice(card: GateCard) -> str:
-    """The selection rule in words, as the rule itself gives them."""
+    """The selection rule in words, as the rule itself gives them; imports it, and so torch."""
     from sam_moe.moe.rule_settings import make_rule
 
     experts = [expert.id for expert in card.experts]

@@ -15,7 +15,7 @@ from sam_moe.registry import (
     Weights,
     default_folder,
 )
-from sam_moe.registry.finding import find_card, find_entry, user_folder
+from sam_moe.registry.finding import find_backbone, find_card, user_folder
 
 State = Literal["shipped", "your own", "converted", "fetched", "not yet fetched", "weights missing"]
 
@@ -119,6 +119,6 @@ def _checkpoint(entry: Entry[BackboneCard | GateCard], shipped: bool) -> Checkpo
         return Checkpoint(entry, state, entry.card.weights, entry)
     kept = user_folder() / entry.card.id / CARD
     if kept.is_file():
-        converted = find_entry(kept)
+        converted = find_backbone(kept)
         return Checkpoint(entry, "fetched", converted.card.weights, converted)
     return Checkpoint(entry, "not yet fetched", None, entry)

@@ -44,8 +44,10 @@ class Typed:
 class PromptCommand(TyperCommand):
     """A verb whose prompt options take numbers, three, six or more, repeatable, in an order that counts.
 
-    Typer takes neither several numbers at a time nor the order between options. So each `--point 40 52 17` is
-    handed to it as the one word `--point=0:40 52 17`, numbered, and `in_order` takes these apart again.
+    Typer takes neither a list of several numbers nor the order between options (0.29 refuses
+    `list[tuple[float, ...]]`, and no longer stands on click); a fixed number of numbers would not do for
+    strokes and loops, which have as many points as are typed. So each `--point 40 52 17` is handed to it as
+    the one word `--point=0:40 52 17`, numbered, and `in_order` takes these apart again.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""Systems under test are given prompts, case by case; every answer becomes a row."""
+"""Systems are prompted case by case: protocols, targets, answers, and one file a finished case."""

@@ -25,12 +25,12 @@ class CaseFile(Record):
     format: Literal[1] = Field(1, description="Version of this format.")
     case: str = Field(description="The case's id in the challenge.")
     rows: tuple[Row, ...] = Field(description="Every system's rows, in the order of the systems.")
-    prompts: dict[str, PromptCase] = Field({}, description="What was said to each system.")
+    prompts: dict[str, PromptCase] = Field({}, description="The prompts that each system was given.")
     notes: tuple[str, ...] = Field((), description="What was left out, and why.")
     seconds: float = Field(ge=0, description="Wall-clock seconds of the case, scoring included.")
     devices: dict[str, str] = Field({}, description="Where each system computed.")
     unread: bool = Field(False, description="Whether its files could not be read, so that all has failed.")
-    made_of: str = Field("", description="A digest of the files that it came from, see `changed.made_of`.")
+    made_of: str = Field("", description="A digest of the files that it came from, see `freshness.made_of`.")
 
 
 class Setup(Record):
@@ -41,7 +41,7 @@ class Setup(Record):
     protocols: tuple[str, ...] = Field(description="How systems are prompted.")
     prompts: str = Field("", description="Of replayed prompts the SHA-256 of their file.")
     systems: dict[str, dict[str, JsonValue]] = Field(description="Of each its id, checksum and licence.")
-    only: dict[str, tuple[str, ...]] = Field({}, description="Patients of systems not asked about all.")
+    only: dict[str, tuple[str, ...]] = Field({}, description="Patients of systems that are not run on all.")
 
 
 def begin(folder: Path, setup: Setup) -> None:

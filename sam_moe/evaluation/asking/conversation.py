@@ -22,7 +22,7 @@ NO_PROMPT = "no further prompt; the answer stands"
 
 
 @dataclass(frozen=True)
-class Turn:
+class AnsweredStep:
     """One step: its prompt (None: no further one), the answer as it stands after it, its status."""
 
     prompt: str
@@ -34,25 +34,25 @@ class Turn:
     seconds: float = 0.0
 
 
-def converse(system: SystemUnderTest, script: Script, target: Target) -> Iterator[Turn]:
+def converse(system: SystemUnderTest, script: Script, target: Target) -> Iterator[AnsweredStep]:
     """Run every step of a script. Where the system fails, its mask stays, and the next click goes by that.
 
     Where the script has no further prompt the last turn is repeated, so that every target has every step.
     """
     items: list[Item] = []
-    last = Turn("", 0, None, Reply(np.zeros_like(target.truth)), "missing", "no prompt was given")
+    last = AnsweredStep("", 0, None, Reply(np.zeros_like(target.truth)), "missing", "no prompt was given")
     for step, name in enumerate(script.steps):
         try:
             item = script.item(target, items, target.judged(last.reply.mask))
         except PromptError as error:
-            last = Turn(name, step, None, Reply(last.reply.mask), "missing", str(error))
+            last = AnsweredStep(name, step, None, Reply(last.reply.mask), "missing", str(error))
         else:
             if item is None:
                 reason = NO_PROMPT if last.status == "ok" else last.reason
                 last = replace(last, prompt=name, step=step, item=None, reason=reason, seconds=0.0)
             else:
                 items.append(item)
-                last = _answered(system, tuple(items), Turn(name, step, item, Reply(last.reply.mask)))
+                last = _answered(system, tuple(items), AnsweredStep(name, step, item, Reply(last.reply.mask)))
         yield last
 
 
@@ -61,7 +61,7 @@ def failure(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _answered(system: SystemUnderTest, items: Sequence[Item], turn: Turn) -> Turn:
+def _answered(system: SystemUnderTest, items: Sequence[Item], turn: AnsweredStep) -> AnsweredStep:
     """The turn with its answer, or with the reason for having none."""
     start = perf_counter()
     try:
@@ -94,7 +94,7 @@ class Scorer:
         self._mask: Mask | None = None
         self._scores: Scores | None = None
 
-    def __call__(self, turn: Turn) -> Scores:
+    def __call__(self, turn: AnsweredStep) -> Scores:
         """The scores of a turn's answer, the worst ones where it has none."""
         truth, spacing_mm = self.target.truth, self.target.spacing_mm
         if turn.status != "ok":

@@ -1,4 +1,4 @@
-"""What a finished case was made of, so that one whose files changed since is asked about again."""
+"""What a finished case was made of, so that one whose files changed since is run again."""
 
 import hashlib
 import json
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from sam_moe.errors import SamMoeError
 from sam_moe.evaluation.asking.casefile import case_path, read_casefile
-from sam_moe.evaluation.asking.predictions import Given, checksum_of, parts_of
+from sam_moe.evaluation.asking.predictions import GivenMasks, checksum_of, parts_of
 from sam_moe.evaluation.challenge.challenge import Case
 from sam_moe.files import shown
 
 log = logging.getLogger(__name__)
 
 
-def made_of(case: Case, given: Given | None = None, resample: bool = False) -> str:
+def made_of(case: Case, given: GivenMasks | None = None, resample: bool = False) -> str:
     """A digest of all that a case's rows come from: the contents of its files, and what is known of it.
 
     Sizes and times would miss what is copied or unpacked with an older time, and a volume without compression
@@ -39,7 +39,7 @@ def made_of(case: Case, given: Given | None = None, resample: bool = False) -> s
 
 
 def changed(out: Path, made: Mapping[str, str]) -> list[str]:
-    """The finished cases that came from something else than `made` says, or whose file cannot be read."""
+    """The finished cases that came from something else than `made` has, or whose file cannot be read."""
     found = []
     for case, digest in made.items():
         path = case_path(out, case)
@@ -48,10 +48,10 @@ def changed(out: Path, made: Mapping[str, str]) -> list[str]:
         try:
             same = read_casefile(path).made_of == digest
         except SamMoeError as error:
-            log.warning("%s; the case is asked about again", error)
+            log.warning("%s; the case is run again", error)
             same = False
         if not same:
-            log.info("%s: its scan, labels or mask changed; it is asked about again", shown(case))
+            log.info("%s: its scan, labels or mask changed; it is run again", shown(case))
             found.append(case)
     return found
 

@@ -22,7 +22,7 @@ def device_of(system: SystemUnderTest) -> str:
 
 
 def hardware(processes: int, devices: Iterable[str]) -> dict[str, JsonValue]:
-    """The machine, and the devices that systems computed on; the CPU, which scores, where none was asked."""
+    """The machine, and the devices that systems computed on; the CPU where there was no system."""
     return {
         "system": machine("cpu").system,
         "device": ", ".join(sorted(set(devices))) or "cpu",

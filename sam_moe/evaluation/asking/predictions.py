@@ -1,4 +1,4 @@
-"""Masks made elsewhere: every case gets its rows, every bad file a row that says what is wrong with it.
+"""Masks made elsewhere: every case gets its rows, every bad file a row with what is wrong with it.
 
 A folder holds one file a case, `CASE.nii.gz` (or .nii, .nrrd, .mha, or .npz with `segs`): a label map with
 the values that the case's truth has, or with a `CASE.labels.json` beside it that names its own; or a folder a
@@ -33,7 +33,7 @@ TOLERANCE_VOXELS = 0.01
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenMasks:
     """A folder of predictions, sorted: what belongs to which case, and what to none."""
 
     folder: Path
@@ -42,7 +42,7 @@ class Given:
 
 
 class _Refused(Exception):
-    """What is wrong with a prediction, as a row will say it."""
+    """What is wrong with a prediction, in the words of its row."""
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
@@ -50,7 +50,7 @@ class _Refused(Exception):
         self.reason = reason
 
 
-def match(cases: Sequence[Case], folder: Path) -> Given:
+def match(cases: Sequence[Case], folder: Path) -> GivenMasks:
     """Find the file or folder of each case; cases without one are not in `files`.
 
     Raises:
@@ -83,10 +83,10 @@ def match(cases: Sequence[Case], folder: Path) -> Given:
             f"{folder}: none of its {len(extra)} masks is named after one of the {len(known)} cases, such as "
             f"{min(known)}. Rename them to CASE.nii.gz."
         )
-    return Given(folder, files, tuple(extra))
+    return GivenMasks(folder, files, tuple(extra))
 
 
-def checksum(given: Given) -> str:
+def checksum(given: GivenMasks) -> str:
     """The SHA-256 over all that is scored, with its names: other masks are another evaluation."""
     found = hashlib.sha256()
     for path in (*given.files.values(), *given.extra):
@@ -100,12 +100,12 @@ def parts_of(path: Path) -> list[Path]:
     try:
         parts = sorted(path.iterdir()) if path.is_dir() else [path, own_table(path)]
         return [part for part in parts if part.is_file()]
-    except OSError:  # a closed folder: its rows will say so
+    except OSError:  # a closed folder: its rows will have that
         return []
 
 
 def checksum_of(path: Path) -> str:
-    """A file's SHA-256, or that it cannot be read, which its row will say."""
+    """A file's SHA-256, or that it cannot be read, as its row will have it."""
     try:
         return sha256_of(path)
     except FileError:
@@ -123,7 +123,7 @@ def score_given(
     """One row for each structure of the case, whatever the prediction is worth; no `path`: there is none.
 
     A mask whose voxels are the case's in another order of axes is brought into its order. With `resample` a
-    mask on another grid is taken to the case's by the nearest voxel, and its rows say so. Nothing counts
+    mask on another grid is taken to the case's by the nearest voxel, as its rows note. Nothing counts
     where the case was not annotated.
     """
     rows: list[Row] = []
@@ -159,7 +159,7 @@ def score_given(
     return rows
 
 
-def extra_rows(given: Given, system: str) -> list[Row]:
+def extra_rows(given: GivenMasks, system: str) -> list[Row]:
     """One row for each file that belongs to no case; it is listed and counts for nothing."""
     return [
         Row(
@@ -261,7 +261,7 @@ def _said(path: Path, error: Exception) -> str:
 
 
 def _expected(path: Path, array: np.ndarray, values: set[int], case: Case | None = None) -> None:
-    """Refuse numbers that stand for nothing here; in `case`'s map others may stand that are not asked for."""
+    """Refuse numbers that stand for nothing here; in `case`'s map others may stand that are not scored."""
     strange = [number for number in _numbers(array) if number != 0 and number not in values]
     if strange and case is not None:
         there = set(_numbers(read_labels(case.truth).array.numpy()))

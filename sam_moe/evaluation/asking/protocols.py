@@ -139,7 +139,7 @@ def scripts_for(protocol: str) -> tuple[Simulated, ...]:
     """The protocols of a name, or of several with commas between: `clicks,box`.
 
     Raises:
-        ConfigError: for an unknown name, or two whose steps could not be told apart afterwards.
+        ConfigError: for an unknown name, or two that have a step of one name.
     """
     names = [name.strip() for name in protocol.split(",")]
     for name in names:

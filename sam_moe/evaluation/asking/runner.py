@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from sam_moe.evaluation.asking.casefile import CaseFile, case_path, file_name, relative, write_whole
-from sam_moe.evaluation.asking.conversation import Scorer, Turn, converse, failure
+from sam_moe.evaluation.asking.conversation import AnsweredStep, Scorer, converse, failure
 from sam_moe.evaluation.asking.freshness import made_of
 from sam_moe.evaluation.asking.hardware import device_of
 from sam_moe.evaluation.asking.locks import claimed
-from sam_moe.evaluation.asking.predictions import Given, score_given
+from sam_moe.evaluation.asking.predictions import GivenMasks, score_given
 from sam_moe.evaluation.asking.protocols import BETWEEN, Script, supported_part
 from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
 from sam_moe.evaluation.asking.targets import Target, targets_of
@@ -44,7 +44,7 @@ class Folder:
     """Masks made elsewhere, one more system; `resample` takes those on another grid to the case's."""
 
     id: str
-    masks: Given
+    masks: GivenMasks
     resample: bool = False
 
 
@@ -172,14 +172,14 @@ def _answers_of(
     return found
 
 
-def _failed(script: Script, target: Target, reason: str) -> Iterator[Turn]:
+def _failed(script: Script, target: Target, reason: str) -> Iterator[AnsweredStep]:
     """Every step of a script as a failed one."""
     nothing = Reply(np.zeros_like(target.truth))
     for step, name in enumerate(script.steps):
-        yield Turn(name, step, None, nothing, "failed", reason)
+        yield AnsweredStep(name, step, None, nothing, "failed", reason)
 
 
-def _row(system: SystemUnderTest, case: Case, target: Target, turn: Turn, scores: Scores) -> Row:
+def _row(system: SystemUnderTest, case: Case, target: Target, turn: AnsweredStep, scores: Scores) -> Row:
     return Row(
         system=system.id,
         case=case.id,

@@ -93,7 +93,7 @@ def simulate(
             recorded.append(PromptCase.of(image, prompts, fingerprint=targets[0].scan))
     if len(unread) == len(cases):
         raise unread[0]
-    to = f", said to {system.id}" if system is not None else ""
+    to = f", given to {system.id}" if system is not None else ""
     return PromptSet(
         name=",".join(script.name for script in scripts),
         description=f"{challenge.name}{to}; seed {challenge.seed}.",

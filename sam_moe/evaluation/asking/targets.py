@@ -32,7 +32,7 @@ class Target:
 
     @property
     def rng(self) -> np.random.Generator:
-        """A generator that starts the same for this target, whatever else is asked and in which order."""
+        """A generator that starts the same for this target, whatever else is run and in which order."""
         return np.random.default_rng([self.seed, *f"{self.case}/{self.label}".encode()])
 
 

@@ -21,8 +21,8 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {in_words(error)}"
 
 
-def unread_rows(case: Case, asked: Mapping[str, Sequence[str]], reason: str) -> Iterator[Row]:
-    """A failed row of each system, structure and step; `asked` has the systems with the names of their steps.
+def unread_rows(case: Case, steps: Mapping[str, Sequence[str]], reason: str) -> Iterator[Row]:
+    """A failed row of each system, structure and step; `steps` has the names of each system's.
 
     The volume error is the whole target where the label map can be read; where it cannot, both volumes are
     none, and no mean takes them for 0. A structure that a readable label map lacks has no row: it is no
@@ -31,12 +31,12 @@ def unread_rows(case: Case, asked: Mapping[str, Sequence[str]], reason: str) -> 
     truths = read_truths(case)
     grid = next((truth.grid for truth in (truths or {}).values()), None)
     worst_mm = _diagonal_mm(case, grid)
-    for system, label in ((system, label) for system in asked for label in case.labels):
+    for system, label in ((system, label) for system in steps for label in case.labels):
         if truths is not None and label not in truths:
             continue
         truth = None if truths is None else truths[label]
         ml = None if truth is None else volume_ml(truth.array.numpy().astype(bool), truth.grid.spacing_mm)
-        for step, name in enumerate(asked[system]):
+        for step, name in enumerate(steps[system]):
             yield Row(
                 system=system,
                 case=case.id,

@@ -1,1 +1,1 @@
-"""What a challenge is: its cases, protocols and scores, read from YAML."""
+"""What a challenge is: one YAML file, and the cases that it finds."""

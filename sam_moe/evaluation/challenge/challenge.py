@@ -1,4 +1,4 @@
-"""A challenge is one YAML file: where cases are, what their labels mean, how they are asked and scored.
+"""A challenge is one YAML file: where cases are, what their labels mean, how systems are prompted and scored.
 
 `load_challenge` reads it, `cases_of` finds its cases, `read_case` reads one on its reference grid.
 """
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Challenge(Settings):
-    """What a challenge's YAML says; `load_challenge` also remembers which folders its paths start from."""
+    """A challenge's YAML; `load_challenge` also keeps the folders that its paths start from."""
 
     name: str = Field(min_length=1, description="Short name, such as sarcoma.")
     title: str = Field("", description="What a reader should know it as.")
@@ -43,14 +43,14 @@ class Challenge(Settings):
     reference: str = Field(
         "", description="The series whose grid answers lie on, such as T1; empty for the first one."
     )
-    protocol: str = Field("clicks", description="How systems are asked: a named prompt protocol.")
+    protocol: str = Field("clicks", description="How systems are prompted: a named protocol.")
     nsd_tolerance_mm: float = Field(
         TOLERANCE_MM, gt=0, description="Tolerance of the normalised surface Dice."
     )
     least_voxels: int = Field(1, ge=1, description="Smaller targets are left out, with a remark.")
     seed: int = Field(0, ge=0, description="Seed of all that is drawn.")
     licence: str = Field("", description="Licences of the data.")
-    attribution: str = Field("", description="Who must be named, and how.")
+    attribution: str = Field("", description="The people to be named, and how.")
 
     _folder: Path = PrivateAttr(default_factory=Path)
     _data: Path = PrivateAttr(default_factory=Path)
@@ -116,7 +116,7 @@ def cases_of(challenge: Challenge) -> tuple[Case, ...]:
     """All cases of a challenge, in the order of its sets; none of their voxels is read.
 
     Raises:
-        ConfigError: for a folder or table that is not as the challenge says, a structure that no case
+        ConfigError: for a folder or table that is not as the challenge has it, a structure that no case
             knows, two cases of one name, or a patient in two parts of a set.
     """
     cases: list[Case] = []
@@ -220,7 +220,7 @@ def _masks(case: Case, truth: Volume) -> dict[str, Volume]:
 
 
 def read_series(case: Case) -> dict[str, Volume]:
-    """Every series of a case on the reference's grid, brought there by what the headers say alone.
+    """Every series of a case on the reference's grid, brought there by their headers alone.
 
     Nothing is registered: where a patient moved between series, they do not fit.
     """

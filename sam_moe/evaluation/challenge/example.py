@@ -6,7 +6,7 @@ SHORTEST = (
 )
 
 EXAMPLE = """\
-# A challenge: where cases are, what their labels mean, how they are asked and scored.
+# A challenge: where cases are, what their labels mean, how systems are prompted and scored.
 #   sam-moe evaluate challenge.yaml --system small-moe --out DIR
 
 name: mine

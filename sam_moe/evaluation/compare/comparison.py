@@ -1,4 +1,4 @@
-"""Results held against each other: the same targets, the same prompts, the same truth, or a refusal."""
+"""Results compared: the same targets, the same prompts, the same truth, or a refusal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,12 +72,12 @@ def compare(
 ) -> Comparison:
     """Rank the systems of some results, or `only` some of them, by every rule, after each of the prompts.
 
-    Without `prompts` those are taken that begin or end a chain of prompts. Where a prompt is asked for, masks
+    Without `prompts` those are taken that begin or end a chain of prompts. Where prompts are given, masks
     made elsewhere (`given`) stand for themselves: they answer without one. Missing answers count with the
     worst values.
 
     Raises:
-        ConfigError: for fewer than two systems, or such as were not asked the same about the same targets.
+        ConfigError: for fewer than two systems, or such as differ in prompts or targets.
     """
     for name in metrics:
         if name not in METRICS:
@@ -128,7 +128,7 @@ def _systems(
         rows, sources = {name: rows[name] for name in only}, {name: sources[name] for name in only}
     if len(rows) < 2:
         raise ConfigError(
-            f"only {' and '.join(rows) or 'nobody'} to compare. Give results of two systems or more, in one "
+            f"only {' and '.join(rows) or 'no system'} to compare. Give two systems or more, in one "
             "folder or in several."
         )
     return rows, sources
@@ -153,23 +153,23 @@ def _definitions(folders: Sequence[ResultFolder], metrics: Sequence[str]) -> dic
 
 def _shared_prompts(rows: Mapping[str, Sequence[Row]]) -> list[str]:
     """What begins or ends a chain of the prompts, which must be the same for all systems."""
-    asked = {system: prompts_of(own) for system, own in rows.items()}
-    first, *others = asked
+    prompts = {system: prompts_of(own) for system, own in rows.items()}
+    first, *others = prompts
     for other in others:
-        if set(asked[other]) != set(asked[first]):
+        if set(prompts[other]) != set(prompts[first]):
             raise ConfigError(
-                f"{first} and {other} were not asked alike: {', '.join(asked[first])} and "
-                f"{', '.join(asked[other])}. Say after which prompt to compare (--prompt NAME; masks made "
+                f"{first} and {other} were not asked alike: {', '.join(prompts[first])} and "
+                f"{', '.join(prompts[other])}. Choose the prompt to compare after (--prompt NAME; masks made "
                 f"elsewhere, '{GIVEN}', can stand beside any), and which systems, where not all were asked "
                 "it (--system NAME)."
             )
-    return main_prompts(asked[first])
+    return main_prompts(prompts[first])
 
 
-def _table(system: str, rows: Sequence[Row], prompt: str, asked: bool) -> dict[Target, Row]:
+def _table(system: str, rows: Sequence[Row], prompt: str, chosen: bool) -> dict[Target, Row]:
     """A system's row for each target after a prompt."""
     own = [row for row in rows if row.prompt == prompt]
-    if not own and asked:
+    if not own and chosen:
         own = [row for row in rows if row.prompt == GIVEN]
     if not own:
         raise ConfigError(
@@ -188,7 +188,7 @@ def _table(system: str, rows: Sequence[Row], prompt: str, asked: bool) -> dict[T
 
 
 def _check_alike(table: Mapping[str, Mapping[Target, Row]], prompt: str) -> None:
-    """Refuse systems that were asked about other targets, or held against another truth."""
+    """Refuse systems of other targets, or scored against another truth."""
     first, *others = table
     for other in others:
         only_first, only_other = (
@@ -196,14 +196,14 @@ def _check_alike(table: Mapping[str, Mapping[Target, Row]], prompt: str) -> None
             for one, two in ((first, other), (other, first))
         )
         if only_first or only_other:
-            told = [
+            lacks = [
                 f"only {name} has {_some(targets)}"
                 for name, targets in ((first, only_first), (other, only_other))
                 if targets
             ]
             raise ConfigError(
                 f"{first} and {other} were not asked about the same targets (after '{prompt}'): "
-                f"{'; '.join(told)}. Evaluate both on the same challenge; what a system lacks must be a row "
+                f"{'; '.join(lacks)}. Evaluate both on the same challenge; what a system lacks must be a row "
                 "with the status missing."
             )
         for target, row in table[first].items():

@@ -1,4 +1,4 @@
-"""The page of a comparison: who is where by which rule, how sure that is, and which pairs differ."""
+"""The page of a comparison: ranks by every rule, how sure they are, and the pairs that differ."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ from sam_moe.evaluation.report.page import (
     page,
     section,
     table,
-    write_page,
 )
 from sam_moe.evaluation.report.svg import Scale, cut, line, picture, text, width_of
 from sam_moe.evaluation.results import METRICS, answers_to
@@ -43,7 +42,7 @@ def write_comparison(found: Comparison, folder: Path | str, command: Sequence[st
         raise FileError(f"{folder}: cannot be made ({error.strerror}). Give another --out.") from error
     record = {**found.as_json(), "version": __version__, "command": list(command)}
     replace_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    write_page(folder / PAGE, comparison_page(found, command))
+    replace_text(folder / PAGE, comparison_page(found, command))
     return folder / PAGE
 
 
@@ -53,16 +52,16 @@ def comparison_page(found: Comparison, command: Sequence[str] = ()) -> str:
     size = f"{found.targets:,} targets of {found.patients:,} patients; by "
     size += " and ".join(METRICS[name].title for name in found.metrics) + "."
     times = len(found.standings[0].rankings[0].resampled)
-    told = f"Patients were resampled {times:,} times, each with all their targets. " if times else ""
-    told += "" if times else "With fewer than three patients nothing was resampled. "
-    told += "Targets without a usable answer count with the worst values."
+    note = f"Patients were resampled {times:,} times, each with all their targets. " if times else ""
+    note += "" if times else "With fewer than three patients nothing was resampled. "
+    note += "Targets without a usable answer count with the worst values."
     sections = [
         *(_standing(standing, found.systems) for standing in found.standings),
         _rules(found),
         _sources(found, command),
     ]
     return page(
-        title, el("h1", title), el("p", size), el("p", told, class_="faint"), contents(sections), sections
+        title, el("h1", title), el("p", size), el("p", note, class_="faint"), contents(sections), sections
     )
 
 
@@ -75,14 +74,14 @@ def _standing(standing: Standing, systems: Sequence[str]) -> Element:
             words += f". Kendall's τ with the resampled rankings: {tau[0]:.2f} ({tau[1]:.2f}–{tau[2]:.2f})"
         drawn.append(figure(blobs(ranking, systems), f"{words}."))
     ranks = "Ranks by each rule; below them the score and the ranks that hold 95 % of the resamples."
-    told = "A disc's area is the share of resamples in which a system had that rank, the line holds 95 % of "
-    told += "them, the cross is the rank with all patients."
+    note = "A disc's area is the share of resamples in which a system had that rank, the line holds 95 % of "
+    note += "them, the cross is the rank with all patients."
     return section(
         answers_to(standing.prompt),
         f"after-{standing.prompt}",
         el("p", ranks, class_="faint"),
         _ranks(standing, systems),
-        el("p", told, class_="faint"),
+        el("p", note, class_="faint"),
         el("div", drawn, class_="grid"),
         el("h3", "Pairs"),
         _tests(standing.pairs, systems),
@@ -171,9 +170,9 @@ def _sources(found: Comparison, command: Sequence[str]) -> Element:
         [el("th", name_of(system, found.systems)), el("td", found.sources[system], class_="text")]
         for system in found.systems
     ]
-    said = [el("p", "Command: ", el("code", " ".join(command)))] if command else []
+    typed = [el("p", "Command: ", el("code", " ".join(command)))] if command else []
     version = el("p", f"sam-moe {__version__}", class_="faint")
-    return section("How this was made", "how", table(["system", "result"], body), said, version)
+    return section("How this was made", "how", table(["system", "result"], body), typed, version)
 
 
 def blobs(ranking: Ranking, systems: Sequence[str]) -> Element:

@@ -1,4 +1,4 @@
-"""Who is best, by which rule, and how sure that is: rankings, their bootstrap, and paired tests.
+"""Rankings of systems by several rules, their bootstrap over patients, and paired tests.
 
 Several rules are in use and they disagree, so all are computed (Maier-Hein et al., Nature Communications
 2018; Wiesenfarth et al., Scientific Reports 2021). Values are given so that more is better.

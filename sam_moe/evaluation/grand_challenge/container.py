@@ -165,7 +165,7 @@ def write_jobs(
 
 
 def read_jobs(folder: Path = INPUT, interfaces: Interfaces = SPPIN) -> list[Job]:
-    """The jobs of `predictions.json`, in its order; a job whose mask is missing says so.
+    """The jobs of `predictions.json`, in its order; a job without a mask has the reason.
 
     Raises:
         ConfigError: for a file that is no such list, or two jobs of one case.

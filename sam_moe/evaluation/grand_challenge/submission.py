@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sam_moe.errors import ConfigError, PromptError
-from sam_moe.evaluation.asking.conversation import Turn, converse
+from sam_moe.evaluation.asking.conversation import AnsweredStep, converse
 from sam_moe.evaluation.asking.hardware import device_of, hardware
 from sam_moe.evaluation.asking.protocols import Script
 from sam_moe.evaluation.asking.systems import SystemUnderTest
@@ -35,7 +35,7 @@ def submit(
     """Answer every case as its container would and judge the masks as the evaluation's would.
 
     `out/grand-challenge` gets the folders of both containers, `out` a result as any other. The mask handed in
-    is the answer to the last step of the protocol: a container asks nobody, so that the user is simulated.
+    is the answer to the last step of the protocol: a container has no user, who is simulated.
 
     Raises:
         ConfigError: for several protocols, of which a container has no use.
@@ -49,7 +49,7 @@ def submit(
     def answer(case: Case, opened: Opened) -> UInt8[Tensor, "i j k"]:
         system.open(opened.scan)
         (target,) = targets_of(case, opened, challenge.seed)
-        last: Turn = list(converse(system, script, target))[-1]
+        last: AnsweredStep = list(converse(system, script, target))[-1]
         if last.status != "ok":
             raise PromptError(last.reason)
         return torch.from_numpy(last.reply.mask.astype(np.uint8))

@@ -34,7 +34,7 @@ _NOT_THERE = ("missing", "unreadable", "wrong_grid", "bad_values", "unexpected_l
 
 
 def kept(folder: Path, cases: Iterable[Case]) -> Look:
-    """Looks at the masks that an evaluation kept in its folder, with scan, truth and what was said.
+    """Looks at the masks that an evaluation kept in its folder, with scan, truth and prompts.
 
     Without a kept mask the picture shows where the target is; a case that cannot be read has none.
     """
@@ -50,7 +50,7 @@ def kept(folder: Path, cases: Iterable[Case]) -> Look:
         try:
             scan, truths = opened(row.case)
             masks = _kept_mask(folder, row, scan)
-            prompt = _said(folder, row)
+            prompt = _prompts_for(folder, row)
         except Exception as error:  # a damaged file can raise whatever its bytes spell
             log.warning("%s: no picture: %s", row.case, reason_of(error))
             return None
@@ -72,8 +72,8 @@ def _kept_mask(folder: Path, row: Row, scan: Volume) -> dict[str, torch.Tensor]:
     return {row.system: torch.isin(found.array.long(), torch.tensor(values)).float()}
 
 
-def _said(folder: Path, row: Row) -> Prompt:
-    """What the system was told about a target, last script last; nothing of masks made elsewhere."""
+def _prompts_for(folder: Path, row: Row) -> Prompt:
+    """The prompts of a target, the last script's; none for masks made elsewhere."""
     path = case_path(folder, row.case)
     case = read_casefile(path).prompts.get(row.system) if path.is_file() else None
     targets = () if case is None else case.targets
@@ -124,7 +124,7 @@ def _listed(rows: Sequence[Row]) -> Element:
     head = [
         "case",
         "structure",
-        "said last",
+        "last prompt",
         "Dice",
         "NSD",
         "HD95 (mm)",
@@ -166,7 +166,7 @@ def not_there(rows: Sequence[Row]) -> Element | None:
         cells = [el("td", word) for word in (system, case, label, words)]
         cells += [el("td", el("span", _words(status), class_="bad")), el("td", reason, class_="text")]
         body.append(cells)
-    lines = table(["system", "case or file", "structure", "said last", "status", "more"], body)
+    lines = table(["system", "case or file", "structure", "last prompt", "status", "more"], body)
     if len(wrong) > _LISTED:
         lines.append(el("p", f"The first {_LISTED} of {len(wrong)}; all are in rows.csv.", class_="faint"))
     return lines
@@ -179,8 +179,8 @@ def counted(statuses: Mapping[str, Mapping[str, int]]) -> str:
         for status in ("ok", "empty", *_NOT_THERE)
     }
     strangers = found.pop("extra")
-    said = [f"{count:,} {_words(status)}" for status, count in found.items() if count and status != "ok"]
-    words = f"of {sum(found.values()):,} answers {', '.join(said) or 'all could be measured'}"
+    counts = [f"{count:,} {_words(status)}" for status, count in found.items() if count and status != "ok"]
+    words = f"of {sum(found.values()):,} answers {', '.join(counts) or 'all could be measured'}"
     return words + (f"; {strangers:,} extra file{'s' * (strangers > 1)}" if strangers else "")
 
 

@@ -5,10 +5,8 @@ Nothing is fetched and nothing runs: the page forbids both to its reader's brows
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from xml.etree.ElementTree import Element, tostring
 
-from sam_moe.files import replace_text
 from sam_moe.ownership import GENERATOR
 
 # Okabe and Ito's colours, told apart by people who do not tell red from green; darker on white paper.
@@ -119,11 +117,6 @@ def page(title: str, *body: Child | Iterable[Child]) -> str:
     )
     root = el("html", head, el("body", *body), lang="en")
     return "<!DOCTYPE html>\n" + tostring(root, encoding="unicode", method="html") + "\n"
-
-
-def write_page(path: Path | str, text: str) -> None:
-    """Write a page in one step."""
-    replace_text(path, text)
 
 
 def section(title: str, anchor: str, *children: Child | Iterable[Child]) -> Element:

@@ -106,7 +106,7 @@ def curves(summary: Mapping[str, Any], metric: Metric, chain: Sequence[str]) -> 
     for at, prompt in enumerate(chain):
         lowered = 15 if len(chain) <= 6 or at % 2 == 0 else 29
         made.append(text(across_(at), bottom + lowered, _step(prompt, chain), "middle", "faint"))
-    made.append(text((60 + _WIDTH) / 2, bottom + 36, "said last", "middle", "faint"))
+    made.append(text((60 + _WIDTH) / 2, bottom + 36, "last prompt", "middle", "faint"))
     for place, system in enumerate(systems):
         own = [(across_(at), cell) for at, cell in shown[system]]
         bands = [(x, up(cell["ci95"][0]), up(cell["ci95"][1])) for x, cell in own if cell["ci95"]]
@@ -177,6 +177,6 @@ def against_volume(rows: Sequence[Row], systems: Sequence[str]) -> Element | Non
 
 
 def _named(row: Row, x: float, y: float, ink: str) -> Element:
-    """A dot that tells its case when pointed at."""
+    """A dot with its case as its title."""
     words = f"{row.case}, {row.label}: Dice {row.dice:.3f}, {number(row.truth_ml or 0.0)} ml ({row.system})"
     return el("circle", el("title", words), cx=x, cy=y, r=2.6, fill=ink, fill_opacity=0.55)

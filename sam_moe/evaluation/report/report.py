@@ -9,7 +9,7 @@ import yaml
 
 from sam_moe import __version__
 from sam_moe.evaluation.report.cases import Look, counted, not_there, worst_cases
-from sam_moe.evaluation.report.page import colour, contents, el, figure, page, section, table, write_page
+from sam_moe.evaluation.report.page import colour, contents, el, figure, page, section, table
 from sam_moe.evaluation.report.plots import against_volume, box_plots, curves
 from sam_moe.evaluation.report.tables import clicks, official, overview, parts
 from sam_moe.evaluation.results import METRICS, REPORT, Result, ResultFolder, Row, answers_to, read_result
@@ -17,6 +17,7 @@ from sam_moe.evaluation.routing import picture as routing
 from sam_moe.evaluation.routing.shares import count
 from sam_moe.evaluation.scoring.intervals import ABOUT
 from sam_moe.evaluation.scoring.summary import chains_of, final_prompt, main_prompts, prompts_of, summarise
+from sam_moe.files import replace_text
 
 _DRAWN = ("dice", "nsd", "hd95_mm")
 _PICTURES = 6
@@ -40,7 +41,7 @@ def write_report(folder: Path | str, look: Look | None = None, pictures: int = _
         FileError: where the folder holds no result, or the page cannot be written.
     """
     path = Path(folder) / REPORT
-    write_page(path, report(read_result(folder), look, pictures))
+    replace_text(path, report(read_result(folder), look, pictures))
     return path
 
 
@@ -76,17 +77,17 @@ def _results(summary: Mapping[str, Any], prompts: Sequence[str]) -> Element:
     made = section("Results", "results", el("p", note, class_="faint"), overview(summary["all"], main))
     if len(main) < len(prompts):
         made.append(el("details", el("summary", "After every prompt"), overview(summary["all"], prompts)))
-    told = (
+    note = (
         "Targets without a usable answer count with the worst values: Dice, NSD and VS 0, HD95 the diagonal "
     )
-    told += "of the scan, and the whole target as volume error."
-    made.append(el("p", told, class_="faint"))
+    note += "of the scan, and the whole target as volume error."
+    made.append(el("p", note, class_="faint"))
     by_challenge = official(summary["all"], main)
     if by_challenge is not None:
         made.append(el("h3", "By the challenge's own definitions"))
-        told = "For comparison with published tables only: where these definitions say nothing, as of the "
-        told += "distance to an empty mask, the target drops out, and missing it can improve the figure."
-        made.append(el("p", told, class_="faint"))
+        note = "For comparison with published tables only: where these definitions say nothing, as of the "
+        note += "distance to an empty mask, the target drops out, and missing it can improve the figure."
+        made.append(el("p", note, class_="faint"))
         made.append(by_challenge)
     return made
 
@@ -112,10 +113,10 @@ def _parts(summary: Mapping[str, Any], prompts: Sequence[str], systems: Sequence
 def _spread(rows: Sequence[Row], prompts: Sequence[str], systems: Sequence[str]) -> Element:
     main = main_prompts(prompts)
     drawn = [figure(box_plots(rows, METRICS[name], systems, main)) for name in _DRAWN]
-    told = "Each dot is a target; the box holds the middle half of them, the thick line is the median, the "
-    told += "diamond the mean, whiskers reach 1.5 box lengths at most. Distances are on a logarithmic scale, "
-    told += "and left of a // on a plain one down to 0."
-    return section("Spread", "spread", el("p", told, class_="faint"), el("div", drawn, class_="grid"))
+    note = "Each dot is a target; the box holds the middle half of them, the thick line is the median, the "
+    note += "diamond the mean, whiskers reach 1.5 box lengths at most. Distances are on a logarithmic scale, "
+    note += "and left of a // on a plain one down to 0."
+    return section("Spread", "spread", el("p", note, class_="faint"), el("div", drawn, class_="grid"))
 
 
 def _over_clicks(summary: Mapping[str, Any], prompts: Sequence[str], result: Result) -> Element | None:
@@ -123,8 +124,8 @@ def _over_clicks(summary: Mapping[str, Any], prompts: Sequence[str], result: Res
     if not chains:
         return None
     drawn = [figure(curves(summary, METRICS[name], chain)) for chain in chains for name in ("dice", "nsd")]
-    told = "Means over targets with 95 % intervals over patients."
-    made = section("Over clicks", "clicks", el("p", told, class_="faint"), el("div", drawn, class_="grid"))
+    note = "Means over targets with 95 % intervals over patients."
+    made = section("Over clicks", "clicks", el("p", note, class_="faint"), el("div", drawn, class_="grid"))
     figures = clicks({s: own for s, own in result.interactive.items() if isinstance(own, dict)})
     if figures is not None:
         made.append(figures)
@@ -137,11 +138,11 @@ def _volume(rows: Sequence[Row], prompts: Sequence[str], systems: Sequence[str])
     for prompt in (chain[-1] for chain in chains_of(prompts)):
         one = against_volume([row for row in rows if row.prompt == prompt], systems)
         drawn += [figure(one, f"{answers_to(prompt)}.")] if one is not None else []
-    told = "Each dot is a target, lines are medians of five groups of equally many."
+    note = "Each dot is a target, lines are medians of five groups of equally many."
     if not drawn:
         return None
     return section(
-        "Dice against volume", "volume", el("p", told, class_="faint"), el("div", drawn, class_="grid")
+        "Dice against volume", "volume", el("p", note, class_="faint"), el("div", drawn, class_="grid")
     )
 
 
@@ -156,7 +157,7 @@ def _routing(rows: Sequence[Row], systems: Sequence[str]) -> Element | None:
         if found is not None:
             drawn = routing.as_svg(routing.draw(found), "Experts by structure", _INKS)
             figures.append(figure(drawn, f"{system}. {note}", "narrow wide"))
-    return section("Who answered", "routing", figures) if figures else None
+    return section("Experts", "routing", figures) if figures else None
 
 
 def _wrong(rows: Sequence[Row], statuses: Mapping[str, Mapping[str, int]]) -> Element:

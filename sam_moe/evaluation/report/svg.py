@@ -56,7 +56,7 @@ class Scale:
 
 
 def picture(width: float, height: float, label: str, *children: Element | Iterable[Element]) -> Element:
-    """An SVG that grows with its column; `label` is for those who hear the page."""
+    """An SVG that grows with its column; `label` is its description for screen readers."""
     return el(
         "svg", *children, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label, class_="picture"
     )

@@ -17,32 +17,32 @@ Figures = Mapping[str, Any]
 def overview(summary: Figures, prompts: Sequence[str]) -> Element:
     """A row for each prompt and system: means with patients' intervals, then medians; the best is bold."""
     systems = list(summary)
-    head = ["said last", "system", *(_title(metric) for metric in METRICS.values()), "targets", "missed"]
+    head = ["last prompt", "system", *(_title(metric) for metric in METRICS.values()), "targets", "missed"]
     rows = []
     for prompt in prompts:
-        asked = [system for system in systems if prompt in summary[system]]
-        best = {name: _best([summary[s][prompt][name] for s in asked], m) for name, m in METRICS.items()}
-        for system in asked:
+        own = [system for system in systems if prompt in summary[system]]
+        best = {name: _best([summary[s][prompt][name] for s in own], m) for name, m in METRICS.items()}
+        for system in own:
             cells = summary[system][prompt]
             missed = cells["dice"]["n_missed"]
-            row = [el("th", prompt if system == asked[0] else ""), el("td", name_of(system, systems))]
+            row = [el("th", prompt if system == own[0] else ""), el("td", name_of(system, systems))]
             count = cells["dice"]["n"]
             row += [_cell(cells[name], metric, best[name], count) for name, metric in METRICS.items()]
             row.append(el("td", str(cells["dice"]["n"]), class_="n"))
             row.append(el("td", el("span", str(missed), class_="bad" if missed else None), class_="n"))
-            rows.append((system == asked[0], row))
+            rows.append((system == own[0], row))
     return _grouped(table(head, [row for _, row in rows]), [first for first, _ in rows])
 
 
 def official(summary: Figures, prompts: Sequence[str]) -> Element | None:
-    """What the challenge's own definitions say: means, medians, and how many targets those left out."""
+    """Figures by the challenge's own definitions: means, medians, and how many targets those left out."""
     names = [
         name for name in METRICS if any(OFFICIAL + name in c for s in summary.values() for c in s.values())
     ]
     if not names:
         return None
     systems = list(summary)
-    head: list[str] = ["said last", "system"]
+    head: list[str] = ["last prompt", "system"]
     for name in names:
         head += [_title(METRICS[name]), "median", "counted"]
     rows = []

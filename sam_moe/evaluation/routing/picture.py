@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from sam_moe.evaluation.routing.shares import Share, Shares
+from sam_moe.evaluation.routing.shares import Shares, StructureShares
 from sam_moe.files import shown
 from sam_moe.ownership import GENERATOR
 
@@ -86,9 +86,9 @@ def as_svg(figure: Figure, label: str, colours: Mapping[str, str]) -> Element:
     return root
 
 
-def _share(one: Share, id: str) -> str:
+def _share(one: StructureShares, id: str) -> str:
     return f"{one.shares[id]:.0%}" if one.shares[id] >= _LEAST else ""
 
 
-def _sure(one: Share, id: str) -> str:
+def _sure(one: StructureShares, id: str) -> str:
     return f"{one.confidence[id]:.2f}" if id in one.confidence else ""

@@ -8,7 +8,7 @@ Answer = tuple[str, Mapping[str, float], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Share:
+class StructureShares:
     """One structure: its answers, and of each expert its share of them and its mean confidence.
 
     Shares sum to 1: an answer of several experts counts for each by its weight, whatever the weights sum to.
@@ -30,7 +30,7 @@ class Shares:
     """
 
     experts: tuple[str, ...]
-    structures: tuple[Share, ...]
+    structures: tuple[StructureShares, ...]
 
 
 def count(answers: Iterable[Answer], experts: Sequence[str] = ()) -> Shares | None:
@@ -47,14 +47,14 @@ def count(answers: Iterable[Answer], experts: Sequence[str] = ()) -> Shares | No
     found = [_share(name, [answer for answer in kept if answer[0] == name], ids) for name in names]
     place = {expert: at for at, expert in enumerate(ids)}
 
-    def order(one: Share) -> tuple[int, float, str]:
+    def order(one: StructureShares) -> tuple[int, float, str]:
         most = max(ids, key=lambda id: (one.shares[id], -place[id]))
         return place[most], -one.shares[most], one.structure
 
     return Shares(ids, tuple(sorted(found, key=order)))
 
 
-def _share(structure: str, answers: list[Answer], experts: Iterable[str]) -> Share:
+def _share(structure: str, answers: list[Answer], experts: Iterable[str]) -> StructureShares:
     shares, confidence = {}, {}
     for id in experts:
         parts = [weights.get(id, 0.0) / sum(weights.values()) for _, weights, _ in answers]
@@ -62,4 +62,4 @@ def _share(structure: str, answers: list[Answer], experts: Iterable[str]) -> Sha
         sure = [known[id] for _, _, known in answers if id in known]
         if sure:
             confidence[id] = sum(sure) / len(sure)
-    return Share(structure, len(answers), shares, confidence)
+    return StructureShares(structure, len(answers), shares, confidence)

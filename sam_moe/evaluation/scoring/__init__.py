@@ -1,1 +1,1 @@
-"""Metrics, official definitions, means and intervals."""
+"""What is scored: metrics of two masks, official definitions, figures over clicks, means and intervals."""

@@ -28,7 +28,7 @@ AMOUNT: Bounds = (0.0, inf)
 DIFFERENCE: Bounds = (-1.0, 1.0)  # of two shares
 UNBOUNDED: Bounds = (-inf, inf)
 _LEAST_SPREAD = 1e-9  # below it patients differ by rounding alone
-_WIDEST = 7.0  # of an amount: e to the 7 times the mean and more says nothing
+_WIDEST = 7.0  # of an amount: e to the 7 times the mean and more is no bound
 
 
 def interval(
@@ -75,16 +75,16 @@ def interval(
     _check(values, bounds, patients, structures, sets)
     if not len(values):
         return None
-    who = _numbered(patients if sets is None else list(zip(sets, patients, strict=True)))
-    what = np.zeros_like(who) if structures is None else _numbered(structures)
-    shape = (int(who.max()) + 1, int(what.max()) + 1)
-    cell = who * shape[1] + what
+    owner = _numbered(patients if sets is None else list(zip(sets, patients, strict=True)))
+    what = np.zeros_like(owner) if structures is None else _numbered(structures)
+    shape = (int(owner.max()) + 1, int(what.max()) + 1)
+    cell = owner * shape[1] + what
     count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
     total = np.bincount(cell, values, shape[0] * shape[1]).reshape(shape)
     rows = count.sum(axis=0)
     home = np.zeros(shape[0], dtype=np.int64)
     if sets is not None:
-        home[who] = _numbered(sets)
+        home[owner] = _numbered(sets)
     size = np.bincount(home)
     if size.max() < LEAST_PATIENTS or (count == rows).any():
         return None

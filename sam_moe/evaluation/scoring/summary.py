@@ -17,13 +17,13 @@ _LEAST_FOR_THIRDS = 9
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Figures of every system and prompt, as strict JSON: none where there is nothing to say.
+    """Figures of every system and prompt, as strict JSON: none where there is no figure.
 
     `all`, `labels` by structure and `strata` by group hold `{system: {prompt: {metric: figures}}}`; the
     targets' volumes, in thirds, are a group too. A mean is one over targets, that is structures of cases;
     `ci95` is `intervals.interval` over patients. A target without a usable answer counts with the worst
     values and is in `n_missed`; only metrics by the challenge's own definition, `official.dice`, leave out
-    what those leave out, and say so in `n`. `statuses` counts the rows of each status, extra files included.
+    what those leave out; `n` counts the others. `statuses` counts the rows of each status, and extra files.
     """
     kept = [row for row in rows if row.counts]
     sized = [row for row in kept if row.truth_ml is not None]
@@ -71,7 +71,7 @@ def _short(value: float) -> float:
 
 
 def thirds(volumes_ml: Sequence[float]) -> Callable[[float], str] | None:
-    """Names the third of the targets' volumes that a target is in; None for too few to tell apart."""
+    """Names the third of the targets' volumes that a target is in; None for too few."""
     if len(set(volumes_ml)) < _LEAST_FOR_THIRDS:
         return None
     edges = np.percentile(sorted(set(volumes_ml)), np.linspace(0, 100, _THIRDS + 1)[1:-1]).tolist()
@@ -110,7 +110,7 @@ def main_prompts(prompts: Sequence[str]) -> list[str]:
 
 
 def final_prompt(prompts: Sequence[str]) -> str:
-    """What was said when most had been said: the end of the longest chain, of equally long ones the last."""
+    """The last prompt of the longest chain, of equally long ones the last one's."""
     chains = chains_of(prompts)
     longest = max(len(chain) for chain in chains)
     return next(chain[-1] for chain in reversed(chains) if len(chain) == longest)

@@ -13,7 +13,7 @@ from sam_moe.shapes import Float
 class Trunk(Gate):
     """A shared trunk (LayerNorm of each part, one linear layer, GELU) and one column an expert.
 
-    Columns see the trunk's output and its normalised input: the trunk keeps only what told apart the experts
+    Columns see the trunk's output and its normalised input: the trunk keeps only what separates the experts
     it was trained for, and a column that comes later needs the rest (ours, as are layers and sizes).
     """
 

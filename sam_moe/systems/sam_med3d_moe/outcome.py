@@ -1,4 +1,4 @@
-"""What a training gained against the general model, as its card tells it: what its command ends with."""
+"""What a training gained against the general model, read off its card: what its command ends with."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _NEARLY_ALL = 0.9
 class Outcome:
     """What was gained, what is wrong with it, and whether to go on with it."""
 
-    told: str
+    text: str
     warnings: tuple[str, ...]
     recommended: bool
 
@@ -33,17 +33,17 @@ def of_expert(card: ExpertCard) -> Outcome:
     for how, (mine, theirs) in pairs.items():
         gained = f"{mine - theirs:+.3f}"
         lines.append(f"{how:<{width}}  {mine:>{columns[0]}.3f}  {theirs:>{columns[1]}.3f}  {gained}")
-    told = "\n".join([*lines, f"on {data}"])
+    text = "\n".join([*lines, f"on {data}"])
     against = f"({own:.3f} against {general:.3f})"
     if own <= general:
         warning = (
             f"{card.id} is no better than the general model {base} {against}: with it less would be found. "
             "Look at structures and labels, then try more regions, more steps or another learning rate"
         )
-        return Outcome(told, (warning,), False)
+        return Outcome(text, (warning,), False)
     worse = [how for how, (mine, theirs) in pairs.items() if mine < theirs]
     warnings = (f"{card.id} is worse than {base} when asked by {', by '.join(worse)}",) if worse else ()
-    return Outcome(told, warnings, True)
+    return Outcome(text, warnings, True)
 
 
 def of_gate(card: GateCard, most_drop: float) -> Outcome:
@@ -71,6 +71,6 @@ def of_gate(card: GateCard, most_drop: float) -> Outcome:
             "regions"
         )
     harms = lost is not None and lost > most_drop
-    if harms and card.threshold is None:  # else the choice of the threshold has said so
+    if harms and card.threshold is None:  # else the choice of the threshold warns of it
         warnings.append(f"a general structure loses {lost:.4f} Dice, more than most_drop {most_drop:g}")
     return Outcome("; ".join(parts), tuple(warnings), not (warnings or harms))

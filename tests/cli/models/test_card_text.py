@@ -25,7 +25,7 @@ def test_facts_that_are_not_known_have_no_line():
 
 
 def test_fields_stand_in_one_line():
-    assert in_words({"depth": 2, "width": 48}) == "depth 2, width 48"
+    assert in_words({"depth": 2, "kind": None, "width": 48}) == "depth 2, width 48"
 
 
 def test_credits_name_source_and_licence():

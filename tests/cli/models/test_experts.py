@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sam_moe.registry import read_card
-from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, user_folder
+from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 
 WORDS = {
@@ -22,7 +22,7 @@ WORDS = {
 @pytest.fixture
 def finetuned(cards, tmp_path, generator):
     """The base with seeded noise on its decoder, as a trainer would save it; and the words for its card."""
-    state = load_backbone(find_entry(DEFAULT_MODEL)).state_dict()
+    state = load_backbone(find_backbone(DEFAULT_MODEL)).state_dict()
     for name, tensor in state.items():
         if name.startswith("mask_decoder."):
             state[name] = tensor + 0.01 * torch.randn(tensor.shape, generator=generator)

@@ -5,7 +5,7 @@ import torch
 
 from sam_moe.cli.models.gate_changes import Growth, grow
 from sam_moe.errors import CardError
-from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_gate, user_folder
+from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone, find_gate, user_folder
 from sam_moe.weights.files import read_state
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
@@ -50,7 +50,7 @@ def test_an_expert_whose_gate_is_not_found_is_taken_out_again(tmp_path):
 @pytest.fixture
 def gate(cards):
     """A gate over two experts, all in the user's folder."""
-    base = find_entry(DEFAULT_MODEL)
+    base = find_backbone(DEFAULT_MODEL)
     user_folder().mkdir(parents=True)
     experts = [write_expert(user_folder(), name, base, seed=n) for n, name in enumerate(("cord", "lung"))]
     return write_gate(user_folder(), "moe", base, experts)

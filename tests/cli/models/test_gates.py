@@ -5,14 +5,14 @@ import json
 import pytest
 
 from sam_moe.registry import read_card
-from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_gate, user_folder
+from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone, find_gate, user_folder
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 
 @pytest.fixture
 def gate(cards):
     """A gate over two experts, all in the user's folder."""
-    base = find_entry(DEFAULT_MODEL)
+    base = find_backbone(DEFAULT_MODEL)
     user_folder().mkdir(parents=True)
     experts = [write_expert(user_folder(), name, base, seed=n) for n, name in enumerate(("cord", "lung"))]
     return write_gate(user_folder(), "moe", base, experts)

@@ -8,7 +8,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.files import sha256_of
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import write_card
-from sam_moe.registry.finding import DEFAULT_MODEL, find_entry
+from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone
 
 
 def test_without_an_id_the_one_that_ships_is_loaded_with_its_own_box_strategy(cards):
@@ -28,14 +28,14 @@ def test_an_unknown_box_strategy_is_refused(cards):
 
 
 def test_a_public_model_has_no_checksum_before_it_is_fetched(cards):
-    entry = find_entry(DEFAULT_MODEL)
+    entry = find_backbone(DEFAULT_MODEL)
     hub = {"repo_id": "someone/public", "filename": "public.pth", "sha256": "0" * 64}
     public = entry.card.model_validate(
         {**entry.card.model_dump(), "id": "public", "weights": None, "hub": hub}
     )
     (cards / "public").mkdir()
     write_card(public, cards / "public" / "card.json")
-    assert weights_sha256(find_entry("public")) is None
+    assert weights_sha256(find_backbone("public")) is None
 
 
 def test_rules_are_chosen_by_name_and_an_unknown_one_is_answered_with_the_known():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sam_moe.cli.start.examination import examine
-from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, user_folder
+from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone, user_folder
 from sam_moe.registry.removal import remove_card
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
@@ -59,7 +59,7 @@ def test_a_bad_card_is_a_warning_not_a_crash(cards):
 
 
 def test_experts_and_gates_are_listed_and_what_is_wrong_with_them_named(sam_moe, cards):
-    base = find_entry(DEFAULT_MODEL)
+    base = find_backbone(DEFAULT_MODEL)
     user_folder().mkdir(parents=True)
     expert = write_expert(user_folder(), "cord", base)
     write_gate(user_folder(), "moe", base, [expert])

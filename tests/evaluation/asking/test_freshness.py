@@ -8,7 +8,7 @@ import pytest
 
 from sam_moe.evaluation.asking.casefile import CaseFile, case_path, write_whole
 from sam_moe.evaluation.asking.freshness import changed, made_of
-from sam_moe.evaluation.asking.predictions import Given
+from sam_moe.evaluation.asking.predictions import GivenMasks
 from sam_moe.evaluation.challenge.challenge import Case
 
 
@@ -19,8 +19,8 @@ def case(tmp_path):
     return Case("a", "p", {"T1": tmp_path / "scan.nii.gz"}, "T1", tmp_path / "truth.nii.gz", {}, {"x": (1,)})
 
 
-def given(path: Path) -> Given:
-    return Given(path.parent, {"a": path}, ())
+def given(path: Path) -> GivenMasks:
+    return GivenMasks(path.parent, {"a": path}, ())
 
 
 @pytest.mark.parametrize("name", ["scan.nii.gz", "truth.nii.gz", "mask.nii.gz", "mask.labels.json"])

@@ -131,7 +131,7 @@ def test_a_line_says_what_is_wrong_with_each_case_and_file():
         row(0.0, case="stranger.nii.gz", patient="", label="", status="extra", reason="no case's"),
     ]
     assert [cells[1:] for cells in cells_of(not_there(rows))] == [
-        ["case or file", "structure", "said last", "status", "more"],
+        ["case or file", "structure", "last prompt", "status", "more"],
         ["b1", "liver", "click1 … click2 (2)", "missing", "no file"],
         ["c1", "liver", "click1", "wrong grid", "its grid is 4 x 4 x 4"],
         ["d1", "liver", "click1", "empty", ""],

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_moe.evaluation.report.page import contents, data_uri, el, name_of, page, section, table, write_page
+from sam_moe.evaluation.report.page import contents, data_uri, el, name_of, page, section, table
+from sam_moe.files import replace_text
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -101,5 +102,5 @@ def test_a_picture_is_held_by_its_address():
 
 
 def test_a_page_is_written_as_utf8(tmp_path):
-    write_page(tmp_path / "page.html", page("Größe", el("p", "τ ≥ 0.5")))
+    replace_text(tmp_path / "page.html", page("Größe", el("p", "τ ≥ 0.5")))
     assert "τ ≥ 0.5" in (tmp_path / "page.html").read_text("utf-8")

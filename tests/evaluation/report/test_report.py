@@ -39,7 +39,7 @@ TITLES = {
     "Spread",
     "Over clicks",
     "Dice against volume",
-    "Who answered",
+    "Experts",
     "Worst cases",
     "Missing and failed",
     "Definitions",
@@ -73,7 +73,7 @@ def test_a_whole_report_says_what_was_measured_of_whom_and_how(tmp_path):
 def test_masks_made_elsewhere_of_one_system_make_a_report_too(tmp_path):
     rows = [row(n / 9, case=f"c{n}", patient=f"p{n}", prompt="given") for n in range(9)]
     found = made(tmp_path, rows, Result())
-    absent = {"Structures and groups", "Over clicks", "Who answered", "Definitions"}
+    absent = {"Structures and groups", "Over clicks", "Experts", "Definitions"}
     assert titles(found) == TITLES - absent
     assert tmp_path.name in found.words
 

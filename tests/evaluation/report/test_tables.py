@@ -10,7 +10,7 @@ TWO = study({"small": 0.0, "tiny": -0.2})
 
 def test_the_overview_has_a_row_for_each_prompt_and_system():
     head, *rows = cells_of(overview(summarise(TWO)["all"], ["click1", "click3"]))
-    assert head[:3] == ["said last", "system", "Dice\u00a0↑"]
+    assert head[:3] == ["last prompt", "system", "Dice\u00a0↑"]
     assert [row[:2] for row in rows] == [
         ["click1", "●\u00a0small"],
         ["", "●\u00a0tiny"],
@@ -53,7 +53,7 @@ def test_the_official_table_says_what_dropped_out():
     rows = [row(0.8, official={"hd95_mm": 4.0}), missing(case="b1", patient="b", official={"hd95_mm": None})]
     assert official(summarise(rows)["all"], ["click1"]) is not None
     head, (prompt, _, mean, median, counted) = cells_of(official(summarise(rows)["all"], ["click1"]))
-    assert head == ["said last", "system", "HD95 (mm)\u00a0↓", "median", "counted"]
+    assert head == ["last prompt", "system", "HD95 (mm)\u00a0↓", "median", "counted"]
     assert (prompt, mean, median, counted) == ("click1", "4.0", "4.0", "1 of 2")
 
 

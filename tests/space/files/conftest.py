@@ -12,10 +12,26 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
+from sam_moe.errors import FileError
+from sam_moe.space.files import read
+
 SHAPE = (5, 6, 7)
 AFFINE = np.eye(4)
 AFFINE[:3, :3] = Rotation.from_euler("xyz", (10, -20, 5), degrees=True).as_matrix() * (0.8, -0.9, 2.5)
 AFFINE[:3, 3] = (-90.5, 126.25, -72.125)
+
+
+def refused(path, *words, kind=FileError, **options):
+    """The message of a file that is refused: one line that names the file and has a remedy."""
+    with pytest.raises(kind) as error:
+        read(path, **options)
+    message = str(error.value)
+    assert message.startswith(str(path))
+    assert "Expected" in message
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    return message
 
 
 @pytest.fixture

@@ -10,19 +10,7 @@ import torch
 
 from sam_moe.errors import FileError, GeometryError
 from sam_moe.space.files import read, read_header
-
-
-def refused(path, *words, kind=FileError, **options):
-    """The message, one line that names the file and says what was expected."""
-    with pytest.raises(kind) as error:
-        read(path, **options)
-    message = str(error.value)
-    assert message.startswith(str(path))
-    assert "Expected" in message
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    return message
+from tests.space.files.conftest import refused
 
 
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz", "SCAN.NII.GZ"])

@@ -9,7 +9,7 @@ import torch
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import BackboneCard, ExpertCard, Preprocessing, default_folder
-from sam_moe.registry.finding import find_entry
+from sam_moe.registry.finding import find_backbone
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 
 SMALL = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
@@ -87,7 +87,7 @@ def public_card():
 @pytest.fixture(scope="session")
 def tiny():
     """The backbone that ships."""
-    return load_backbone(find_entry("tiny", default_folder()))
+    return load_backbone(find_backbone("tiny", default_folder()))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.lora import add_lora, lora_state
 from sam_moe.registry import GateCard, read_entry, write_card
-from sam_moe.registry.finding import find_entry
+from sam_moe.registry.finding import find_backbone
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
 from sam_moe.systems.sam_med3d_moe.gate import gating_network
@@ -93,7 +93,7 @@ def write_gate(folder, id, base, experts, seed=1, **changes):
 
 def write_mixture(folder, base_id, kinds=("decoder", "lora"), **changes):
     """Experts `first`, `second`, … of these kinds and the gate `gate` over them, all in one folder."""
-    base = find_entry(folder / base_id)
+    base = find_backbone(folder / base_id)
     names = ("first", "second", "third", "fourth")
     experts = [write_expert(folder, n, base, k, seed=i) for i, (n, k) in enumerate(zip(names, kinds))]  # noqa: B905
     return write_gate(folder, "gate", base, experts, **changes)

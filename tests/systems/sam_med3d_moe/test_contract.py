@@ -25,7 +25,14 @@ class Stopped(Exception):
 
 class TestSamMed3DMoE(Contract):
     traits, rule = Traits("prompt"), Threshold(0.4)
-    light = "from sam_moe.registry import read_card; read_card('checkpoints/small-moe/card.json')\n"
+    light = (
+        "from sam_moe.config import load_settings\n"
+        "from sam_moe.registry import read_card\n"
+        "from sam_moe.systems.sam_med3d_moe.train_gate.settings import GateRecipe\n"
+        "card = read_card('checkpoints/small-moe/card.json')\n"
+        "recipe = load_settings(GateRecipe, 'checkpoints/small-moe/recipe.yaml')\n"
+        "assert [ref.id for ref in card.experts[1:]] == [one.expert for one in recipe.experts]"
+    )
 
     @pytest.fixture(autouse=True)
     def folders(self, shipped, cache, checkpoint):

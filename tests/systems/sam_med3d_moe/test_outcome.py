@@ -46,7 +46,7 @@ def test_an_experts_dice_stands_beside_the_general_models():
     found = of_expert(
         expert({"click1": 0.5, "mask3": 0.7, "score": 0.6}, {"click1": 0.2, "mask3": 0.3, "score": 0.25})
     )
-    assert found.told.splitlines() == [
+    assert found.text.splitlines() == [
         "Dice, asked by                                     cord   small  gained",
         "a click                                           0.500   0.200  +0.300",
         "a box drawn as a mask, then 2 correcting clicks   0.700   0.300  +0.400",
@@ -76,17 +76,17 @@ def test_an_expert_without_validation_is_told_of():
 @pytest.mark.parametrize("id", ["esophagus", "spinal-cord", "hippocampus", "soft-tissue-tumour"])
 def test_the_experts_that_ship_gained(id):
     found = of_expert(read_card(SHIPPED / id / "card.json"))
-    assert found.recommended and len(found.told.splitlines()) == 12
+    assert found.recommended and len(found.text.splitlines()) == 12
 
 
 def test_a_gate_tells_threshold_gain_loss_and_what_is_left():
     found = of_gate(gate(gained=0.14, lost=0.0014, left=0.12), 0.005)
-    assert found.told == (
+    assert found.text == (
         "threshold 0.5; the experts' structures gain 0.140 Dice on average; a general one loses at most "
         "0.0014; 12% of the experts' prompts are left to small"
     )
     assert found.recommended and found.warnings == ()
-    assert "; no general one loses; " in of_gate(gate(gained=0.14, lost=-0.00001, left=0.12), 0.005).told
+    assert "; no general one loses; " in of_gate(gate(gained=0.14, lost=-0.00001, left=0.12), 0.005).text
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_a_threshold_that_loses_too_much_is_not_recommended():
 
 def test_the_gate_that_ships_gained():
     found = of_gate(read_card(SHIPPED / "small-moe" / "card.json"), 0.005)
-    assert found.recommended and "structures gain 0.1" in found.told
+    assert found.recommended and "structures gain 0.1" in found.text

@@ -16,7 +16,7 @@ from sam_moe.registry import (
     Weights,
     read_card,
 )
-from sam_moe.registry.finding import as_backbone, find_entry, user_folder
+from sam_moe.registry.finding import as_backbone, find_backbone, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.hub import fetch
@@ -51,10 +51,10 @@ def load_base(model: str | Path, loaded: SamMed3D | None = None) -> LoadedBase:
     """Find and load a backbone, or take one that the caller has loaded, and fingerprint it.
 
     Raises:
-        CardError: as `find_entry`.
+        CardError: as `find_backbone`.
         WeightsError: as `load_backbone`.
     """
-    entry = find_entry(model)
+    entry = find_backbone(model)
     backbone = load_backbone(entry) if loaded is None else loaded
     return LoadedBase(entry, backbone, fingerprint(backbone))
 

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,14 +46,21 @@ class Conversion:
         )
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Under which licence weights are, and what they were made from."""
+
+    licence: str
+    attribution: tuple[Attribution, ...] = ()
+
+
 def convert(
     source: Path | str,
     folder: Path | str | None = None,
     model_id: str | None = None,
     *,
     dtype: Dtype = "float32",
-    licence: str | None = None,
-    attribution: Sequence[Attribution] = (),
+    terms: Terms | None = None,
     card: BackboneCard | None = None,
     force: bool = False,
 ) -> Conversion:
@@ -67,8 +74,7 @@ def convert(
         folder: a folder of cards; by default the user's, where `sam_moe.load` looks.
         model_id: by default made of the file's name.
         dtype: how to store the numbers; half of fp32 loses digits and is refused where it would overflow.
-        licence: under which terms the weights are, where no shipped card says.
-        attribution: whom to credit, likewise.
+        terms: of the weights, where no shipped card has them.
         card: the card to fill in, where the caller knows it.
         force: replace what is there.
 
@@ -89,10 +95,8 @@ def convert(
     else:
         sizes = card.architecture
     changes: dict[str, object] = {"id": model_id}
-    if licence is not None:
-        changes["licence"] = licence
-    if attribution:
-        changes["attribution"] = tuple(attribution)
+    if terms is not None:
+        changes |= {"licence": terms.licence, "attribution": terms.attribution}
     card = _checked({**card.model_dump(), **changes}, source)
     report = check_state(state, sizes, str(source))
     state = _cast(state, dtype, source)

@@ -81,17 +81,17 @@ def write_expert(
 
 def refuse(id: str, holder: Entry[Card], state: dict[str, Tensor], where: str) -> CardError:
     """Why an expert cannot have an id, and what to do: it may be here already, or must make room."""
-    told = f"{where}: id: {id!r} is already taken by {holder.path}"
+    taken = f"{where}: id: {id!r} is already taken by {holder.path}"
     if isinstance(holder.card, ExpertCard):
         if same_weights(Entry(holder.card, holder.path), state):
             return CardError(
-                f"{told}, with the same weights. For a gate that uses it add --gate and --examples."
+                f"{taken}, with the same weights. For a gate that uses it add --gate and --examples."
             )
         if holder.path.resolve().is_relative_to(user_folder().resolve()):
             return CardError(
-                f"{told}, with other weights. First sam-moe experts remove {id}, or choose another id."
+                f"{taken}, with other weights. First sam-moe experts remove {id}, or choose another id."
             )
-    return CardError(f"{told}. Choose another id.")
+    return CardError(f"{taken}. Choose another id.")
 
 
 def same_weights(entry: Entry[ExpertCard], state: dict[str, Tensor]) -> bool:

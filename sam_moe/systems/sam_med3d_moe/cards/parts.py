@@ -17,7 +17,7 @@ from sam_moe.registry import (
     most_restrictive,
     read_entry,
 )
-from sam_moe.registry.finding import as_backbone, find_entry, find_expert
+from sam_moe.registry.finding import as_backbone, find_backbone, find_expert
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Parts:
 def find_parts(entry: Entry[GateCard], folder: Path | str | None = None) -> Parts:
     """Find a gate's backbone and experts, and see that they are the ones that its card names.
 
-    Each is looked for beside the gate, in `folder`, then where `find_entry` and `find_expert` look; of
+    Each is looked for beside the gate, in `folder`, then where `find_backbone` and `find_expert` look; of
     several of one name the first with the checksum that the gate knows.
 
     Raises:
@@ -51,7 +51,7 @@ def find_parts(entry: Entry[GateCard], folder: Path | str | None = None) -> Part
 
 
 def base_of(entry: Entry[ExpertCard], folder: Path | str | None = None) -> Entry[BackboneCard]:
-    """The card of an expert's backbone: beside it, in `folder`, or where `find_entry` looks."""
+    """The card of an expert's backbone: beside it, in `folder`, or where `find_backbone` looks."""
     beside = [entry.folder.resolve().parent, *([Path(folder)] if folder is not None else [])]
     return _base(entry.card.base, beside)
 
@@ -68,10 +68,10 @@ def _near(id: str, folders: list[Path]) -> Iterator[Entry[Card]]:
 def _base(base: Base, beside: list[Path]) -> Entry[BackboneCard]:
     near = next(_near(base.id, beside), None)
     if near is None:
-        return find_entry(base.id)
+        return find_backbone(base.id)
     found = as_backbone(near)
     try:
-        usual = find_entry(base.id)
+        usual = find_backbone(base.id)
     except CardError:
         return found
     ours, theirs = found.card.weights, usual.card.weights

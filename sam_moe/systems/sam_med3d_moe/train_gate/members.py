@@ -9,7 +9,7 @@ from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import Base, Entry, ExpertCard, ExpertRef, Preprocessing
-from sam_moe.registry.finding import find_entry, find_expert
+from sam_moe.registry.finding import find_backbone, find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
@@ -51,7 +51,7 @@ def load_members(base: str | Path, experts: Sequence[str | Path]) -> Members:
     Raises:
         CardError: for experts of another backbone, of kind 'full', or named twice.
     """
-    entry = find_entry(base)
+    entry = find_backbone(base)
     model = load_backbone(entry).eval().requires_grad_(False)
     own = Base(id=entry.card.id, sha256=fingerprint(model))
     found = tuple(find_expert(expert) for expert in experts)

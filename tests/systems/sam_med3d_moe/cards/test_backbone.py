@@ -12,7 +12,7 @@ from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.processes import choose_device
 from sam_moe.registry import Registry
-from sam_moe.registry.finding import find_entry
+from sam_moe.registry.finding import find_backbone
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.weights.checksums import fingerprint
@@ -40,34 +40,34 @@ def test_the_public_models_card_describes_the_public_model():
 def test_a_model_is_found_by_id_by_its_card_and_by_its_folder(entry, shipped, checkpoint):
     expected = fingerprint(load_model(checkpoint))
     for name in ("small", entry.path, str(entry.path), entry.folder, str(entry.folder)):
-        assert fingerprint(load_backbone(find_entry(name))) == expected
-    assert find_entry("small", shipped) == entry
+        assert fingerprint(load_backbone(find_backbone(name))) == expected
+    assert find_backbone("small", shipped) == entry
 
 
 def test_a_converted_model_is_found_in_the_users_folder_and_a_shipped_one_comes_first(entry, checkpoint):
     convert(checkpoint, model_id="mine")
     convert(checkpoint, model_id="small")
-    assert find_entry("mine").folder.parent.parent.name == "cache"
-    assert find_entry("small") == entry
+    assert find_backbone("mine").folder.parent.parent.name == "cache"
+    assert find_backbone("small") == entry
 
 
 def test_an_unknown_id_lists_the_known_ones_nearest_first(entry, checkpoint):
     convert(checkpoint, model_id="zebra")
     with pytest.raises(CardError, match=r"no model with id 'smal' .*nearest first: small, zebra\."):
-        find_entry("smal")
+        find_backbone("smal")
     with pytest.raises(CardError, match=r"nearest first: zebra, small\."):
-        find_entry("zebr")
+        find_backbone("zebr")
 
 
 def test_a_checkpoint_in_the_place_of_a_card_is_told_how_to_become_one(checkpoint):
     for path in (checkpoint, str(checkpoint), "x.safetensors"):
         with pytest.raises(CardError, match=r"is not a card.*sam-moe convert"):
-            find_entry(path)
+            find_backbone(path)
 
 
 def test_a_folder_without_a_card_is_told_from_a_folder_of_cards(entry, shipped):
     with pytest.raises(CardError, match=r"has no card\.json.*an id and folder="):
-        find_entry(shipped)
+        find_backbone(shipped)
 
 
 def test_weights_that_changed_are_refused_even_after_they_were_once_good(entry):

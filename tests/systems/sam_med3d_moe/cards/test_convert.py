@@ -13,9 +13,9 @@ from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import Attribution, Registry, read_card, write_card
-from sam_moe.registry.finding import find_entry, user_folder
+from sam_moe.registry.finding import find_backbone, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
-from sam_moe.systems.sam_med3d_moe.cards.convert import convert
+from sam_moe.systems.sam_med3d_moe.cards.convert import Terms, convert
 from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_metadata, read_state
 from tests.files.dying import deaths
@@ -64,7 +64,7 @@ def test_weights_with_corner_embeddings_answer_boxes_by_their_corners(tmp_path, 
 
 def test_licence_and_attribution_are_kept_as_given(checkpoint):
     credit = Attribution(source="Me", licence="CC-BY-4.0")
-    card = read_card(convert(checkpoint, licence="CC-BY-4.0", attribution=[credit]).path)
+    card = read_card(convert(checkpoint, terms=Terms("CC-BY-4.0", (credit,))).path)
     assert card.licence == "CC-BY-4.0"
     assert card.attribution == (credit,)
 
@@ -162,10 +162,10 @@ def test_killed_at_every_second_file_operation_a_model_that_is_replaced_can_be_u
         convert(checkpoint, out, "x")
 
     for _ in deaths(out, lambda: convert(other, out, "x", force=True), before, step=2):
-        met.add(fingerprint(load_backbone(find_entry(out / "x"))))
+        met.add(fingerprint(load_backbone(find_backbone(out / "x"))))
         convert(other, out, "x", force=True)
         assert files(out) == ["x", "x/card.json", "x/model.safetensors"]
-        assert fingerprint(load_backbone(find_entry(out / "x"))) == fingerprint(load_model(other))
+        assert fingerprint(load_backbone(find_backbone(out / "x"))) == fingerprint(load_model(other))
     assert met == known
 
 

@@ -10,7 +10,7 @@ from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.loading import build_model
 from sam_moe.registry import Registry, read_card, write_card
-from sam_moe.registry.finding import find_entry, find_expert, list_experts, user_folder
+from sam_moe.registry.finding import find_backbone, find_expert, list_experts, user_folder
 from sam_moe.registry.removal import remove_card
 from sam_moe.systems.sam_med3d_moe.cards import backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import (
@@ -210,7 +210,7 @@ def test_experts_are_found_by_id_and_by_path_and_are_no_models(source, draft, ti
         find_expert(Registry().get("tiny").path)
     for name in ("cord", user_folder() / "cord"):
         with pytest.raises(CardError, match=r"'cord' is an expert, no general model\. Give the one .*'tiny'"):
-            find_entry(name)
+            find_backbone(name)
 
 
 def test_an_expert_whose_file_was_changed_is_told(source, draft, tiny):

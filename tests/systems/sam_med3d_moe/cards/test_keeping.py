@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sam_moe.registry.finding import find_entry
+from sam_moe.registry.finding import find_backbone
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of, refuse, same_weights, storable
 from sam_moe.weights.files import read_state
 from tests.systems.sam_med3d_moe.mixtures import write_expert
@@ -36,7 +36,7 @@ def test_a_file_of_weights_is_named_as_cards_name_it():
 
 
 def test_weights_are_known_again_and_an_id_that_is_taken_says_what_to_do(tmp_path):
-    expert = write_expert(tmp_path, "cord", find_entry("tiny"))
+    expert = write_expert(tmp_path, "cord", find_backbone("tiny"))
     state = read_state(expert.folder / expert.card.weights.file)
     assert same_weights(expert, state)
     assert "with the same weights. For a gate" in str(refuse("cord", expert, state, "card.json"))

@@ -17,7 +17,7 @@ from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
 from sam_moe.registry import shipped as shipped_folder
-from sam_moe.registry.finding import DEFAULT_MODEL, find_entry, find_expert
+from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone, find_expert
 from sam_moe.registry.removal import remove_card
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
@@ -87,7 +87,7 @@ def test_it_is_a_model_like_its_backbone_by_id_path_and_folder(mixed):
 
 @pytest.mark.slow
 def test_embeddings_are_shared_with_the_plain_model(mixed, scan):
-    write_gate(mixed, "two", find_entry("small"), [find_expert("first"), find_expert("second")])
+    write_gate(mixed, "two", find_backbone("small"), [find_expert("first"), find_expert("second")])
     cache = EmbeddingCache()
     seen = []
     for name in ("small", "two", "first", "gate"):
@@ -156,8 +156,8 @@ def test_experts_are_chosen_as_the_card_says(mixed, changes, rule):
 
 
 def test_the_licence_is_that_of_gate_backbone_and_all_experts(mixed):
-    write_expert(mixed, "nc", find_entry("small"), licence="CC-BY-NC-4.0")
-    write_gate(mixed, "more", find_entry("small"), [find_expert("first"), find_expert("nc")])
+    write_expert(mixed, "nc", find_backbone("small"), licence="CC-BY-NC-4.0")
+    write_gate(mixed, "more", find_backbone("small"), [find_expert("first"), find_expert("nc")])
     assert "CC-BY-4.0" in find_parts(read_entry(mixed / "gate" / "card.json")).licence
     assert "CC-BY-NC-4.0" in find_parts(read_entry(mixed / "more" / "card.json")).licence
 
@@ -172,7 +172,7 @@ def test_parts_lie_beside_the_gate_or_where_experts_are_found(mixed, tmp_path):
         CardError, match=r"experts: third: no expert with id 'third'\. Known, nearest first: "
     ):
         sam_moe.load(away, device="cpu")
-    write_expert(away.parent, "third", find_entry("small"), "full", seed=2)
+    write_expert(away.parent, "third", find_backbone("small"), "full", seed=2)
     (away.parent / "notes").mkdir()
     (away.parent / "notes" / "card.json").write_text("no card at all")
     assert find_parts(read_entry(away / "card.json")).experts[2].folder == (away.parent / "third").resolve()
@@ -196,7 +196,7 @@ def test_what_lies_beside_the_gate_under_a_name_of_its_parts_is_no_part_of_it(mi
 
 def test_another_expert_of_the_same_name_is_refused(mixed):
     remove_card("first", mixed)
-    write_expert(mixed, "first", find_entry("small"), seed=99)
+    write_expert(mixed, "first", find_backbone("small"), seed=99)
     with pytest.raises(CardError, match=r"first has the SHA-256 .*knows another expert of that name"):
         sam_moe.load("gate")
 
@@ -245,7 +245,7 @@ def test_gate_weights_that_do_not_fit_or_are_no_numbers_are_refused(mixed):
 def test_a_whole_expert_without_corners_is_refused_by_a_base_with_them(shipped, tmp_path, corners_state):
     torch.save(corners_state, tmp_path / "corners.pth")
     convert(tmp_path / "corners.pth", shipped, "corners")
-    entry = write_expert(shipped, "first", find_entry("corners"), "full")
+    entry = write_expert(shipped, "first", find_backbone("corners"), "full")
     state = read_state(entry.weights_path)
     corners = tuple(f"prompt_encoder.point_embeddings.{n}" for n in (2, 3))
     old = {name: tensor for name, tensor in state.items() if not name.startswith(corners)}
@@ -260,7 +260,7 @@ def test_a_whole_expert_without_corners_is_refused_by_a_base_with_them(shipped, 
 @pytest.mark.slow
 def test_on_a_real_scan_the_shipped_model_is_itself_inside_a_mixture(tmp_path):
     """Through the predictor, zooms, refinement and second click included."""
-    base = find_entry(DEFAULT_MODEL)
+    base = find_backbone(DEFAULT_MODEL)
     folder = tmp_path / "cards"
     folder.mkdir()
     expert = write_expert(folder, "first", base)

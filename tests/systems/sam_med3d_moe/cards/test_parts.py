@@ -4,7 +4,7 @@ import pytest
 
 from sam_moe.errors import CardError
 from sam_moe.registry import read_entry
-from sam_moe.registry.finding import find_entry, find_gate
+from sam_moe.registry.finding import find_backbone, find_gate
 from sam_moe.systems.sam_med3d_moe.cards.parts import base_of, find_parts
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
@@ -21,7 +21,7 @@ def test_the_shipped_gate_chooses_among_the_shipped_experts():
 
 
 def test_the_strictest_licence_of_the_parts_is_that_of_all(tmp_path):
-    base = find_entry("tiny")
+    base = find_backbone("tiny")
     free = write_expert(tmp_path, "free", base)
     gate = write_gate(tmp_path, "moe", base, [free])
     parts = find_parts(gate)
@@ -30,7 +30,7 @@ def test_the_strictest_licence_of_the_parts_is_that_of_all(tmp_path):
 
 
 def test_experts_are_looked_for_beside_their_gate_and_must_be_those_that_it_knows(tmp_path):
-    base = find_entry("tiny")
+    base = find_backbone("tiny")
     expert = write_expert(tmp_path, "cord", base)
     gate = write_gate(tmp_path, "moe", base, [expert])
     assert [entry.path for entry in find_parts(gate).experts] == [expert.path]

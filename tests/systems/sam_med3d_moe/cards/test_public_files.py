@@ -21,13 +21,13 @@ pytestmark = pytest.mark.slow  # each load is a process of its own: the client r
 ROOT = Path(__file__).resolve().parents[4]
 LOAD = """
 import logging, sys
-from sam_moe.registry.finding import find_entry
+from sam_moe.registry.finding import find_backbone
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.errors import WeightsError
 from sam_moe.weights.checksums import fingerprint
 logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 try:
-    print(fingerprint(load_backbone(find_entry("public-small"))))
+    print(fingerprint(load_backbone(find_backbone("public-small"))))
 except WeightsError as error:
     sys.exit(f"refused: {error}")
 """

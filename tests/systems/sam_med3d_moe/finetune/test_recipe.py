@@ -15,7 +15,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.lora import load_lora
 from sam_moe.registry import read_card
-from sam_moe.registry.finding import find_entry
+from sam_moe.registry.finding import find_backbone
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert, check_expert
 from sam_moe.systems.sam_med3d_moe.experts.decoder import Decoder
@@ -60,14 +60,14 @@ def test_a_base_without_corner_embeddings_is_finetuned_by_its_cards_box_strategy
     box = words[read_card(without_corners / "card.json").default_box_strategy]
     few = {"steps": 2, "batch_size": 2}
     run = finetune(task(base=str(without_corners), schedule=few, validate_every=2, **how)).parent
-    lines = of_expert(read_card(run / "card.json")).told.splitlines()[1:-1]
+    lines = of_expert(read_card(run / "card.json")).text.splitlines()[1:-1]
     assert [line.split(", ")[0].split("  ")[0] for line in lines] == ["a click", box] * 3 + ["mean"]
 
 
 @pytest.mark.slow
 def test_a_recipe_ends_in_an_expert_that_is_taken(task, cards, backbone, tmp_path):
     met = []
-    before = fingerprint(load_backbone(find_entry(backbone)))
+    before = fingerprint(load_backbone(find_backbone(backbone)))
     path = finetune(task(), ["seed=3"], lambda stage, share: met.append((stage, share)))
     run = tmp_path / "expert"
     assert path == run / "model.safetensors"
@@ -134,7 +134,7 @@ def test_deltas_are_taken_checked_and_loaded_as_they_were_learnt(task, cards, ba
     path = finetune(task(**LORA, store="float32"))
     entry = add_expert(path.parent, folder=tmp_path / "mine")
     assert check_expert(entry).entry.card.lora.per_layer == {"output_upscaling.0": 3}
-    base = load_backbone(find_entry(backbone))
+    base = load_backbone(find_backbone(backbone))
     tuned = load_lora(base.mask_decoder, read_state(entry.folder / entry.card.weights.file), 4.0)
     again = ExpertValidation(base, tuned, Embedded(path.with_name("validation.embedded.safetensors")))
     assert again(tuned.state_dict())["score"] == pytest.approx(entry.card.measured[9].value, abs=1e-4)
@@ -292,7 +292,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
     assert done.stderr.count("embedded 11 of 11") == 1 and read_card(run / "card.json").id == "ball"
     ranks = [torch.load(run / f"rank{n}.pt") for n in (0, 1)]
     # The same samples in one process: the mean of both halves' gradients, each with its own prompts.
-    base = load_backbone(find_entry(backbone))
+    base = load_backbone(find_backbone(backbone))
     loss = ExpertLoss(base, Decoder().learner(base.mask_decoder, None, 0))
     stored = Embedded(run / "train.embedded.safetensors", 5)
     for rank in (0, 1):

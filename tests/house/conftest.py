@@ -1,0 +1,3 @@
+"""The drawn patients and recipes that trainings share."""
+
+from tests.training.conftest import *  # noqa: F403
