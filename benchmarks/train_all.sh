@@ -20,7 +20,7 @@ run finetune benchmarks/mixture/baselines/sequence/recipe.yaml
 run finetune benchmarks/mixture/baselines/joint/recipe.yaml
 for sees in image prompt; do
     mkdir -p "runs/gate-$sees"
-    cp runs/small-moe/scans-*.safetensors runs/small-moe/table-*.safetensors "runs/gate-$sees/"  # the same prompts
+    cp runs/small-moe/train.safetensors runs/small-moe/validation.safetensors runs/small-moe/table-*.safetensors "runs/gate-$sees/"  # the same prompts
     run train-gate checkpoints/small-moe/recipe.yaml --set run="runs/gate-$sees" --set mode="$sees" --set card.id="gate-$sees"
 done
 for baseline in sequence joint gate-image gate-prompt; do
