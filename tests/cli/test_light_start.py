@@ -43,9 +43,7 @@ def test_what_only_reads_cards_loads_nothing_heavy(words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words", [["--help"], ["checkpoints", "list"], ["experts", "list"]], ids=" ".join
-)
+@pytest.mark.parametrize("words", [["--help"], ["checkpoints", "list"], ["experts", "list"]], ids=" ".join)
 def test_it_takes_at_most_this_much_of_the_processors_time(words):
     """Of the processor's time, which a busy machine does not stretch as it does the clock's."""
     spent = []

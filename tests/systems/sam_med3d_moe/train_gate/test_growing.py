@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sam_moe.cli import main
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.registry import read_entry
 from sam_moe.registry.finding import find_expert, find_gate, user_folder
@@ -55,6 +56,20 @@ def test_a_gate_grows_into_a_new_one_that_knows_the_new_expert_and_stays_itself(
     assert set(banks) == {"tiny-base", "old", "new"} and len(banks["new"].pooled) == 64
     with pytest.raises(CardError, match="'new' has a column already"):
         grow_gate(after, expert, cases)
+
+
+@pytest.mark.slow
+def test_the_command_grows_the_gate_that_the_function_grows(team, cases, trained_gate, capsys):
+    add_expert(team.expert("new", seed=7))
+    words = ["gates", "add-expert", str(trained_gate), "new", "--examples", str(cases)]
+    assert main([*words, "--to", "typed", "--regions", "4"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{user_folder()}/typed: a gate over 3 experts, new the last; ")
+    assert shown.err.endswith("Undo it: sam-moe gates remove typed\n")
+    called, _ = grow_gate(find_gate(str(trained_gate)), find_expert("new"), cases, "called", regions=4)
+    typed = load_gate(find_gate("typed"), team.model).state_dict()
+    assert all(torch.equal(typed[name], tensor) for name, tensor in called.gate.state_dict().items())
+    assert main(["gates", "remove", "typed"]) == 0 and not (user_folder() / "typed").exists()
 
 
 @pytest.mark.slow
