@@ -143,14 +143,14 @@ def test_a_protocol_that_a_system_does_not_support_is_refused_or_noted(tmp_path)
     assert "boxer was prompted by box of cvpr2025 only" in done.result.notes[0]
 
 
-def test_a_slow_system_may_be_asked_about_few_patients_and_that_is_said(tmp_path):
+def test_a_slow_system_may_be_run_on_few_patients_and_a_note_has_that(tmp_path):
     challenge = phantoms(tmp_path / "set")
     done = run(challenge, tmp_path / "out", two, protocol="click", only={"other": frozenset({"p1"})})
     assert [(row.system, row.patient) for row in done.rows] == [
         *(("growing", f"p{n}") for n in range(3)),
         ("other", "p1"),
     ]
-    assert "other was asked about 1 of 3 patients only" in done.result.notes[0]
+    assert "other was run on 1 of 3 patients only" in done.result.notes[0]
 
 
 def test_masks_go_unless_they_are_to_stay_and_the_report_has_its_pictures_anyway(tmp_path):
