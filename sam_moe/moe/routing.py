@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from sam_moe.moe.names import Granularity
-from sam_moe.moe.selection import Selection, SelectionRule, confidence_of
+from sam_moe.moe.selection import Selection, SelectionRule, confidence_of, spread
 from sam_moe.shapes import Float
 
 
@@ -34,9 +33,7 @@ class Routing:
 
         They sum to 1 over the experts, unless the rule keeps raw confidences.
         """
-        chosen = self.selection
-        none = torch.zeros(self.logits.shape, dtype=chosen.weights.dtype, device=chosen.weights.device)
-        return none.scatter(-1, chosen.experts, chosen.weights)
+        return spread(self.selection, self.logits)
 
     @property
     def why(self) -> tuple[str, ...]:

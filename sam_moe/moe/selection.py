@@ -86,3 +86,14 @@ def check_index(index: int, confidence: Float[Tensor, "*rows e"], what: str) -> 
     count = confidence.shape[-1]
     if not 0 <= index < count:
         raise ConfigError(f"{what} has index {index}, but the gate knows 0 to {count - 1}.")
+
+
+def spread(chosen: Selection, like: Float[Tensor, "*rows e"]) -> Float[Tensor, "*rows e"]:
+    """The weight of every expert in each row's answer, 0 where not chosen; `like` has their columns."""
+    none = torch.zeros(like.shape, dtype=chosen.weights.dtype, device=chosen.weights.device)
+    return none.scatter(-1, chosen.experts, chosen.weights)
+
+
+def shares(rule: SelectionRule, confidence: Float[Tensor, "*rows e"]) -> Float[Tensor, "*rows e"]:
+    """The weight that each expert has in the answer to each row, as a rule chooses."""
+    return spread(rule.select(confidence), confidence).to(confidence)

@@ -5,6 +5,10 @@ import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.rules.argmax import Argmax
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.forced import Forced
+from sam_moe.moe.rules.threshold import Threshold
+from sam_moe.moe.rules.top_k import TopK
 from sam_moe.moe.selection import (
     NamedRule,
     Selection,
@@ -13,6 +17,7 @@ from sam_moe.moe.selection import (
     confidence_of,
     never,
     rows_in,
+    shares,
     single,
 )
 
@@ -54,3 +59,12 @@ def test_any_class_that_selects_and_explains_is_a_rule_and_one_for_cards_has_a_n
     assert isinstance(Last(), SelectionRule) and not isinstance(Last(), NamedRule)
     assert isinstance(Argmax(), NamedRule)
     assert isinstance(Last().select(ROWS), Selection)
+
+
+def test_shares_are_the_weights_by_column():
+    confidence = torch.tensor([[0.5, 0.125, 0.375], [0.125, 0.25, 0.625]])
+    assert shares(Threshold(0.5), confidence).tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert shares(Forced(1), confidence).tolist() == [[0, 1, 0], [0, 1, 0]]
+    assert shares(Dense(), confidence).tolist() == confidence.tolist()
+    two = torch.tensor([[4 / 7, 0, 3 / 7], [0, 2 / 7, 5 / 7]])
+    torch.testing.assert_close(shares(TopK(2), confidence), two)

@@ -31,7 +31,7 @@ def grow(
     Where that fails or is interrupted, `undo` takes back what was done for it before.
     """
     from sam_moe.registry.finding import find_gate
-    from sam_moe.systems.sam_med3d_moe.train_gate.growing import REGIONS, grow_gate
+    from sam_moe.systems.sam_med3d_moe.grow_gate.growing import REGIONS, grow_gate
 
     regions = growth.regions or REGIONS
     try:
@@ -48,7 +48,7 @@ def leave_out(expert: str, gate: str, to: str | None) -> tuple[str, str]:
     """Make a gate without an expert out of one that has it; what was made, and the new gate's id."""
     from sam_moe.registry import CARD, GateCard, read_card
     from sam_moe.registry.finding import find_gate
-    from sam_moe.systems.sam_med3d_moe.train_gate.growing import shrink_gate
+    from sam_moe.systems.sam_med3d_moe.grow_gate.growing import shrink_gate
 
     folder = shrink_gate(find_gate(gate), expert, to)
     card = read_card(folder / CARD)

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from sam_moe.moe.fusion import fuse
 from sam_moe.moe.names import Fusion
-from sam_moe.moe.selection import Selection, SelectionRule
+from sam_moe.moe.selection import Selection, SelectionRule, shares
 from sam_moe.registry import Measurement
 from sam_moe.shapes import Float
-from sam_moe.systems.sam_med3d_moe.train_gate.new_column import shares
 from sam_moe.systems.sam_med3d_moe.train_gate.table import GateTable, low_dice
 from sam_moe.systems.sam_med3d_moe.train_gate.threshold import curve
 

@@ -11,8 +11,8 @@ from sam_moe.moe.rules.threshold import Threshold
 from sam_moe.moe.rules.top_k import TopK
 from sam_moe.moe.selection import confidence_of
 from sam_moe.systems.sam_med3d_moe.gate import GateInput
+from sam_moe.systems.sam_med3d_moe.grow_gate.new_column import fit_column
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import fresh_gate, logits_of
-from sam_moe.systems.sam_med3d_moe.train_gate.new_column import fit_column, shares
 from tests.systems.sam_med3d_moe.train_gate.tables import FEATURES, crossed, learn
 
 
@@ -87,15 +87,6 @@ def test_a_gate_that_always_asks_one_expert_reaches_no_new_one(gate, banks):
     with pytest.raises(ConfigError, match="none of them reaches it"):
         fit_column(gate, banks, prompts((0.0, 2.0)), Forced(1))
     assert gate.experts == 2
-
-
-def test_shares_are_the_weights_by_column():
-    confidence = torch.tensor([[0.5, 0.125, 0.375], [0.125, 0.25, 0.625]])
-    assert shares(Threshold(0.5), confidence).tolist() == [[1, 0, 0], [0, 0, 1]]
-    assert shares(Forced(1), confidence).tolist() == [[0, 1, 0], [0, 1, 0]]
-    assert shares(Dense(), confidence).tolist() == confidence.tolist()
-    two = torch.tensor([[4 / 7, 0, 3 / 7], [0, 2 / 7, 5 / 7]])
-    torch.testing.assert_close(shares(TopK(2), confidence), two)
 
 
 def test_a_bank_a_column_is_asked_for(gate, banks):

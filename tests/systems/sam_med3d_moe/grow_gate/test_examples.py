@@ -7,7 +7,7 @@ import torch
 
 from sam_moe.errors import ConfigError
 from sam_moe.space.files import read, write_mask
-from sam_moe.systems.sam_med3d_moe.train_gate.examples import read_examples
+from sam_moe.systems.sam_med3d_moe.grow_gate.examples import read_examples
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from sam_moe.registry.finding import find_expert, find_gate, user_folder
 from sam_moe.space.files import read, write_mask
 from sam_moe.systems.sam_med3d_moe.cards.experts import add_expert
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate, load_mixture
+from sam_moe.systems.sam_med3d_moe.grow_gate.growing import grow_gate, shrink_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.card import load_banks
-from sam_moe.systems.sam_med3d_moe.train_gate.growing import grow_gate, shrink_gate
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import Gate
-from sam_moe.moe.selection import SelectionRule, confidence_of
+from sam_moe.moe.selection import SelectionRule, confidence_of, shares
 from sam_moe.shapes import Float, Int
 from sam_moe.systems.sam_med3d_moe.gate import GateInput
 
@@ -85,12 +85,6 @@ def fit_column(
         column.weight.copy_(weight)
         column.bias.copy_(bias - lowered)
     return Grown(gate, kept, reached, lowered)
-
-
-def shares(rule: SelectionRule, confidence: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
-    """The weight that each column has in the answer to each prompt, as a rule chooses: rows sum to 1."""
-    chosen = rule.select(confidence)
-    return torch.zeros_like(confidence).scatter(1, chosen.experts, chosen.weights.to(confidence))
 
 
 def joined(parts: Sequence[GateInput]) -> GateInput:
