@@ -178,7 +178,7 @@ def doors(place: Place) -> Iterator[Door]:
     yield Door("experts add: an adapter of PEFT", words, cache / "adapter")
     words = ("experts", "add", "adapter", "--gate", str(gate), "--examples", str(place.data))
     more = ("--to", "grown", "--regions", str(place.scale.grown))
-    yield Door("experts add: with a gate", (*words, *more), cache / "grown", "the gate cannot tell")
+    yield Door("experts add: with a gate", (*words, *more), cache / "grown", "the gate cannot separate")
     yield Door("experts check", ("experts", "check"), cache)
     yield predict("the mixture", ct, *point, "--explain", model=gate)
     words = ("experts", "route", str(place.data), "--model", str(gate), "--out", str(out / "routes"))

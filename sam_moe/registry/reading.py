@@ -37,7 +37,7 @@ def read_card(path: Path | str) -> Card:
 
 @dataclass(frozen=True)
 class Draft:
-    """An expert's card as a person writes it: checksums and whatever the weights tell may be missing."""
+    """An expert's card as a person writes it: checksums and whatever the weights show may be missing."""
 
     path: Path
     fields: Mapping[str, Any]

@@ -72,7 +72,7 @@ def _part(
 
 
 def _channels(path: Path, table: dict[str, Any]) -> dict[int, str]:
-    """Names of the channels by number, those of one name told apart by it; version 1 calls them modality."""
+    """Names of the channels by number, those of one name kept apart by it; version 1 calls them modality."""
     given = table.get("channel_names", table.get("modality"))
     if not isinstance(given, dict) or not given or not all(_NUMBER.fullmatch(number) for number in given):
         raise ConfigError(f'{path}: expected "channel_names": {{"0": "T1"}}. Add them.')

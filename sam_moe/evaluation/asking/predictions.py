@@ -205,7 +205,7 @@ def _answers(
     try:
         files = volumes_in(path)
     except ConfigError as error:
-        return dict.fromkeys(truths, _Refused("unreadable", _said(path, error)))
+        return dict.fromkeys(truths, _Refused("unreadable", _reason(path, error)))
     for name, truth in truths.items():
         try:
             if name not in files:
@@ -223,9 +223,9 @@ def _label_map(path: Path, grid: Grid, resample: bool) -> tuple[np.ndarray, str]
     try:
         volume = read_labels(path, grid, key="segs")
     except ValuesError as error:
-        raise _Refused("bad_values", _said(path, error)) from error
+        raise _Refused("bad_values", _reason(path, error)) from error
     except SamMoeError as error:
-        raise _Refused("unreadable", _said(path, error)) from error
+        raise _Refused("unreadable", _reason(path, error)) from error
     except Exception as error:  # a damaged file can raise whatever its bytes spell
         log.debug("%s cannot be read", path, exc_info=True)
         raise _Refused("unreadable", f"{path.name}: {in_words(error)}") from error
@@ -252,10 +252,10 @@ def _values(path: Path, case: Case) -> Mapping[str, tuple[int, ...]]:
     try:
         return label_values(table, read_object(table, ConfigError))
     except SamMoeError as error:
-        raise _Refused("unreadable", _said(table, error)) from error
+        raise _Refused("unreadable", _reason(table, error)) from error
 
 
-def _said(path: Path, error: Exception) -> str:
+def _reason(path: Path, error: Exception) -> str:
     """An error's words with the file's name alone: rows travel, a machine's folders do not."""
     return str(error).replace(f"{path.parent}/", "")
 

@@ -74,13 +74,12 @@ def until(step):
     return report
 
 
-def run(folder, steps=8, stop=None, model=None, samples=None, validation=None, tracker=None, **changes):
-    """Train a Line; `stop` ends it when that step is reported. Returns what was kept and the model."""
+def run(folder, plan=None, *, stop=None, model=None, samples=None, validation=None, tracker=None):
+    """Train a Line, 8 steps; `stop` ends it when that step is reported. Returns what was kept and the model."""
     model = model or Line()
     samples = samples or Samples(Numbers())
     reporting = Reporting(tracker, until(stop))
-    plan = schedule(steps, **changes)
-    kept = train(Learner(model, model), samples, plan, Run(folder, 5), validation, reporting)
+    kept = train(Learner(model, model), samples, plan or schedule(8), Run(folder, 5), validation, reporting)
     return kept, model
 
 
@@ -217,7 +216,7 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path):
     model = Root()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(SamMoeError, match="the gradient became nan at step 0"):
-        run(tmp_path, steps=4, model=model)
+        run(tmp_path, schedule(4), model=model)
     assert same(model.state_dict(), before)
 
 
@@ -274,7 +273,7 @@ def test_a_finished_run_that_kept_nothing_is_validated_at_last(tmp_path):
 
 def test_rows_hold_the_mean_loss_since_the_row_before_and_how_fast_it_went(tmp_path):
     run(tmp_path / "each")
-    run(tmp_path / "some", log_every=3)
+    run(tmp_path / "some", schedule(8, log_every=3))
     each = [row["loss"] for row in rows(tmp_path / "each")]
     some = rows(tmp_path / "some")
     assert [row["step"] for row in some] == [3, 6, 8]
@@ -285,22 +284,22 @@ def test_rows_hold_the_mean_loss_since_the_row_before_and_how_fast_it_went(tmp_p
 
 def test_after_a_resume_a_row_is_about_all_steps_since_the_row_before(tmp_path):
     """A kill at step 5 of rows of 4: the checkpoint is of step 4 + 2, the row of step 8 about 5 to 8."""
-    plain = {"log_every": 4, "validation": Validation(lambda weights: {"score": 0.0}, 7)}
-    run(tmp_path / "whole", **plain)
+    plan, validation = schedule(8, log_every=4), Validation(lambda weights: {"score": 0.0}, 7)
+    run(tmp_path / "whole", plan, validation=validation)
     with pytest.raises(Stopped):
-        run(tmp_path / "again", stop=7, **plain)
-    run(tmp_path / "again", **plain)
+        run(tmp_path / "again", plan, stop=7, validation=validation)
+    run(tmp_path / "again", plan, validation=validation)
     whole, again = ([row["loss"] for row in rows(tmp_path / f) if "loss" in row] for f in ("whole", "again"))
     assert again == whole and len(whole) == 2
 
 
 def test_seconds_before_a_stop_count_in_the_row_after_it(tmp_path):
-    plain = {"log_every": 4, "validation": Validation(lambda weights: time.sleep(0.3) or {"score": 0.0})}
-    run(tmp_path, steps=3, log_every=100, save_every=3)
+    slow = Validation(lambda weights: time.sleep(0.3) or {"score": 0.0})
+    run(tmp_path, schedule(3, log_every=100, save_every=3))
     step = tmp_path / "checkpoint" / "step.json"
     about = json.loads(step.read_text())
     step.write_text(json.dumps(about | {"seconds": 100.0, "worked": 100.0, "losses": [1.0, 1.0, 1.0]}))
-    run(tmp_path, steps=4, **plain)
+    run(tmp_path, schedule(4, log_every=4), validation=slow)
     row = rows(tmp_path)[1]
     assert row["step"] == 4 and row["seconds"] > 100 and row["samples_per_s"] < 0.1
 
@@ -344,7 +343,7 @@ def padded(samples):
 
 def test_a_batch_may_be_whatever_the_loss_takes(tmp_path):
     model, samples = Mean(), Samples(Sentences(), collate=padded)
-    kept, _ = run(tmp_path, model=model, samples=samples, learning_rate=0.1, average=0.0)
+    kept, _ = run(tmp_path, schedule(8, learning_rate=0.1, average=0.0), model=model, samples=samples)
     assert model.seen == [f"sample {n}" for n in range(16)] and float(kept.weights["mean"]) > 0
 
 

@@ -81,7 +81,7 @@ def is_whole(state: Mapping[str, Tensor]) -> bool:
 
 
 def is_bases(state: Mapping[str, Tensor], base: SamMed3D) -> bool:
-    """Whether a whole model is the base but for its decoder, as far as its precision can tell."""
+    """Whether a whole model is the base but for its decoder, as far as its precision shows."""
     expected = base.state_dict()
     return compare(state, expected).ok and all(
         torch.equal(state[name].to(tensor.dtype), tensor.to(state[name].dtype).to(tensor.dtype))
