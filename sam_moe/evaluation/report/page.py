@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, tostring
 
 from sam_moe.ownership import GENERATOR
 
-# Okabe and Ito's colours, distinct also for those who cannot distinguish red from green; darker on white paper.
+# Okabe and Ito's colours, distinct also where red and green look alike; darker on white paper.
 _ON_WHITE = ("#0072b2", "#c9570a", "#00805e", "#a84a86", "#8a6d00", "#2b8cc4", "#5c4bb0", "#666666")
 _ON_BLACK = ("#56b4e9", "#f0904a", "#2fc79b", "#e08fc0", "#e3c53a", "#9ad4f5", "#a99cf0", "#aaaaaa")
 COLOURS = len(_ON_WHITE)

@@ -66,8 +66,8 @@ def of_gate(card: GateCard, most_drop: float) -> Outcome:
         warnings.append(f"the mixture gains nothing over {card.base.id} alone")
     if left is not None and left >= _NEARLY_ALL:
         warnings.append(
-            f"{left:.0%} of the experts' prompts are left to the general model: the gate cannot separate them, "
-            "or no threshold uses the experts without loss. Look at curve.png, at `structures` and at more "
+            f"{left:.0%} of the experts' prompts are left to the general model: the gate cannot separate "
+            "them, or no threshold uses the experts without loss. Look at curve.png, at `structures` and at more "
             "regions"
         )
     harms = lost is not None and lost > most_drop

@@ -75,7 +75,7 @@ def until(step):
 
 
 def run(folder, plan=None, *, stop=None, model=None, samples=None, validation=None, tracker=None):
-    """Train a Line, 8 steps; `stop` ends it when that step is reported. Returns what was kept and the model."""
+    """Train a Line; `stop` ends it when that step is reported. Returns what was kept and the model."""
     model = model or Line()
     samples = samples or Samples(Numbers())
     reporting = Reporting(tracker, until(stop))
