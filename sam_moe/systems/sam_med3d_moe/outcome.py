@@ -67,8 +67,8 @@ def of_gate(card: GateCard, most_drop: float) -> Outcome:
     if left is not None and left >= _NEARLY_ALL:
         warnings.append(
             f"{left:.0%} of the experts' prompts are left to the general model: the gate cannot separate "
-            "them, or no threshold uses the experts without loss. Look at curve.png, at `structures` and at more "
-            "regions"
+            "them, or no threshold uses the experts without loss. Look at curve.png, at `structures` and at "
+            "more regions"
         )
     harms = lost is not None and lost > most_drop
     if harms and card.threshold is None:  # else the choice of the threshold warns of it
