@@ -12,7 +12,7 @@ from benchmarks.quality.protocol import Score
 from sam_moe.moe.rules.forced import Forced
 from sam_moe.prompts import Box, Point
 from sam_moe.space.phantom import ball
-from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
+from tests.predict.ruled import choosing
 
 LIVER = blocks.Target(blocks.GENERAL, "set", "a", "a", "liver", "liver", (1,), 100)
 HEART = replace(LIVER, block=blocks.OTHER, label="heart", structure="heart")
@@ -22,12 +22,10 @@ HEART = replace(LIVER, block=blocks.OTHER, label="heart", structure="heart")
 def models():
     """The shipped mixture, the same with one expert forced, and its general model."""
     mixed, plain = sam_moe.load("small-moe", device="cpu"), sam_moe.load("small", device="cpu")
-    network = mixed.network
-    assert isinstance(network, SamMed3DMoE)
     return {
         "plain": plain,
-        "general": replace(mixed, network=network.choosing(Forced(0))),
-        "expert": replace(mixed, network=network.choosing(Forced(1))),
+        "general": choosing(mixed, Forced(0)),
+        "expert": choosing(mixed, Forced(1)),
     }
 
 

@@ -48,7 +48,7 @@ def test_a_probability_restored_everywhere_is_ours_but_for_rounding():
 
 @pytest.fixture(scope="module")
 def script():
-    return public_script.PublicScript(public_model().network)
+    return public_script.PublicScript(public_model().network.module)
 
 
 @pytest.mark.slow

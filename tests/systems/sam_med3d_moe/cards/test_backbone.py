@@ -88,7 +88,7 @@ def test_weights_that_changed_are_refused_even_after_they_were_once_good(entry):
 
 
 def test_weights_of_another_size_than_the_card_says_are_refused_with_the_report(entry):
-    other = entry.card.architecture.model_copy(update={"decoder_mlp_dim": 32})
+    other = dataclasses.replace(entry.card.architecture, decoder_mlp_dim=32)
     wrong = dataclasses.replace(entry, card=entry.card.model_copy(update={"architecture": other}))
     with pytest.raises(WeightsError, match="is 16×48 float32, expected 32×48 float32"):
         load_backbone(wrong)
