@@ -20,7 +20,8 @@ def make_rule(name: str, settings: Mapping[str, Any] | None = None, experts: Seq
     `experts` are the ids in the gate's order, for settings that name an expert.
 
     Raises:
-        ConfigError: for an unknown rule or setting, the nearest known first, and a value that does not fit.
+        ConfigError: for an unknown rule or setting, the nearest known first, a value that does not fit, and
+            a class that names itself otherwise.
     """
     kind, given = RULES.load(name), dict(settings or {})
     if dataclasses.is_dataclass(kind):
@@ -35,6 +36,12 @@ def make_rule(name: str, settings: Mapping[str, Any] | None = None, experts: Seq
         raise ConfigError(
             f"selection rule {name!r} lacks a method or its name. Expected a class that does what "
             "`sam_moe.moe.selection.NamedRule` asks for."
+        )
+    if rule.name != name:
+        raise ConfigError(
+            f"selection rule {name!r} is class {type(rule).__name__}, which names itself {rule.name!r}. "
+            "Expected one name, by which its card finds it again: set "
+            f"`name = {name!r}` in a class of its own."
         )
     return rule
 

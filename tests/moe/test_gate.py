@@ -1,11 +1,13 @@
 """Columns of any gate keep every bit when others come and go; a gate stays light."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.gate import Gate, GateShape, check_lightweight, parameter_share
+from sam_moe.moe.gate import Gate, GateShape, check_kind, check_lightweight, make_gate, parameter_share
 from sam_moe.moe.gates import GATES
 
 KINDS = GATES.own
@@ -17,7 +19,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.fixture(params=KINDS)
 def gate(request, generator) -> Gate:
-    gate = GATES.load(request.param)(GateShape(6, hidden=8), 3)
+    gate = make_gate(request.param, GateShape(6, hidden=8), 3)
     for parameter in gate.parameters():
         nn.init.normal_(parameter, generator=generator)
     return gate
@@ -25,7 +27,7 @@ def gate(request, generator) -> Gate:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_gate_is_undecided_and_learns_from_its_first_step(kind):
-    gate = GATES.load(kind)(GateShape(6, hidden=8), 4)
+    gate = make_gate(kind, GateShape(6, hidden=8), 4)
     logits = gate(noise(5, 6))
     assert torch.equal(logits, torch.zeros(5, 4))
     logits[:, 1].sum().backward()
@@ -85,7 +87,7 @@ def test_the_general_experts_column_stays(gate):
 
 def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
     """6 features of 3 parts, 4 wide: norms 3 * 12, trunk 18 * 4 + 4, two columns of 4 + 18 + 1."""
-    gate = GATES.load("trunk")(GateShape(6, hidden=4, parts=("a", "b", "c")), 2)
+    gate = make_gate("trunk", GateShape(6, hidden=4, parts=("a", "b", "c")), 2)
     assert parameter_share(gate, nn.Linear(158, 1, bias=False)) == 1
     check_lightweight(gate, nn.Linear(15_800, 1, bias=False))
     with pytest.raises(
@@ -97,4 +99,57 @@ def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_gate_over_no_expert_is_refused(kind):
     with pytest.raises(ConfigError, match="a gate over 0 experts scores none"):
-        GATES.load(kind)(GateShape(6, hidden=8), 0)
+        make_gate(kind, GateShape(6, hidden=8), 0)
+
+
+OFFERED = """
+from sam_moe.moe.gates.linear import Linear
+
+
+class Mine(Linear):
+    kind = "mine"
+
+
+class Nameless(Linear): ...
+
+
+class Other: ...
+"""
+
+
+@pytest.fixture
+def another_package(tmp_path, monkeypatch):
+    (tmp_path / "offered_gates.py").write_text(OFFERED)
+    place = tmp_path / "offered-1.0.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
+    names = {"mine": "Mine", "alias": "Mine", "nameless": "Nameless", "other": "Other"}
+    points = "".join(f"{name} = offered_gates:{kind}\n" for name, kind in names.items())
+    (place / "entry_points.txt").write_text(f"[sam_moe.gates]\n{points}")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("offered_gates", None)
+
+
+def test_another_packages_gate_is_made_by_its_name(another_package):
+    assert make_gate("mine", GateShape(6), 2).kind == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("alias", "kind of gate 'alias' is class Mine, which names itself 'mine'. .*`kind = 'alias'`"),
+        ("nameless", "'nameless' is class Nameless, which names itself 'linear'. .*`kind = 'nameless'`"),
+        ("other", "kind of gate 'other' is .*Other.*. Expected a subclass of `sam_moe.moe.gate.Gate`"),
+    ],
+)
+def test_a_gate_that_a_card_would_name_otherwise_is_refused(another_package, name, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        make_gate(name, GateShape(6), 2)
+
+
+def test_a_kind_that_names_itself_not_at_all_is_refused():
+    class Unnamed(Gate): ...
+
+    with pytest.raises(ConfigError, match="kind of gate 'mine' is class Unnamed, which names itself None"):
+        check_kind("mine", Unnamed)

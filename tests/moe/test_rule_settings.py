@@ -125,7 +125,9 @@ def another_package(tmp_path, monkeypatch):
     place = tmp_path / "mine-1.0.dist-info"
     place.mkdir()
     (place / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (place / "entry_points.txt").write_text("[sam_moe.rules]\nlast = mine:Last\nhalf = mine:Half\n")
+    (place / "entry_points.txt").write_text(
+        "[sam_moe.rules]\nlast = mine:Last\nhalf = mine:Half\nend = mine:Last\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("mine", None)
@@ -144,3 +146,8 @@ def test_another_packages_class_that_is_no_rule_is_refused(another_package):
         read_rule("half:share=1")
     with pytest.raises(ConfigError, match="'half' cannot be made of"):
         read_rule("half")
+
+
+def test_another_packages_rule_that_a_card_would_name_otherwise_is_refused(another_package):
+    with pytest.raises(ConfigError, match="'end' is class Last, which names itself 'last'. .*`name = 'end'`"):
+        read_rule("end")

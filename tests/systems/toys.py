@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from sam_moe.moe.gate import Gate, GateShape
-from sam_moe.moe.gates import GATES
+from sam_moe.moe.gate import Gate, GateShape, make_gate
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import SelectionRule
 from sam_moe.moe.site import MoESite, Plugged, SiteKind, routings
@@ -54,7 +53,7 @@ def decided(gate: Gate, seed: int) -> Gate:
 
 
 def gate_of(kind: str, experts: int, seed: int) -> Gate:
-    return decided(GATES.load(kind)(GateShape(WIDTH, hidden=4), experts), seed)
+    return decided(make_gate(kind, GateShape(WIDTH, hidden=4), experts), seed)
 
 
 class Toy(nn.Module):
