@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sam_moe.errors import ConfigError
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.dispatch import dense, grouped, used
-from sam_moe.moe.fusion import fuse, weighted_sum
+from sam_moe.moe.fusion import check_fusion, fuse, weighted_sum
 from sam_moe.moe.gate import Gate
 from sam_moe.moe.names import Fusion, Granularity
 from sam_moe.moe.routing import Routing
@@ -65,6 +65,7 @@ class MoESite(nn.Module):
         self.experts: nn.ModuleDict | ExpertBank[Any] = (
             experts if isinstance(experts, ExpertBank) else nn.ModuleDict(experts)
         )
+        check_fusion(rule, kind.fusion)
         self.gate, self.rule, self.kind, self.shared = gate, rule, kind, shared
         if gate.experts != len(self.ids):
             raise ConfigError(
@@ -113,8 +114,13 @@ class MoESite(nn.Module):
         return (y if self.shared is None else self.shared(x) + y), routing
 
     def route(self, seen: Any, rule: SelectionRule | None = None) -> Routing:
-        """Score and select, by the site's rule or another; no expert runs."""
+        """Score and select, by the site's rule or another; no expert runs.
+
+        Raises:
+            ConfigError: for a rule whose weights the site cannot fuse.
+        """
         rule = self.rule if rule is None else rule
+        check_fusion(rule, self.kind.fusion)
         logits = self.gate(seen)
         chosen = rule.select(confidence_of(logits))
         return Routing(self.ids, logits, chosen, rule, self.kind.granularity)

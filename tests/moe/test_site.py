@@ -140,6 +140,16 @@ def test_a_gate_of_another_number_of_experts_is_refused():
         MoESite({id: ffn() for id in ROUTED}, Linear(GateShape(WIDTH), 2), Dense())
 
 
+@pytest.mark.parametrize("fusion", ["logits", "probabilities"])
+def test_raw_weights_are_refused_where_answers_are_averaged(fusion):
+    kind = SiteKind("prompt", fusion)
+    with pytest.raises(ConfigError, match="keeps raw confidences"):
+        site(TopK(2, raw=True), kind)
+    one = site(TopK(2), kind)
+    with pytest.raises(ConfigError, match="keeps raw confidences"):
+        one(noise(4, WIDTH), rule=TopK(1, raw=True))
+
+
 def test_a_plugged_site_is_a_plain_module_to_its_host_and_each_thread_collects_its_own():
     host = nn.Sequential(
         Plugged(site(TopK(1)), "one"), nn.Linear(WIDTH, WIDTH), Plugged(site(Dense()), "two")

@@ -16,6 +16,7 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
+from sam_moe.moe.fusion import check_fusion
 from sam_moe.moe.gate import Gate
 from sam_moe.moe.names import Fusion
 from sam_moe.moe.routing import Routing
@@ -156,6 +157,7 @@ class SamMed3DMoE(nn.Module):
         self.bank, self.gate = bank, gate
         self._selection: SelectionRule = Threshold() if selection is None else selection
         self._fusion: Fusion = fusion
+        check_fusion(self._selection, fusion)
         self._keep_images = keep_images
         self._remembered = _Remembered()
         self._moving = Lock()
@@ -180,6 +182,7 @@ class SamMed3DMoE(nn.Module):
         other = copy(self)
         other._selection = selection
         other._fusion = self._fusion if fusion is None else fusion
+        check_fusion(selection, other._fusion)
         return other
 
     @property
