@@ -67,11 +67,7 @@ class MoESite(nn.Module):
         )
         check_fusion(rule, kind.fusion)
         self.gate, self.rule, self.kind, self.shared = gate, rule, kind, shared
-        if gate.experts != len(self.ids):
-            raise ConfigError(
-                f"the gate has {gate.experts} columns, the site {len(self.ids)} experts: "
-                f"{', '.join(self.ids)}. Expected one column an expert, in the same order."
-            )
+        self._check_columns()
 
     @property
     def granularity(self) -> Granularity:
@@ -117,8 +113,10 @@ class MoESite(nn.Module):
         """Score and select, by the site's rule or another; no expert runs.
 
         Raises:
-            ConfigError: for a rule whose weights the site cannot fuse.
+            ConfigError: for a rule whose weights the site cannot fuse, and where a gate that sites share has
+                another number of columns, since an expert was added at another site and not yet at this one.
         """
+        self._check_columns()
         rule = self.rule if rule is None else rule
         check_fusion(rule, self.kind.fusion)
         logits = self.gate(seen)
@@ -136,17 +134,22 @@ class MoESite(nn.Module):
     def add(self, id: str, expert: nn.Module | None = None) -> None:
         """Add an expert, and an undecided column unless the gate, shared by other sites, has it already.
 
-        A bank makes its expert itself, so that `expert` is left out.
+        A bank makes its expert itself, so that `expert` is left out. Until it is added at every site of a
+        shared gate, the others answer nothing.
 
         Raises:
-            ConfigError: for an id that is there already.
+            ConfigError: for an id that is there already, and for an expert that is missing or, for a bank,
+                given.
         """
         if id in self.ids:
             raise ConfigError(f"expert {id!r} is at the site already. Give the new one another id.")
         if isinstance(self.experts, ExpertBank):
+            if expert is not None:
+                raise ConfigError(f"expert {id!r} was given to a bank, which makes it itself. Leave it out.")
             self.experts.add(id)
+        elif expert is None:
+            raise ConfigError(f"expert {id!r} has no module. Give it one: `add({id!r}, module)`.")
         else:
-            assert expert is not None
             self.experts[id] = expert
         if self.gate.experts < len(self.ids):
             self.gate.add_column()
@@ -155,6 +158,13 @@ class MoESite(nn.Module):
         """What a printed model shows beside the parts."""
         rule = text_of(self.rule, self.ids)
         return f"{self.kind.granularity}, {rule}, {self.kind.fusion}, {self.kind.dispatch}"
+
+    def _check_columns(self) -> None:
+        if self.gate.experts != len(self.ids):
+            raise ConfigError(
+                f"the gate has {self.gate.experts} columns, the site {len(self.ids)} experts: "
+                f"{', '.join(self.ids)}. Expected one column an expert, in the same order."
+            )
 
     def _dispatched(self, experts: Int[Tensor, "*rows k"], call: Call) -> Tensor:
         bank = self.experts

@@ -126,11 +126,24 @@ def test_another_rule_for_one_call_leaves_the_sites_own():
 def test_a_gate_that_sites_share_gets_one_column_for_an_expert_at_each():
     gate = Linear(GateShape(WIDTH), 1)
     sites = [MoESite({"a": seeded(0, ffn)}, gate, Dense()) for _ in range(2)]
-    for one in sites:
-        one.add("b", seeded(1, ffn))
+    sites[0].add("b", seeded(1, ffn))
+    with pytest.raises(ConfigError, match="the gate has 2 columns, the site 1 experts: a. Expected one"):
+        sites[1](noise(3, WIDTH))
+    sites[1].add("b", seeded(1, ffn))
+    assert all(one(noise(3, WIDTH))[1].ids == ("a", "b") for one in sites)
     assert gate.experts == 2 and all(one.ids == ("a", "b") for one in sites)
     with pytest.raises(ConfigError, match="'b' is at the site already"):
         sites[0].add("b", seeded(1, ffn))
+
+
+def test_an_expert_that_is_missing_or_too_much_is_refused_and_nothing_is_added():
+    bank = ExpertBank(("a",), lambda id: ffn(), ffn())
+    banked, plain = (MoESite(e, Linear(GateShape(WIDTH), 1), Dense()) for e in (bank, {"a": ffn()}))
+    with pytest.raises(ConfigError, match="expert 'b' has no module. Give it one"):
+        plain.add("b")
+    with pytest.raises(ConfigError, match="expert 'b' was given to a bank, which makes it itself"):
+        banked.add("b", ffn())
+    assert all(one.ids == ("a",) and one.gate.experts == 1 for one in (banked, plain))
 
 
 def test_a_gate_of_another_number_of_experts_is_refused():
