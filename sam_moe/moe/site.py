@@ -13,7 +13,7 @@ from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.dispatch import dense, grouped, used
 from sam_moe.moe.fusion import check_fusion, fuse, weighted_sum
 from sam_moe.moe.gate import Gate
-from sam_moe.moe.names import Fusion, Granularity
+from sam_moe.moe.names import Dispatch, Fusion, Granularity
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.rule_settings import text_of
 from sam_moe.moe.selection import SelectionRule, confidence_of
@@ -35,7 +35,7 @@ class SiteKind:
 
     granularity: Granularity = "token"
     fusion: Literal["sum"] | Fusion = "sum"
-    dispatch: Literal["grouped", "dense"] = "grouped"
+    dispatch: Dispatch = "grouped"
 
 
 class MoESite(nn.Module):
@@ -169,7 +169,7 @@ class MoESite(nn.Module):
     def _dispatched(self, experts: Int[Tensor, "*rows k"], call: Call) -> Tensor:
         bank = self.experts
         if isinstance(bank, ExpertBank):
-            return bank.decode(experts, call)
+            return bank.decode(experts, call, self.kind.dispatch)
         modules = list(bank.values())
 
         def run(index: int, rows: Int[Tensor, " r"]) -> Tensor:

@@ -116,6 +116,25 @@ def test_a_banks_experts_are_made_when_chosen():
     assert one.ids == IDS[:4] and one.gate.experts == 4
 
 
+def test_dense_dispatch_runs_every_expert_of_a_bank_on_every_row():
+    rows = []
+
+    def make(name):
+        expert = seeded(IDS.index(name), ffn)
+        expert.register_forward_hook(lambda _, given, y: rows.append((name, len(given[0]))))
+        return expert
+
+    found = {}
+    for dispatch in ("grouped", "dense"):
+        rows.clear()
+        bank = ExpertBank(ROUTED, make, seeded(0, ffn), most=1)
+        kind = SiteKind("prompt", dispatch=dispatch)
+        one = MoESite(bank, decided(Linear(GateShape(WIDTH), 3), 7), Forced(2), kind)
+        found[dispatch] = one(noise(4, WIDTH))[0], list(rows)
+    torch.testing.assert_close(found["dense"][0], found["grouped"][0])
+    assert found["grouped"][1] == [("second", 4)] and found["dense"][1] == [("first", 4), ("second", 4)]
+
+
 def test_another_rule_for_one_call_leaves_the_sites_own():
     one, x = site(Dense()), noise(4, WIDTH)
     _, routing = one(x, rule=Forced(1))
