@@ -151,15 +151,3 @@ class ExpertBank(Generic[D]):
             if name in self.ids:
                 raise ConfigError(f"expert {name!r} is in the bank already. Give the new one another id.")
             self.ids = (*self.ids, name)
-
-    def remove(self, name: str) -> None:
-        """Take an expert out; the gate's column of the same index must go with it."""
-        with self._changed:
-            if name not in self.ids[1:]:
-                known = ", ".join(self.ids[1:]) or "none"
-                raise ConfigError(
-                    f"expert {name!r} cannot be removed. Expected one of: {known}; the general expert stays."
-                )
-            self.ids = tuple(known for known in self.ids if known != name)
-            self._slots.pop(name, None)
-            self._changed.notify_all()

@@ -89,9 +89,9 @@ class Contract:
         """What a phase leaves; None where it was stopped in the middle. Started again, it goes on."""
         raise NotImplementedError
 
-    def added(self, system: System) -> None:
-        """Add an expert whose column is not undecided."""
-        raise NotImplementedError
+    def new(self) -> nn.Module | None:
+        """An expert to be added at a site; None where its bank makes it."""
+        return None
 
     def permuted(self, system: System, order: list[int], columns: bool) -> System:
         """The experts of every site in another order, and with `columns` the gate's columns too."""
@@ -169,7 +169,10 @@ class Contract:
     def test_07_an_expert_more_leaves_old_columns_and_answers_to_the_bit(self):
         system, batch = self.make(Forced(1), EXPERTS), self.batch(3)
         before, old = routed(system, batch), answers(system, batch)
-        self.added(system)
+        for site in system.sites().values():
+            assert isinstance(site, MoESite)
+            site.add("more", self.new())
+            nn.init.constant_(site.gate.columns[-1].weight, 0.3)
         assert torch.equal(answers(system, batch), old)
         for was, now in zip(before, routed(system, batch), strict=True):
             assert now.ids[:EXPERTS] == was.ids and len(now.ids) == EXPERTS + 1

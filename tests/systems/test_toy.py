@@ -37,8 +37,8 @@ class OfToys(Contract):
     def batch(self, rows):
         return torch.randn(4, *self.one, generator=torch.Generator().manual_seed(5))[:rows]
 
-    def added(self, system):
-        system.add("more", self.expert)
+    def new(self):
+        return toys.seeded(100, self.expert)
 
     def kept(self, folder):
         path, base = folder / "toy.safetensors", fingerprint(self.make(self.rule, EXPERTS).trunk)

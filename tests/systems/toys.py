@@ -71,12 +71,6 @@ class Toy(nn.Module):
         sites = list(self.sites().values())
         return {id: nn.ModuleList(site.experts[id] for site in sites) for id in sites[0].ids}
 
-    def add(self, id: str, make: Make) -> None:
-        """Add an expert at every site, with a column that is not undecided."""
-        for n, site in enumerate(self.sites().values()):
-            site.add(id, seeded(100 + n, make))
-            nn.init.constant_(site.gate.columns[-1].weight, 0.3)
-
 
 class ByPrompt(Toy):
     """A decoder a prompt, chosen by a gate with a trunk."""

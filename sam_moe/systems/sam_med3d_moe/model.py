@@ -286,14 +286,3 @@ class SamMed3DMoE(nn.Module):
         tokens = self.encode_prompt(*batch.prompt)
         logits, routing = self.decode_routed(self.encode(batch.image), tokens)
         return logits, {SITE: routing}
-
-    def add_expert(self, name: str) -> nn.Module:
-        """Add an expert that the bank can make, and return its undecided column of the gate, to be fitted."""
-        self.bank.add(name)
-        return self.gate.add_column()
-
-    def remove_expert(self, name: str) -> None:
-        """Take an expert out of bank and gate; the others' logits keep every bit."""
-        index = self.bank.ids.index(name) if name in self.bank.ids else 0
-        self.bank.remove(name)
-        self.gate.remove_column(index)
