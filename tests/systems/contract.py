@@ -7,10 +7,11 @@ no trait is set wrongly.
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from threading import Thread
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -223,24 +224,24 @@ class Contract:
         assert {site.granularity for site in system.sites().values()} == {self.traits.granularity}
         system, batches = self.make(self.rule, EXPERTS), [self.batch(4), taken(self.batch(4), [3, 2, 1, 0])]
         alone = [(answers(system, batch), routed(system, batch)) for batch in batches]
-        wrong: list[int] = []
+        both = Barrier(2, timeout=60)
 
         def ask(n: int) -> None:
+            both.wait()
             for _ in range(5):
                 with torch.no_grad():
                     output, found = system.forward(batches[n])
-                pairs = zip(found.values(), alone[n][1], strict=True)
-                if not torch.equal(output, alone[n][0]) or any(
-                    not torch.equal(a.logits, b.logits) for a, b in pairs
-                ):
-                    wrong.append(n)
+                assert torch.equal(output, alone[n][0])
+                assert list(found) == list(system.sites())
+                for now, then in zip(found.values(), alone[n][1], strict=True):
+                    assert now.ids == then.ids and torch.equal(now.logits, then.logits)
+                    assert all(map(torch.equal, now.selection, then.selection))
 
-        threads = [Thread(target=ask, args=(n,)) for n in (0, 1)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert wrong == [] and not torch.equal(alone[0][0], alone[1][0])
+        with ThreadPoolExecutor(2) as threads:
+            asked = [threads.submit(ask, n) for n in (0, 1)]
+        for one in asked:
+            one.result()
+        assert not torch.equal(alone[0][0], alone[1][0])
 
     def test_11_a_phase_stopped_and_started_again_is_equal_to_the_bit(self, tmp_path):
         whole = self.trained(tmp_path / "whole")
