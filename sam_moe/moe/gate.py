@@ -70,14 +70,6 @@ class Gate(nn.Module):
         """How many experts it chooses among, the general one included."""
         return len(self.columns)
 
-    def fresh(self) -> "Gate":
-        """Another of the same kind and sizes, with initial weights."""
-        return type(self)(self.shape, self.experts)
-
-    def freeze(self) -> None:
-        """Freeze every weight and column there is; columns added later are free."""
-        self.requires_grad_(False)
-
     def add_column(self) -> GateColumn:
         """Append an undecided column for one more expert and return it; fit it before it is asked."""
         column = GateColumn(self._width).to(self.columns[0].get_parameter("weight"))
