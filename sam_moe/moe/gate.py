@@ -79,13 +79,15 @@ class Gate(nn.Module):
     def remove_column(self, index: int) -> None:
         """Forget an expert; those behind it move up by one.
 
+        Column 0 stays: it is the general expert's, where there is one.
+
         Raises:
-            ConfigError: for the general expert's column, and for one that is not there.
+            ConfigError: for column 0, and for one that is not there.
         """
         if not 1 <= index < self.experts:
             raise ConfigError(
                 f"column {index} of the gate cannot be removed. Expected 1 to {self.experts - 1}: column 0 "
-                "is the general expert's, on which all others fall back."
+                "stays; it is the general expert's, where there is one."
             )
         del self.columns[index]
 

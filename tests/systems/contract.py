@@ -1,7 +1,11 @@
 """The contract of all systems: a test class of each paper derives from `Contract` and says what is its own.
 
-Its twelve tests are numbered as in DESIGN.md. A trait that a system lacks is tested for being absent, so that
-no trait is set wrongly.
+Twelve sentences, a test each: the same input gives the same answers; a forced expert is that expert alone;
+the general expert alone is the host; weights are what the rule promises; only chosen experts run; their order
+does not matter; an expert more leaves the others as they were; a phase changes what it names; what was saved
+loads equal; routing explains itself, in several threads too; a stopped phase goes on as if it had not been
+stopped; card and recipe are read without torch. A trait that a system lacks is tested for being absent, so
+that no trait is set wrongly.
 """
 
 import subprocess
