@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sam_moe.errors import ConfigError
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.dispatch import dense, grouped, used
+from sam_moe.moe.experts import ExpertDict
 from sam_moe.moe.fusion import check_fusion, fuse, weighted_sum
 from sam_moe.moe.gate import Gate
 from sam_moe.moe.names import Dispatch, Fusion, Granularity
@@ -62,8 +63,8 @@ class MoESite(nn.Module):
         shared: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.experts: nn.ModuleDict | ExpertBank[Any] = (
-            experts if isinstance(experts, ExpertBank) else nn.ModuleDict(experts)
+        self.experts: ExpertDict | ExpertBank[Any] = (
+            experts if isinstance(experts, ExpertBank) else ExpertDict(experts)
         )
         check_fusion(rule, kind.fusion)
         self.gate, self.rule, self.kind, self.shared = gate, rule, kind, shared

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from sam_moe.moe.experts import key_of
 from sam_moe.moe.gate import Gate, GateShape, make_gate
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import SelectionRule
@@ -86,7 +87,7 @@ class ByPrompt(Toy):
 
     def phases(self) -> tuple[Phase, ...]:
         finetuned = [
-            Phase(f"finetune {id}", (f"site.experts.{id}.*",), rule=f"forced:index={n}")
+            Phase(f"finetune {id}", (f"site.experts.{key_of(id)}.*",), rule=f"forced:index={n}")
             for n, id in enumerate(self.site.ids)
             if n
         ]
