@@ -10,7 +10,6 @@ from torch import nn
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.experts import ExpertDict, key_of
-from sam_moe.moe.gate import make_gate
 from sam_moe.moe.rules.forced import Forced
 from sam_moe.moe.site import MoESite
 from sam_moe.moe.system import Phase
@@ -48,7 +47,7 @@ def test_it_is_a_dictionary_by_id():
 
 def test_a_phase_of_one_expert_names_nothing_of_another_whose_id_begins_alike():
     experts = {id: nn.Linear(WIDTH, WIDTH) for id in ODD}
-    site = MoESite(experts, make_gate("linear", gate_of("linear", 1, 0).shape, len(ODD)), Forced(1))
+    site = MoESite(experts, gate_of("linear", len(ODD), 0), Forced(1))
     tensors = dict(site.named_parameters())
     for id in ODD:
         names = Phase(f"finetune {id}", (f"experts.{key_of(id)}.*",)).names(tensors)

@@ -1,14 +1,13 @@
 """Columns of any gate keep every bit when others come and go; a gate stays light."""
 
-import sys
-
 import pytest
 import torch
 from torch import nn
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.gate import Gate, GateShape, check_kind, check_lightweight, make_gate, parameter_share
+from sam_moe.moe.gate import Gate, GateShape, check_lightweight, parameter_share
 from sam_moe.moe.gates import GATES
+from sam_moe.moe.gates._making import make_gate
 
 KINDS = GATES.own
 
@@ -92,56 +91,3 @@ def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
 def test_a_gate_over_no_expert_is_refused(kind):
     with pytest.raises(ConfigError, match="a gate over 0 experts scores none"):
         make_gate(kind, GateShape(6, hidden=8), 0)
-
-
-OFFERED = """
-from sam_moe.moe.gates.linear import Linear
-
-
-class Mine(Linear):
-    kind = "mine"
-
-
-class Nameless(Linear): ...
-
-
-class Other: ...
-"""
-
-
-@pytest.fixture
-def another_package(tmp_path, monkeypatch):
-    (tmp_path / "offered_gates.py").write_text(OFFERED)
-    place = tmp_path / "offered-1.0.dist-info"
-    place.mkdir()
-    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
-    names = {"mine": "Mine", "alias": "Mine", "nameless": "Nameless", "other": "Other"}
-    points = "".join(f"{name} = offered_gates:{kind}\n" for name, kind in names.items())
-    (place / "entry_points.txt").write_text(f"[sam_moe.gates]\n{points}")
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    sys.modules.pop("offered_gates", None)
-
-
-def test_another_packages_gate_is_made_by_its_name(another_package):
-    assert make_gate("mine", GateShape(6), 2).kind == "mine"
-
-
-@pytest.mark.parametrize(
-    ("name", "complaint"),
-    [
-        ("alias", "kind of gate 'alias' is class Mine, which names itself 'mine'. .*`kind = 'alias'`"),
-        ("nameless", "'nameless' is class Nameless, which names itself 'linear'. .*`kind = 'nameless'`"),
-        ("other", "kind of gate 'other' is .*Other.*. Expected a subclass of `sam_moe.moe.gate.Gate`"),
-    ],
-)
-def test_a_gate_that_a_card_would_name_otherwise_is_refused(another_package, name, complaint):
-    with pytest.raises(ConfigError, match=complaint):
-        make_gate(name, GateShape(6), 2)
-
-
-def test_a_kind_that_names_itself_not_at_all_is_refused():
-    class Unnamed(Gate): ...
-
-    with pytest.raises(ConfigError, match="kind of gate 'mine' is class Unnamed, which names itself None"):
-        check_kind("mine", Unnamed)

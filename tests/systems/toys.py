@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sam_moe.moe.experts import key_of
-from sam_moe.moe.gate import Gate, GateShape, make_gate
+from sam_moe.moe.gate import Gate, GateShape
+from sam_moe.moe.gates._making import make_gate
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import SelectionRule
 from sam_moe.moe.site import MoESite, Plugged, SiteKind, routings

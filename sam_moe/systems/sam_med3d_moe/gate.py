@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_moe.moe.gate import Gate, GateShape, make_gate
+from sam_moe.moe.gate import Gate, GateShape
+from sam_moe.moe.gates._making import make_gate
 from sam_moe.registry import GateMode, GateSizes
 from sam_moe.shapes import Float
 
