@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.dispatch import grouped
+from sam_moe.moe.dispatch import dense, grouped
+from sam_moe.moe.names import Dispatch
 from sam_moe.shapes import Float, Int
 
 D = TypeVar("D")
@@ -126,15 +127,23 @@ class ExpertBank(Generic[D]):
         return answer
 
     def decode(
-        self, experts: Int[Tensor, "*rows k"], call: Callable[[D, Int[Tensor, " r"]], Tensor]
+        self,
+        experts: Int[Tensor, "*rows k"],
+        call: Callable[[D, Int[Tensor, " r"]], Tensor],
+        dispatch: Dispatch = "grouped",
     ) -> Float[Tensor, "..."]:
         """Run each chosen expert once, on all rows of the batch that chose it, as `dispatch.grouped` does.
 
-        `call(decoder, rows)` answers these rows, one answer each, in their order.
+        `call(decoder, rows)` answers these rows, one answer each, in their order. "dense" makes and runs
+        every expert on every row, as `dispatch.dense` does.
         """
         if not experts.numel():
             raise ConfigError("no expert was chosen for any prompt. Expected a batch of at least one.")
-        return grouped(experts, lambda index, rows: self._run(index, rows, call))
+
+        def run(index: int, rows: Int[Tensor, " r"]) -> Tensor:
+            return self._run(index, rows, call)
+
+        return dense(experts, len(self.ids), run) if dispatch == "dense" else grouped(experts, run)
 
     def add(self, name: str) -> None:
         """Append an expert, which `make_decoder` must know; the gate needs a column for it."""
@@ -142,15 +151,3 @@ class ExpertBank(Generic[D]):
             if name in self.ids:
                 raise ConfigError(f"expert {name!r} is in the bank already. Give the new one another id.")
             self.ids = (*self.ids, name)
-
-    def remove(self, name: str) -> None:
-        """Take an expert out; the gate's column of the same index must go with it."""
-        with self._changed:
-            if name not in self.ids[1:]:
-                known = ", ".join(self.ids[1:]) or "none"
-                raise ConfigError(
-                    f"expert {name!r} cannot be removed. Expected one of: {known}; the general expert stays."
-                )
-            self.ids = tuple(known for known in self.ids if known != name)
-            self._slots.pop(name, None)
-            self._changed.notify_all()

@@ -1,10 +1,14 @@
 """How the answers of several experts become one."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sam_moe.errors import ConfigError
 from sam_moe.moe.names import Fusion
+from sam_moe.moe.selection import SelectionRule, is_raw
 from sam_moe.shapes import Float
 
 
@@ -14,6 +18,19 @@ def weighted_sum(answers: Float[Tensor, "..."], weights: Float[Tensor, "*rows k"
     `answers` have the shape of `weights`, then of one answer.
     """
     return (answers * _like(weights, answers)).sum(dim=weights.ndim - 1)
+
+
+def check_fusion(rule: SelectionRule, how: Literal["sum"] | Fusion) -> None:
+    """See that the weights that a rule gives can be fused so.
+
+    Raises:
+        ConfigError: for raw weights where an average of logits or probabilities needs a sum of 1.
+    """
+    if how != "sum" and is_raw(rule):
+        raise ConfigError(
+            f"{rule!r} keeps raw confidences, which do not sum to 1, and fusing {how} averages by weights "
+            'that do: answers would shrink. Leave `raw` out, or fuse by "sum".'
+        )
 
 
 def fuse(

@@ -39,9 +39,9 @@ class Gate(nn.Module):
     """Scores experts: one column an expert, column 0 the general expert's where there is one.
 
     A kind of gate is a module of `gates/`: a class made of a `GateShape` and the number of experts, with its
-    own `columns`, and `hidden`, which is what they see. Each column is multiplied and summed by itself, so
-    that its logits keep every bit when others come or go, where one matrix product for all would not promise
-    that (ours).
+    own `columns`, and `hidden`, which is what they see; its `kind` is the name by which cards find it. Each
+    column is multiplied and summed by itself, so that its logits keep every bit when others come or go, where
+    one matrix product for all would not promise that (ours).
     """
 
     kind: ClassVar[str]
@@ -69,14 +69,6 @@ class Gate(nn.Module):
         """How many experts it chooses among, the general one included."""
         return len(self.columns)
 
-    def fresh(self) -> "Gate":
-        """Another of the same kind and sizes, with initial weights."""
-        return type(self)(self.shape, self.experts)
-
-    def freeze(self) -> None:
-        """Freeze every weight and column there is; columns added later are free."""
-        self.requires_grad_(False)
-
     def add_column(self) -> GateColumn:
         """Append an undecided column for one more expert and return it; fit it before it is asked."""
         column = GateColumn(self._width).to(self.columns[0].get_parameter("weight"))
@@ -86,13 +78,15 @@ class Gate(nn.Module):
     def remove_column(self, index: int) -> None:
         """Forget an expert; those behind it move up by one.
 
+        Column 0 stays: it is the general expert's, where there is one.
+
         Raises:
-            ConfigError: for the general expert's column, and for one that is not there.
+            ConfigError: for column 0, and for one that is not there.
         """
         if not 1 <= index < self.experts:
             raise ConfigError(
                 f"column {index} of the gate cannot be removed. Expected 1 to {self.experts - 1}: column 0 "
-                "is the general expert's, on which all others fall back."
+                "stays; it is the general expert's, where there is one."
             )
         del self.columns[index]
 

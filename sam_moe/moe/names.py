@@ -7,3 +7,6 @@ Granularity = Literal["prompt", "token", "pixel"]
 
 # What is averaged where several experts answer.
 Fusion = Literal["logits", "probabilities"]
+
+# How experts are run: the chosen ones on the rows that chose them, or all on every row.
+Dispatch = Literal["grouped", "dense"]

@@ -17,10 +17,12 @@ from sam_moe.parsing import parse_yaml
 def make_rule(name: str, settings: Mapping[str, Any] | None = None, experts: Sequence[str] = ()) -> NamedRule:
     """The rule of a name with these settings; others are its defaults.
 
-    `experts` are the ids in the gate's order, for settings that name an expert.
+    `experts` are the ids in the gate's order; where they are given, settings name an expert by its id alone,
+    because an index is another expert's when columns come or go.
 
     Raises:
-        ConfigError: for an unknown rule or setting, the nearest known first, and a value that does not fit.
+        ConfigError: for an unknown rule or setting, the nearest known first, a value that does not fit, and
+            a class that names itself otherwise.
     """
     kind, given = RULES.load(name), dict(settings or {})
     if dataclasses.is_dataclass(kind):
@@ -35,6 +37,12 @@ def make_rule(name: str, settings: Mapping[str, Any] | None = None, experts: Seq
         raise ConfigError(
             f"selection rule {name!r} lacks a method or its name. Expected a class that does what "
             "`sam_moe.moe.selection.NamedRule` asks for."
+        )
+    if rule.name != name:
+        raise ConfigError(
+            f"selection rule {name!r} is class {type(rule).__name__}, which names itself {rule.name!r}. "
+            "Expected one name, by which its card finds it again: set "
+            f"`name = {name!r}` in a class of its own."
         )
     return rule
 
@@ -112,6 +120,11 @@ def _value(
     if key not in known:
         nearest = ", ".join(nearest_first(key, known)) or "none"
         raise ConfigError(f"selection rule {rule!r} has no setting {key!r}. Known, nearest first: {nearest}.")
+    if hints[key] == ExpertIndex and experts and isinstance(value, int):
+        raise ConfigError(
+            f"selection rule {rule!r}: {key}: expected an expert's id, not its index {value!r}. Known: "
+            f"{', '.join(experts)}."
+        )
     if hints[key] == ExpertIndex and isinstance(value, str):
         if value not in experts:
             nearest = ", ".join(nearest_first(value, experts)) or "none"

@@ -30,7 +30,8 @@ class Selection(NamedTuple):
 class SelectionRule(Protocol):
     """What a rule does; those in `rules/` are frozen records, any other class with these methods will do.
 
-    A row is what is routed by itself: a prompt, a token, a pixel. Rows may stand in any number of axes.
+    A rule whose weights of a row do not sum to 1 has a true attribute `raw`. A row is what is routed by
+    itself: a prompt, a token, a pixel. Rows may stand in any number of axes.
     """
 
     def select(self, confidence: Float[Tensor, "*rows e"]) -> Selection:
@@ -50,6 +51,11 @@ class NamedRule(SelectionRule, Protocol):
 
     def describe(self, experts: Sequence[str] = ()) -> str:
         """The rule in a few words; `experts` are the ids in the gate's order, where they are known."""
+
+
+def is_raw(rule: SelectionRule) -> bool:
+    """Whether a rule keeps weights that do not sum to 1: one that has a true `raw`."""
+    return bool(getattr(rule, "raw", False))
 
 
 def confidence_of(logits: Float[Tensor, "*rows e"]) -> Float[Tensor, "*rows e"]:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from sam_moe.errors import ConfigError
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.dispatch import dense, grouped, used
-from sam_moe.moe.fusion import fuse, weighted_sum
+from sam_moe.moe.experts import ExpertDict
+from sam_moe.moe.fusion import check_fusion, fuse, weighted_sum
 from sam_moe.moe.gate import Gate
-from sam_moe.moe.names import Fusion, Granularity
+from sam_moe.moe.names import Dispatch, Fusion, Granularity
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.rule_settings import text_of
 from sam_moe.moe.selection import SelectionRule, confidence_of
@@ -35,7 +36,7 @@ class SiteKind:
 
     granularity: Granularity = "token"
     fusion: Literal["sum"] | Fusion = "sum"
-    dispatch: Literal["grouped", "dense"] = "grouped"
+    dispatch: Dispatch = "grouped"
 
 
 class MoESite(nn.Module):
@@ -62,15 +63,12 @@ class MoESite(nn.Module):
         shared: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.experts: nn.ModuleDict | ExpertBank[Any] = (
-            experts if isinstance(experts, ExpertBank) else nn.ModuleDict(experts)
+        self.experts: ExpertDict | ExpertBank[Any] = (
+            experts if isinstance(experts, ExpertBank) else ExpertDict(experts)
         )
+        check_fusion(rule, kind.fusion)
         self.gate, self.rule, self.kind, self.shared = gate, rule, kind, shared
-        if gate.experts != len(self.ids):
-            raise ConfigError(
-                f"the gate has {gate.experts} columns, the site {len(self.ids)} experts: "
-                f"{', '.join(self.ids)}. Expected one column an expert, in the same order."
-            )
+        self._check_columns()
 
     @property
     def granularity(self) -> Granularity:
@@ -113,8 +111,15 @@ class MoESite(nn.Module):
         return (y if self.shared is None else self.shared(x) + y), routing
 
     def route(self, seen: Any, rule: SelectionRule | None = None) -> Routing:
-        """Score and select, by the site's rule or another; no expert runs."""
+        """Score and select, by the site's rule or another; no expert runs.
+
+        Raises:
+            ConfigError: for a rule whose weights the site cannot fuse, and where a gate that sites share has
+                another number of columns, since an expert was added at another site and not yet at this one.
+        """
+        self._check_columns()
         rule = self.rule if rule is None else rule
+        check_fusion(rule, self.kind.fusion)
         logits = self.gate(seen)
         chosen = rule.select(confidence_of(logits))
         return Routing(self.ids, logits, chosen, rule, self.kind.granularity)
@@ -130,17 +135,22 @@ class MoESite(nn.Module):
     def add(self, id: str, expert: nn.Module | None = None) -> None:
         """Add an expert, and an undecided column unless the gate, shared by other sites, has it already.
 
-        A bank makes its expert itself, so that `expert` is left out.
+        A bank makes its expert itself, so that `expert` is left out. Until it is added at every site of a
+        shared gate, the others answer nothing.
 
         Raises:
-            ConfigError: for an id that is there already.
+            ConfigError: for an id that is there already, and for an expert that is missing or, for a bank,
+                given.
         """
         if id in self.ids:
             raise ConfigError(f"expert {id!r} is at the site already. Give the new one another id.")
         if isinstance(self.experts, ExpertBank):
+            if expert is not None:
+                raise ConfigError(f"expert {id!r} was given to a bank, which makes it itself. Leave it out.")
             self.experts.add(id)
+        elif expert is None:
+            raise ConfigError(f"expert {id!r} has no module. Give it one: `add({id!r}, module)`.")
         else:
-            assert expert is not None
             self.experts[id] = expert
         if self.gate.experts < len(self.ids):
             self.gate.add_column()
@@ -150,10 +160,17 @@ class MoESite(nn.Module):
         rule = text_of(self.rule, self.ids)
         return f"{self.kind.granularity}, {rule}, {self.kind.fusion}, {self.kind.dispatch}"
 
+    def _check_columns(self) -> None:
+        if self.gate.experts != len(self.ids):
+            raise ConfigError(
+                f"the gate has {self.gate.experts} columns, the site {len(self.ids)} experts: "
+                f"{', '.join(self.ids)}. Expected one column an expert, in the same order."
+            )
+
     def _dispatched(self, experts: Int[Tensor, "*rows k"], call: Call) -> Tensor:
         bank = self.experts
         if isinstance(bank, ExpertBank):
-            return bank.decode(experts, call)
+            return bank.decode(experts, call, self.kind.dispatch)
         modules = list(bank.values())
 
         def run(index: int, rows: Int[Tensor, " r"]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from sam_moe.errors import ConfigError
+from sam_moe.moe.experts import key_of
 from sam_moe.moe.names import Granularity
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import SelectionRule
@@ -41,7 +42,8 @@ class Phase:
 
     Args:
         name: as its recipe and its command call it.
-        learns: patterns of names as `tensors_of` gives them, such as "gate.*" or "experts.liver.*".
+        learns: patterns of names as `tensors_of` gives them, such as "gate.*" or "experts.liver.*";
+            an expert's id as `key_of` writes it, so that the pattern fits no other expert.
         rule: the selection rule of the phase as text, "forced:index=1" say; empty for the system's own.
     """
 
@@ -84,7 +86,8 @@ class System(Protocol):
 def tensors_of(system: System) -> dict[str, Tensor]:
     """Every parameter and buffer by one name: a module's as its state names it, else "experts.<id>.<name>".
 
-    The second holds for experts that are no part of the system's module, as those of a bank.
+    The second holds for experts that are no part of the system's module, as those of a bank; the id is
+    written as `key_of` does.
     """
     found: dict[str, Tensor] = {}
     if isinstance(system, nn.Module):
@@ -94,7 +97,7 @@ def tensors_of(system: System) -> dict[str, Tensor]:
     for expert, module in system.experts().items():
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             if id(tensor) not in known:
-                found[f"experts.{expert}.{name}"] = tensor
+                found[f"experts.{key_of(expert)}.{name}"] = tensor
     return found
 
 

@@ -140,6 +140,15 @@ class GateCard(Record):
         return self
 
     @model_validator(mode="after")
+    def _sums_to_one(self) -> "GateCard":
+        if (self.selection_settings or {}).get("raw") is True:
+            raise ValueError(
+                "selection_settings.raw keeps weights that do not sum to 1, and the masks of experts are "
+                "averaged by weights that do; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _chooses(self) -> "GateCard":
         for strategy, field, setting in _FIELDS:
             if self.selection == strategy and getattr(self, field) is None:

@@ -1,1 +1,1 @@
-"""Systems that answer prompts as one model, one file a paper."""
+"""Systems that answer prompts as one model, one folder a paper."""

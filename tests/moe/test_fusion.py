@@ -5,7 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_moe.moe.fusion import fuse, weighted_sum
+from sam_moe.errors import ConfigError
+from sam_moe.moe.fusion import check_fusion, fuse, weighted_sum
+from sam_moe.moe.rules.dense import Dense
+from sam_moe.moe.rules.top_k import TopK
 
 
 def answers(*logits: float) -> torch.Tensor:
@@ -87,3 +90,14 @@ def test_the_order_of_experts_does_not_matter_and_a_fused_logit_lies_between_the
 
 def test_raw_weights_are_kept_by_the_sum_also_for_one_expert():
     assert weighted_sum(torch.tensor([[4.0]]), torch.tensor([[0.25]])).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("how", ["logits", "probabilities"])
+def test_raw_weights_are_not_averaged(how):
+    """Weights 0.5 and 0.1 of two logits of 4 would give 2.4, one of them 4."""
+    check_fusion(TopK(2), how)
+    check_fusion(Dense(), how)
+    for k in (1, 2):
+        check_fusion(TopK(k, raw=True), "sum")
+        with pytest.raises(ConfigError, match=rf"TopK\(k={k}, raw=True\) keeps raw.*fusing {how} averages"):
+            check_fusion(TopK(k, raw=True), how)

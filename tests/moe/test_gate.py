@@ -7,6 +7,7 @@ from torch import nn
 from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import Gate, GateShape, check_lightweight, parameter_share
 from sam_moe.moe.gates import GATES
+from sam_moe.moe.gates._making import make_gate
 
 KINDS = GATES.own
 
@@ -17,7 +18,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.fixture(params=KINDS)
 def gate(request, generator) -> Gate:
-    gate = GATES.load(request.param)(GateShape(6, hidden=8), 3)
+    gate = make_gate(request.param, GateShape(6, hidden=8), 3)
     for parameter in gate.parameters():
         nn.init.normal_(parameter, generator=generator)
     return gate
@@ -25,7 +26,7 @@ def gate(request, generator) -> Gate:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_gate_is_undecided_and_learns_from_its_first_step(kind):
-    gate = GATES.load(kind)(GateShape(6, hidden=8), 4)
+    gate = make_gate(kind, GateShape(6, hidden=8), 4)
     logits = gate(noise(5, 6))
     assert torch.equal(logits, torch.zeros(5, 4))
     logits[:, 1].sum().backward()
@@ -54,7 +55,7 @@ def test_rows_are_scored_alike_in_whatever_axes_they_stand(gate):
 
 
 def test_after_freezing_only_a_new_column_learns(gate):
-    gate.freeze()
+    gate.requires_grad_(False)
     gate.add_column()
     gate(noise(5, 6)).logsumexp(dim=-1).sum().backward()
     learning = {name for name, p in gate.named_parameters() if p.grad is not None}
@@ -69,14 +70,6 @@ def test_under_autocast_and_for_half_features_it_scores_in_its_own_precision(gat
     assert gate.double()(seen).dtype == gate.add_column().weight.dtype == torch.float64
 
 
-def test_a_fresh_one_has_its_sizes_and_not_its_weights(gate):
-    fresh = gate.fresh()
-    assert type(fresh) is type(gate) and fresh.shape == gate.shape
-    shapes = {name: tensor.shape for name, tensor in gate.state_dict().items()}
-    assert {name: tensor.shape for name, tensor in fresh.state_dict().items()} == shapes
-    assert torch.equal(fresh(noise(5, 6)), torch.zeros(5, 3))
-
-
 def test_the_general_experts_column_stays(gate):
     for index in (0, 3, -1):
         with pytest.raises(ConfigError, match=r"cannot be removed. Expected 1 to 2"):
@@ -85,7 +78,7 @@ def test_the_general_experts_column_stays(gate):
 
 def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
     """6 features of 3 parts, 4 wide: norms 3 * 12, trunk 18 * 4 + 4, two columns of 4 + 18 + 1."""
-    gate = GATES.load("trunk")(GateShape(6, hidden=4, parts=("a", "b", "c")), 2)
+    gate = make_gate("trunk", GateShape(6, hidden=4, parts=("a", "b", "c")), 2)
     assert parameter_share(gate, nn.Linear(158, 1, bias=False)) == 1
     check_lightweight(gate, nn.Linear(15_800, 1, bias=False))
     with pytest.raises(
@@ -97,4 +90,4 @@ def test_a_gate_has_at_most_one_parameter_in_a_hundred_of_the_backbones():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_gate_over_no_expert_is_refused(kind):
     with pytest.raises(ConfigError, match="a gate over 0 experts scores none"):
-        GATES.load(kind)(GateShape(6, hidden=8), 0)
+        make_gate(kind, GateShape(6, hidden=8), 0)

@@ -1,5 +1,6 @@
 """Each kind of gate by hand, found by its name."""
 
+import sys
 from typing import NamedTuple
 
 import pytest
@@ -7,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sam_moe.errors import ConfigError
 from sam_moe.moe.gate import Gate, GateShape
 from sam_moe.moe.gates import GATES
+from sam_moe.moe.gates._making import check_kind, make_gate
 
 
 class Parts(NamedTuple):
@@ -54,3 +57,56 @@ def test_state_names_stay_those_of_published_weights():
         "columns.0.weight",
         "columns.0.bias",
     ]
+
+
+OFFERED = """
+from sam_moe.moe.gates.linear import Linear
+
+
+class Mine(Linear):
+    kind = "mine"
+
+
+class Nameless(Linear): ...
+
+
+class Other: ...
+"""
+
+
+@pytest.fixture
+def another_package(tmp_path, monkeypatch):
+    (tmp_path / "offered_gates.py").write_text(OFFERED)
+    place = tmp_path / "offered-1.0.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
+    names = {"mine": "Mine", "alias": "Mine", "nameless": "Nameless", "other": "Other"}
+    points = "".join(f"{name} = offered_gates:{kind}\n" for name, kind in names.items())
+    (place / "entry_points.txt").write_text(f"[sam_moe.gates]\n{points}")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("offered_gates", None)
+
+
+def test_another_packages_gate_is_made_by_its_name(another_package):
+    assert make_gate("mine", GateShape(6), 2).kind == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("alias", "kind of gate 'alias' is class Mine, which names itself 'mine'. .*`kind = 'alias'`"),
+        ("nameless", "'nameless' is class Nameless, which names itself 'linear'. .*`kind = 'nameless'`"),
+        ("other", "kind of gate 'other' is .*Other.*. Expected a subclass of `sam_moe.moe.gate.Gate`"),
+    ],
+)
+def test_a_gate_that_a_card_would_name_otherwise_is_refused(another_package, name, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        make_gate(name, GateShape(6), 2)
+
+
+def test_a_kind_that_names_itself_not_at_all_is_refused():
+    class Unnamed(Gate): ...
+
+    with pytest.raises(ConfigError, match="kind of gate 'mine' is class Unnamed, which names itself None"):
+        check_kind("mine", Unnamed)

@@ -27,11 +27,14 @@ IDS = ["body", "cord", "liver"]
         ("threshold:tau=1e-3", Threshold(0.001)),
         ("threshold:tau=1, general=liver", Threshold(1, general=2)),
         ("forced:index=cord", Forced(1)),
-        ("forced:index=1", Forced(1)),
     ],
 )
 def test_a_text_names_a_rule_and_its_settings(text, rule):
     assert read_rule(text, IDS) == rule
+
+
+def test_without_ids_an_index_names_an_expert():
+    assert read_rule("forced:index=1") == Forced(1)
 
 
 rules = st.one_of(
@@ -67,6 +70,8 @@ def test_settings_are_what_differs_from_the_defaults_with_experts_by_id():
         ("top_k:k=0", "k = 0 experts answer nothing"),
         ("threshold:tau=2", "threshold 2 is no confidence|threshold 2.0 is no confidence"),
         ("forced:index=live", "index: 'live' is not among the experts. Known, nearest first: liver"),
+        ("forced:index=1", "index: expected an expert's id, not its index 1. .*: body, cord, liver"),
+        ("threshold:general=1", "general: expected an expert's id, not its index 1"),
         ("top_k:k", "expected NAME or NAME:KEY=VALUE"),
         ("top_k:", "expected NAME or NAME:KEY=VALUE"),
         (":k=2", "expected NAME or NAME:KEY=VALUE"),
@@ -125,7 +130,9 @@ def another_package(tmp_path, monkeypatch):
     place = tmp_path / "mine-1.0.dist-info"
     place.mkdir()
     (place / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (place / "entry_points.txt").write_text("[sam_moe.rules]\nlast = mine:Last\nhalf = mine:Half\n")
+    (place / "entry_points.txt").write_text(
+        "[sam_moe.rules]\nlast = mine:Last\nhalf = mine:Half\nend = mine:Last\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("mine", None)
@@ -144,3 +151,8 @@ def test_another_packages_class_that_is_no_rule_is_refused(another_package):
         read_rule("half:share=1")
     with pytest.raises(ConfigError, match="'half' cannot be made of"):
         read_rule("half")
+
+
+def test_another_packages_rule_that_a_card_would_name_otherwise_is_refused(another_package):
+    with pytest.raises(ConfigError, match="'end' is class Last, which names itself 'last'. .*`name = 'end'`"):
+        read_rule("end")

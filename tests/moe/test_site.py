@@ -116,6 +116,25 @@ def test_a_banks_experts_are_made_when_chosen():
     assert one.ids == IDS[:4] and one.gate.experts == 4
 
 
+def test_dense_dispatch_runs_every_expert_of_a_bank_on_every_row():
+    rows = []
+
+    def make(name):
+        expert = seeded(IDS.index(name), ffn)
+        expert.register_forward_hook(lambda _, given, y: rows.append((name, len(given[0]))))
+        return expert
+
+    found = {}
+    for dispatch in ("grouped", "dense"):
+        rows.clear()
+        bank = ExpertBank(ROUTED, make, seeded(0, ffn), most=1)
+        kind = SiteKind("prompt", dispatch=dispatch)
+        one = MoESite(bank, decided(Linear(GateShape(WIDTH), 3), 7), Forced(2), kind)
+        found[dispatch] = one(noise(4, WIDTH))[0], list(rows)
+    torch.testing.assert_close(found["dense"][0], found["grouped"][0])
+    assert found["grouped"][1] == [("second", 4)] and found["dense"][1] == [("first", 4), ("second", 4)]
+
+
 def test_another_rule_for_one_call_leaves_the_sites_own():
     one, x = site(Dense()), noise(4, WIDTH)
     _, routing = one(x, rule=Forced(1))
@@ -126,11 +145,24 @@ def test_another_rule_for_one_call_leaves_the_sites_own():
 def test_a_gate_that_sites_share_gets_one_column_for_an_expert_at_each():
     gate = Linear(GateShape(WIDTH), 1)
     sites = [MoESite({"a": seeded(0, ffn)}, gate, Dense()) for _ in range(2)]
-    for one in sites:
-        one.add("b", seeded(1, ffn))
+    sites[0].add("b", seeded(1, ffn))
+    with pytest.raises(ConfigError, match="the gate has 2 columns, the site 1 experts: a. Expected one"):
+        sites[1](noise(3, WIDTH))
+    sites[1].add("b", seeded(1, ffn))
+    assert all(one(noise(3, WIDTH))[1].ids == ("a", "b") for one in sites)
     assert gate.experts == 2 and all(one.ids == ("a", "b") for one in sites)
     with pytest.raises(ConfigError, match="'b' is at the site already"):
         sites[0].add("b", seeded(1, ffn))
+
+
+def test_an_expert_that_is_missing_or_too_much_is_refused_and_nothing_is_added():
+    bank = ExpertBank(("a",), lambda id: ffn(), ffn())
+    banked, plain = (MoESite(e, Linear(GateShape(WIDTH), 1), Dense()) for e in (bank, {"a": ffn()}))
+    with pytest.raises(ConfigError, match="expert 'b' has no module. Give it one"):
+        plain.add("b")
+    with pytest.raises(ConfigError, match="expert 'b' was given to a bank, which makes it itself"):
+        banked.add("b", ffn())
+    assert all(one.ids == ("a",) and one.gate.experts == 1 for one in (banked, plain))
 
 
 def test_a_gate_of_another_number_of_experts_is_refused():
@@ -138,6 +170,16 @@ def test_a_gate_of_another_number_of_experts_is_refused():
         ConfigError, match="the gate has 2 columns, the site 3 experts: general, first, second"
     ):
         MoESite({id: ffn() for id in ROUTED}, Linear(GateShape(WIDTH), 2), Dense())
+
+
+@pytest.mark.parametrize("fusion", ["logits", "probabilities"])
+def test_raw_weights_are_refused_where_answers_are_averaged(fusion):
+    kind = SiteKind("prompt", fusion)
+    with pytest.raises(ConfigError, match="keeps raw confidences"):
+        site(TopK(2, raw=True), kind)
+    one = site(TopK(2), kind)
+    with pytest.raises(ConfigError, match="keeps raw confidences"):
+        one(noise(4, WIDTH), rule=TopK(1, raw=True))
 
 
 def test_a_plugged_site_is_a_plain_module_to_its_host_and_each_thread_collects_its_own():

@@ -37,6 +37,13 @@ def test_each_tensor_has_one_name_buffers_and_banked_experts_included():
     assert list(tensors_of(Banked())) == names
 
 
+def test_a_pattern_for_a_banked_expert_names_nothing_of_another_whose_id_begins_alike():
+    system = Banked()
+    system.kept["liver.v2"] = nn.Linear(2, 2)
+    (phase,) = system.phases()
+    assert phase.names(tensors_of(system)) == ("experts.liver.weight", "experts.liver.bias")
+
+
 @pytest.mark.parametrize("make", [ByPrompt, ByToken, Shared])
 def test_experts_that_are_part_of_the_module_keep_their_names_there(make):
     system = make(Dense(), 3)

@@ -20,7 +20,7 @@ GENERAL, CORD = {"id": "small", "sha256": SHA}, {"id": "cord", "sha256": SHA}
         {"selection": "argmax", "threshold": None, "fusion": "probabilities"},
         {"selection": "forced", "forced": "cord", "threshold": None},
         {"selection": "dense", "threshold": None},
-        {"selection": "top_k", "k": 1, "threshold": None, "selection_settings": {"raw": True}},
+        {"selection": "top_k", "k": 1, "threshold": None, "selection_settings": {"raw": False}},
         {"selection_settings": {"general": "cord"}},
         {"architecture": SIZES | {"kind": "linear", "hidden": None}},
     ],
@@ -46,6 +46,10 @@ def test_a_card_of_each_selection_reads_back_as_it_was_written(tmp_path, changes
         ({"selection": "top_k", "k": 3, "threshold": None}, r"k 3 is more than the 2 experts"),
         ({"selection": "forced", "forced": "x", "threshold": None}, r"forced 'x' is not among .*small, cord"),
         ({"selection_settings": {"tau": 0.5}}, r"selection_settings\.tau is this card's 'threshold'; leave"),
+        (
+            {"selection": "top_k", "k": 2, "threshold": None, "selection_settings": {"raw": True}},
+            r"selection_settings\.raw keeps weights that do not sum to 1.*leave it out",
+        ),
         (
             {"architecture": SIZES | {"kind": "linea"}},
             r"architecture\.kind: kind of gate 'linea' is unknown.*linear",
@@ -76,7 +80,7 @@ def test_a_newer_fingerprint_of_the_base_is_another_base(tmp_path, placed, gate_
     ("rule", "settings", "fields"),
     [
         ("threshold", {"tau": 0.3}, {"threshold": 0.3}),
-        ("top_k", {"k": 2, "raw": True}, {"threshold": None, "k": 2, "selection_settings": {"raw": True}}),
+        ("top_k", {"k": 2, "raw": False}, {"threshold": None, "k": 2, "selection_settings": {"raw": False}}),
         ("forced", {"index": "cord"}, {"threshold": None, "forced": "cord"}),
         ("dense", {}, {"threshold": None}),
     ],

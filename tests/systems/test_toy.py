@@ -1,6 +1,7 @@
 """Toy hosts keep the contract at each granularity; and the contract notices what does not keep it."""
 
 from dataclasses import replace
+from threading import current_thread, main_thread
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from sam_moe.errors import WeightsError
 from sam_moe.moe.rules.dense import Dense
 from sam_moe.moe.rules.top_k import TopK
+from sam_moe.moe.selection import Selection
 from sam_moe.moe.system import learning, tensors_of
 from sam_moe.training.engine import checkpoint
 from sam_moe.weights.checksums import fingerprint
@@ -37,8 +39,8 @@ class OfToys(Contract):
     def batch(self, rows):
         return torch.randn(4, *self.one, generator=torch.Generator().manual_seed(5))[:rows]
 
-    def added(self, system):
-        system.add("more", self.expert)
+    def new(self):
+        return toys.seeded(100, self.expert)
 
     def kept(self, folder):
         path, base = folder / "toy.safetensors", fingerprint(self.make(self.rule, EXPERTS).trunk)
@@ -147,6 +149,35 @@ def test_a_trait_that_is_set_wrongly_is_noticed(trait, test):
     subject.traits = replace(subject.traits, **{trait: not getattr(subject.traits, trait)})
     with pytest.raises(AssertionError):
         getattr(subject, test)()
+
+
+class InOneThread(toys.ByPrompt):
+    """It answers in the main thread alone."""
+
+    def forward(self, batch):
+        if current_thread() is not main_thread():
+            raise RuntimeError("answers in the main thread alone")
+        return super().forward(batch)
+
+
+class OtherSelections(toys.ByPrompt):
+    """Beside the main thread it returns other selections than its answers are made of."""
+
+    def forward(self, batch):
+        y, found = super().forward(batch)
+        if current_thread() is main_thread():
+            return y, found
+        experts, weights, fell_back = found["decoder"].selection
+        turned = Selection(experts.flip(-1), weights, fell_back)
+        return y, {"decoder": replace(found["decoder"], selection=turned)}
+
+
+@pytest.mark.parametrize("toy", [InOneThread, OtherSelections])
+def test_threads_that_fail_or_return_other_selections_are_noticed(toy):
+    subject = TestByPrompt()
+    subject.toy = toy
+    with pytest.raises((RuntimeError, AssertionError)):
+        subject.test_10_routing_is_returned_explains_itself_and_is_right_with_two_threads()
 
 
 def test_pixels_vote_each_for_itself():

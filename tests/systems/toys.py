@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from sam_moe.moe.experts import key_of
 from sam_moe.moe.gate import Gate, GateShape
-from sam_moe.moe.gates import GATES
+from sam_moe.moe.gates._making import make_gate
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import SelectionRule
 from sam_moe.moe.site import MoESite, Plugged, SiteKind, routings
@@ -54,7 +55,7 @@ def decided(gate: Gate, seed: int) -> Gate:
 
 
 def gate_of(kind: str, experts: int, seed: int) -> Gate:
-    return decided(GATES.load(kind)(GateShape(WIDTH, hidden=4), experts), seed)
+    return decided(make_gate(kind, GateShape(WIDTH, hidden=4), experts), seed)
 
 
 class Toy(nn.Module):
@@ -72,12 +73,6 @@ class Toy(nn.Module):
         sites = list(self.sites().values())
         return {id: nn.ModuleList(site.experts[id] for site in sites) for id in sites[0].ids}
 
-    def add(self, id: str, make: Make) -> None:
-        """Add an expert at every site, with a column that is not undecided."""
-        for n, site in enumerate(self.sites().values()):
-            site.add(id, seeded(100 + n, make))
-            nn.init.constant_(site.gate.columns[-1].weight, 0.3)
-
 
 class ByPrompt(Toy):
     """A decoder a prompt, chosen by a gate with a trunk."""
@@ -93,7 +88,7 @@ class ByPrompt(Toy):
 
     def phases(self) -> tuple[Phase, ...]:
         finetuned = [
-            Phase(f"finetune {id}", (f"site.experts.{id}.*",), rule=f"forced:index={n}")
+            Phase(f"finetune {id}", (f"site.experts.{key_of(id)}.*",), rule=f"forced:index={n}")
             for n, id in enumerate(self.site.ids)
             if n
         ]

@@ -1,13 +1,13 @@
 """What SAM-Med3D-MoE's gate is given of an image and a prompt, and the gate as its card describes it."""
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sam_moe.moe.gate import Gate, GateShape
-from sam_moe.moe.gates import GATES
+from sam_moe.moe.gates._making import make_gate
 from sam_moe.registry import GateMode, GateSizes
 from sam_moe.shapes import Float
 
@@ -59,16 +59,16 @@ def gating_network(
     tokens alone. The paper names no layers and no sizes; the kind "trunk" is ours.
 
     Raises:
-        ConfigError: for an unknown kind.
+        ConfigError: as `make_gate`.
     """
-    return cast(Gate, GATES.load(kind)(GateShape(features, hidden, _PARTS[mode]), experts))
+    return make_gate(kind, GateShape(features, hidden, _PARTS[mode]), experts)
 
 
 def gate_of(sizes: GateSizes) -> Gate:
     """The gate that a card describes, with initial weights.
 
     Raises:
-        ConfigError: for an unknown kind.
+        ConfigError: as `make_gate`.
     """
     kind = sizes.kind or "trunk"
     return gating_network(sizes.features, sizes.columns, sizes.hidden or 0, sizes.mode, kind)

@@ -16,6 +16,7 @@ from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.hosts.sam3d.network.prompt_encoder import PromptTokens
 from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.moe.bank import ExpertBank
+from sam_moe.moe.fusion import check_fusion
 from sam_moe.moe.gate import Gate
 from sam_moe.moe.names import Fusion
 from sam_moe.moe.routing import Routing
@@ -156,6 +157,7 @@ class SamMed3DMoE(nn.Module):
         self.bank, self.gate = bank, gate
         self._selection: SelectionRule = Threshold() if selection is None else selection
         self._fusion: Fusion = fusion
+        check_fusion(self._selection, fusion)
         self._keep_images = keep_images
         self._remembered = _Remembered()
         self._moving = Lock()
@@ -180,6 +182,7 @@ class SamMed3DMoE(nn.Module):
         other = copy(self)
         other._selection = selection
         other._fusion = self._fusion if fusion is None else fusion
+        check_fusion(selection, other._fusion)
         return other
 
     @property
@@ -283,14 +286,3 @@ class SamMed3DMoE(nn.Module):
         tokens = self.encode_prompt(*batch.prompt)
         logits, routing = self.decode_routed(self.encode(batch.image), tokens)
         return logits, {SITE: routing}
-
-    def add_expert(self, name: str) -> nn.Module:
-        """Add an expert that the bank can make, and return its undecided column of the gate, to be fitted."""
-        self.bank.add(name)
-        return self.gate.add_column()
-
-    def remove_expert(self, name: str) -> None:
-        """Take an expert out of bank and gate; the others' logits keep every bit."""
-        index = self.bank.ids.index(name) if name in self.bank.ids else 0
-        self.bank.remove(name)
-        self.gate.remove_column(index)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sam_moe.moe.experts import key_of
 from sam_moe.moe.system import Phase
 
 
@@ -14,6 +15,9 @@ def phases_of(experts: Sequence[str]) -> tuple[Phase, ...]:
     finetuned = enumerate(experts[1:], start=1)
     return (
         Phase("pretrain", ("backbone.*",), rule="forced:index=0"),
-        *(Phase(f"finetune {id}", (f"experts.{id}.*",), rule=f"forced:index={n}") for n, id in finetuned),
+        *(
+            Phase(f"finetune {id}", (f"experts.{key_of(id)}.*",), rule=f"forced:index={n}")
+            for n, id in finetuned
+        ),
         Phase("train-gate", ("gate.*",), rule="dense"),
     )

@@ -55,9 +55,6 @@ class TestSamMed3DMoE(Contract):
         with torch.no_grad():
             return system.backbone(batch.image, *batch.prompt)
 
-    def added(self, system):
-        nn.init.constant_(system.add_expert("more").weight, 0.3)
-
     def permuted(self, system, order, columns):
         ids, gate = system.bank.ids, system.gate
         if columns:

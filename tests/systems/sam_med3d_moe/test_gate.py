@@ -78,7 +78,6 @@ def test_a_gate_is_what_its_card_describes(mode, kind):
     gate = gate_of(sizes)
     assert sizes_of_gate(gate) == sizes and gate.kind == (kind or "trunk")
     assert gate(seen()).shape == (5, 3)
-    assert sizes_of_gate(gate.fresh()) == sizes
 
 
 def test_a_linear_gate_sees_all_parts_one_behind_the_other():

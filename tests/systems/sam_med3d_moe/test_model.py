@@ -98,17 +98,11 @@ def test_fusing_probabilities_gives_another_mask_than_fusing_logits():
     assert model.fusion == "logits"
 
 
-def test_a_removed_expert_is_gone_from_bank_and_gate_and_the_others_stay():
-    model = system(Forced(0), 3)
-    before = routed(model).logits
-    model.remove_expert("expert-1")
-    after = routed(model)
-    assert after.ids == ("general", "expert-0", "expert-2")
-    assert torch.equal(after.logits, before[:, [0, 1, 3]])
-    for name in ("general", "expert-1"):
-        with pytest.raises(ConfigError, match="cannot be removed"):
-            model.remove_expert(name)
-    assert model.gate.experts == len(model.bank.ids) == 3
+def test_raw_weights_are_refused_when_a_mixture_is_made():
+    with pytest.raises(ConfigError, match="keeps raw confidences"):
+        system(TopK(2, raw=True), 2)
+    with pytest.raises(ConfigError, match="fusing probabilities averages"):
+        system(TopK(2), 2).choosing(TopK(1, raw=True), "probabilities")
 
 
 def test_a_bank_or_gate_of_another_model_is_refused():

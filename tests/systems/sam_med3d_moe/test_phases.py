@@ -13,3 +13,8 @@ def test_the_general_model_comes_first_then_each_expert_then_the_gate():
         ("finetune cord", ("experts.cord.*",), Forced(1)),
         ("train-gate", ("gate.*",), Dense()),
     ]
+
+
+def test_a_phase_of_one_expert_names_nothing_of_another_whose_id_begins_alike():
+    _, liver, other, _ = phases_of(["body", "liver", "liver.v2"])
+    assert (liver.learns, other.learns) == (("experts.liver.*",), ("experts.liver:v2.*",))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sam_moe.config import dump_settings, load_settings
 from sam_moe.files import replace_text
+from sam_moe.moe.fusion import check_fusion
 from sam_moe.moe.gate import check_lightweight
 from sam_moe.moe.rule_settings import make_rule
 from sam_moe.progress import Progress, silent
@@ -61,6 +62,7 @@ def train_gate(recipe_path: Path, overrides: Sequence[str] = (), progress: Progr
     members = load_members(recipe.base, [expert.expert for expert in recipe.experts])
     model, ids = members.decoders.model, [ref.id for ref in members.refs]
     rule = make_rule(recipe.selection, recipe.rule_settings, ids)  # refused now, not after the training
+    check_fusion(rule, recipe.fusion)
     kind, features = recipe.kind or "trunk", model.sizes.out_channels
     gate = fresh_gate(features, len(ids), recipe.hidden, recipe.mode, recipe.seed, kind)
     check_lightweight(gate, model)

@@ -117,6 +117,7 @@ def test_a_rule_that_always_asks_one_expert_is_a_control(team, gate_recipe):
         (["selection=argmax", "selection_settings.raww=1"], r"rule 'argmax' has no setting 'raww'"),
         (["selection_settings.tau=0.5"], r"selection_settings.tau is chosen on the validation part"),
         (["selection=top_k", "k=1", "selection_settings.k=2"], r"selection_settings.k is this recipe's 'k'"),
+        (["selection=top_k", "k=1", "selection_settings.raw=true"], r"keeps raw confidences.*`raw` out"),
         (["selection=forced", "selection_settings.index=odl"], r"'odl' is not among the experts.*first: old"),
     ],
 )
