@@ -61,23 +61,37 @@ class Variants:
         """Import a variant.
 
         Raises:
-            ConfigError: for an unknown name, or another package's variant that cannot be imported.
+            ConfigError: for an unknown name, one that two packages offer, or another package's variant that
+                cannot be imported.
         """
         self.check(name)
         if name in self.own:
             return getattr(import_module(f"{self.room}.{name}"), self.attribute or _class_name(name))
-        point = self._offered()[name]
+        points = self._offered()[name]
+        packages = sorted({_package(point) for point in points})
+        if len(packages) > 1:
+            raise ConfigError(
+                f"{self.what} {name!r} is offered by {' and '.join(packages)}. Uninstall one of them."
+            )
+        point, package = points[0], packages[0]
         try:
             return point.load()
         except Exception as error:  # another's code may raise anything
-            package = point.dist.name if point.dist else "an unknown package"
             raise ConfigError(
                 f"{self.what} {name!r} of {package} (entry point {self.group}, {point.value}) cannot be "
                 f"loaded: {type(error).__name__}: {error}. Repair or uninstall {package}."
             ) from error
 
-    def _offered(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+    def _offered(self) -> dict[str, tuple[EntryPoint, ...]]:
+        """Other packages' entry points by name, of all that offer it."""
+        found: dict[str, tuple[EntryPoint, ...]] = {}
+        for point in entry_points(group=self.group):
+            found[point.name] = (*found.get(point.name, ()), point)
+        return found
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown package"
 
 
 def _class_name(name: str) -> str:

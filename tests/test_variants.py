@@ -27,11 +27,11 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def offer(folder, lines):
+def offer(folder, lines, name="other"):
     """What pip leaves of an installed package that has entry points."""
-    place = folder / "other-1.0.dist-info"
+    place = folder / f"{name}-1.0.dist-info"
     place.mkdir()
-    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (place / "entry_points.txt").write_text(f"[shop.tools]\n{lines}")
 
 
@@ -58,6 +58,33 @@ def test_an_unknown_name_is_an_error_with_the_nearest_first(package):
 def test_what_another_package_cannot_give_names_that_package(package):
     with pytest.raises(ConfigError, match=r"'lost' of other .*ModuleNotFoundError.*uninstall other"):
         package.load("lost")
+
+
+def test_a_name_that_two_packages_offer_names_both_when_it_is_loaded(package, tmp_path):
+    offer(tmp_path, "drill = nowhere:Drill\nfile = other:Drill\n", "second")
+    assert package.names == ("hammer", "long_saw", "drill", "file", "lost")
+    assert package.check("drill") == "drill"
+    with pytest.raises(ConfigError, match=r"tool 'drill' is offered by other and second. Uninstall one"):
+        package.load("drill")
+    assert package.load("file").__name__ == "Drill"
+
+
+def test_one_package_that_is_found_twice_offers_its_names_once(package, tmp_path, monkeypatch):
+    again = tmp_path / "again"
+    again.mkdir()
+    offer(again, "drill = nowhere:Drill\n")
+    monkeypatch.syspath_prepend(again)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert package.load("drill").__name__ == "Drill"
+
+
+def test_a_package_installed_while_we_run_is_known_from_then_on(package, tmp_path, monkeypatch):
+    assert "axe" not in package.names
+    later = tmp_path / "later"
+    later.mkdir()
+    offer(later, "axe = other:Drill\n", "second")
+    monkeypatch.syspath_prepend(later)
+    assert package.load("axe").__name__ == "Drill"
 
 
 def test_names_are_known_without_an_import(package, tmp_path):
