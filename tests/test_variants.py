@@ -1,5 +1,6 @@
 """Variants are found by the names of files and of entry points, without an import."""
 
+import os
 import subprocess
 import sys
 
@@ -80,11 +81,38 @@ def test_one_package_that_is_found_twice_offers_its_names_once(package, tmp_path
 
 def test_a_package_installed_while_we_run_is_known_from_then_on(package, tmp_path, monkeypatch):
     assert "axe" not in package.names
+    offer(tmp_path, "axe = other:Drill\n", "second")
+    os.utime(tmp_path, (1, 1))  # two changes within a tick of the clock look alike
+    assert package.load("axe").__name__ == "Drill"
     later = tmp_path / "later"
     later.mkdir()
-    offer(later, "axe = other:Drill\n", "second")
+    offer(later, "file = other:Drill\n", "third")
     monkeypatch.syspath_prepend(later)
-    assert package.load("axe").__name__ == "Drill"
+    assert package.load("file").__name__ == "Drill"
+
+
+class Counter:
+    """A finder of packages that finds none, and counts how often it is asked for all."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def find_spec(self, name, path=None, target=None):
+        return None
+
+    def find_distributions(self, context):
+        self.asked += context.name is None
+        return []
+
+
+def test_installed_packages_are_looked_through_once_and_for_own_names_never(package, monkeypatch):
+    counter = Counter()
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, counter])
+    assert package.check("hammer") and package.load("long_saw")
+    assert counter.asked == 0
+    for _ in range(3):
+        assert package.check("drill") and package.load("drill") and package.names
+    assert counter.asked == 1
 
 
 def test_names_are_known_without_an_import(package, tmp_path):
