@@ -107,6 +107,18 @@ def _offered(group: str, places: tuple[tuple[str, int], ...]) -> Mapping[str, tu
     return found
 
 
+def checked(variants: Variants, name: str) -> str:
+    """The name of a variant, for pydantic's checks.
+
+    Raises:
+        ValueError: for an unknown one, the known ones listed, the nearest first.
+    """
+    try:
+        return variants.check(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
 def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist else "an unknown package"
 

@@ -11,7 +11,8 @@ from sam_moe.moe.names import Fusion
 from sam_moe.moe.rules import RULES
 from sam_moe.registry.expert import Base
 from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights, same_file
-from sam_moe.registry.system import System, checked
+from sam_moe.registry.system import System
+from sam_moe.variants import checked
 
 GateMode = Literal["both", "image", "prompt"]
 Share = Annotated[float, Field(ge=0, le=1)]
