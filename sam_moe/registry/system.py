@@ -25,7 +25,7 @@ def check_kind(name: str, system: str | None) -> str:
     return checked(expert_kinds(system), name)
 
 
-System = Annotated[
+SystemField = Annotated[
     str | None,
     Field(description=f"The paper that the card belongs to; {DEFAULT_SYSTEM} where it names none."),
     AfterValidator(lambda name: name if name is None else checked(SYSTEMS, name)),
