@@ -79,6 +79,19 @@ def test_a_docstring_an_identifier_or_a_message_has_plain_words(module):
     assert found == [], "write the fact: see Plain words in STYLE.md"
 
 
+def names_of_two_classes(files: list[Path]) -> set[str]:
+    trees = (ast.parse(path.read_text("utf-8")) for path in files)
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    return {name for name, count in names.items() if count > 1 and not name.startswith("_")}
+
+
+def test_no_two_public_classes_have_one_name(tmp_path):
+    assert names_of_two_classes(MODULES) == set(), "name what sets them apart"
+    (tmp_path / "a.py").write_text("class Box: ...\nclass Lid: ...\nclass _Own: ...\n")
+    (tmp_path / "b.py").write_text("class Lid: ...\nclass _Own: ...\nclass Pen: ...\n")
+    assert names_of_two_classes([tmp_path / "a.py", tmp_path / "b.py"]) == {"Lid"}
+
+
 def too_many_parameters(path: Path) -> list[str]:
     """The functions of a file with more than seven parameters, self and cls not counted.
 

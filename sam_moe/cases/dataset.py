@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sam_moe.cases.source import volumes_in
 from sam_moe.config import read_object
 from sam_moe.errors import FileError, SamMoeError
+from sam_moe.space.naming import label_value
 
 DATASET = "dataset.json"
 IGNORE = "ignore"  # what nnU-Net calls voxels that were not annotated
-
-_LARGEST_LABEL = 2**31 - 1
-_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
 @dataclass(frozen=True)
@@ -64,22 +63,15 @@ def _names(
     """Names by value: the case's own, else the set's; a description in words names nothing."""
     try:
         if own := case.get("label_names"):
-            return {_value(value): str(name) for value, name in own.items()}
+            return {label_value(value): str(name) for value, name in own.items()}
         shared = dataset.get("labels")
-        return (
-            {_value(value): str(name) for name, value in shared.items()} if isinstance(shared, dict) else {}
-        )
+        if not isinstance(shared, dict):
+            return {}
+        return {label_value(value): str(name) for name, value in shared.items()}
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise error_class(
             f'{path}: labels of a case: expected {{"liver": 1}}, or label_names {{"1": "liver"}}; mend them.'
         ) from error
-
-
-def _value(given: Any) -> int:
-    value = int(given)
-    if not 0 <= value <= _LARGEST_LABEL:
-        raise ValueError(f"{given!r} is no label")
-    return value
 
 
 def _paired(folder: Path, error_class: type[SamMoeError]) -> tuple[LabelledCase, ...]:
@@ -88,7 +80,7 @@ def _paired(folder: Path, error_class: type[SamMoeError]) -> tuple[LabelledCase,
             f"{folder}: holds no labelled scans. Expected a folder with a {DATASET}, or with images/ and "
             "labels/ that hold files of the same names."
         )
-    images, labels = (_files(folder / name, error_class) for name in ("images", "labels"))
+    images, labels = (_ordinary(folder / name, error_class) for name in ("images", "labels"))
     if lacking := sorted(set(images) ^ set(labels)):
         raise error_class(
             f"{folder}: {', '.join(lacking[:5])}: only in one of images/ and labels/. "
@@ -97,21 +89,6 @@ def _paired(folder: Path, error_class: type[SamMoeError]) -> tuple[LabelledCase,
     return tuple(LabelledCase(id, labels[id], images[id], {}) for id in sorted(images))
 
 
-def _files(folder: Path, error_class: type[SamMoeError]) -> dict[str, Path]:
-    """The volumes of a folder by name without suffix, whatever its case; hidden files are none.
-
-    macOS puts a hidden `._NAME.nii.gz` beside each file of an archive.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        ending = next((end for end in _ENDINGS if path.name.lower().endswith(end)), None)
-        if ending is None or path.name.startswith(".") or not path.is_file():
-            continue
-        name = path.name[: -len(ending)]
-        if name in found:
-            raise error_class(
-                f"{folder}: {found[name].name} and {path.name} have one name. Expected one file a case; "
-                "remove one of them."
-            )
-        found[name] = path
-    return found
+def _ordinary(folder: Path, error_class: type[SamMoeError]) -> dict[str, Path]:
+    """The volumes of a folder by name without suffix; pipes and folders named as volumes are none."""
+    return {name: path for name, path in volumes_in(folder, error_class).items() if path.is_file()}

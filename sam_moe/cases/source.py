@@ -9,16 +9,14 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from sam_moe.config import Settings
-from sam_moe.errors import ConfigError
+from sam_moe.errors import ConfigError, SamMoeError
 from sam_moe.files import in_words
-from sam_moe.variants import Variants
+from sam_moe.space.naming import SUFFIXES, label_value
+from sam_moe.variants import Variants, checked
 
 # `find(source, root)` of each gives a list of `FoundCase`.
 LAYOUTS = Variants("layout", "sam_moe.cases.layouts", "sam_moe.layouts", "find")
 Labels = dict[str, tuple[int | str, ...]]
-
-_LARGEST_LABEL = 2**31 - 1
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 class Source(Settings):
@@ -56,10 +54,7 @@ class Source(Settings):
     @field_validator("layout")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        try:
-            return LAYOUTS.check(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
+        return checked(LAYOUTS, value)
 
     @field_validator("patient")
     @classmethod
@@ -95,9 +90,9 @@ def label_values(path: Path, labels: Any) -> dict[str, tuple[int, ...]]:
         found: dict[str, tuple[int, ...]] = {}
         for key, value in labels.items():
             if isinstance(value, str) and not value.isdigit():
-                found[value] = (*found.get(value, ()), _value(key))
+                found[value] = (*found.get(value, ()), label_value(key))
             else:
-                found[str(key)] = tuple(_value(v) for v in (value if isinstance(value, list) else [value]))
+                found[str(key)] = tuple(map(label_value, value if isinstance(value, list) else [value]))
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
             f'{path}: labels: expected {{"liver": 1}} or {{"1": "liver"}}; mend them ({error}).'
@@ -105,45 +100,39 @@ def label_values(path: Path, labels: Any) -> dict[str, tuple[int, ...]]:
     return {name: values for name, values in found.items() if values != (0,)}
 
 
-def _value(given: Any) -> int:
-    value = int(given)
-    if isinstance(given, bool) or value != float(given) or not 0 <= value <= _LARGEST_LABEL:
-        raise ValueError(f"{given!r} is no whole number from 0 to {_LARGEST_LABEL}")
-    return value
-
-
-def entries(folder: Path) -> list[Path]:
+def entries(folder: Path, error_class: type[SamMoeError] = ConfigError) -> list[Path]:
     """What lies in a folder, in the order of names, but for hidden files such as macOS's `._x.nii.gz`.
 
     Raises:
-        ConfigError: where there is no such folder, or it cannot be listed.
+        error_class: where there is no such folder, or it cannot be listed.
     """
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError as error:
-        raise ConfigError(
+        raise error_class(
             f"{folder}: no such folder. Check the challenge's root and the data folder."
         ) from error
     except (OSError, ValueError) as error:
-        raise ConfigError(
+        raise error_class(
             f"{folder}: cannot be listed ({in_words(error)}). Expected a folder; check path and rights."
         ) from error
 
 
-def volumes_in(folder: Path) -> dict[str, Path]:
+def volumes_in(folder: Path, error_class: type[SamMoeError] = ConfigError) -> dict[str, Path]:
     """The image files of a folder by name without suffix, in order.
 
     Raises:
-        ConfigError: as `entries`, and where two files have one name.
+        error_class: as `entries`, and where two files have one name.
     """
     found: dict[str, Path] = {}
-    for path in entries(folder):
+    for path in entries(folder, error_class):
         stem = stem_of(path)
         if stem is None:
             continue
         if stem in found:
-            raise ConfigError(
-                f"{folder}: {found[stem].name} and {path.name} have one name. Remove one of them."
+            raise error_class(
+                f"{folder}: {found[stem].name} and {path.name} have one name. Expected one file a case; "
+                "remove one of them."
             )
         found[stem] = path
     return found

@@ -20,6 +20,7 @@ from sam_moe.files.opening import check_ordinary, in_words, shown
 
 PREFIX = ".sam-moe-"
 _LOCK = ".lock"
+_NAMES = 20  # how many new names are tried where each one's lock is another's
 
 
 @contextmanager
@@ -158,15 +159,33 @@ def unwritable(path: Path | str, error: Exception) -> str:
 @contextmanager
 def _aside(path: Path, asked: Path | None = None) -> Iterator[Path]:
     """A folder beside `path` with its lock held, removed when the block ends; errors name `asked`."""
-    aside = path.parent / f"{PREFIX}{uuid.uuid4().hex}"
     with ExitStack() as held:
         try:
-            held.enter_context(locked(_lock_of(aside), wait=True, discard=True))
+            aside = _new_name(path.parent, held)
             aside.mkdir()
             held.callback(shutil.rmtree, aside, ignore_errors=True)
         except (OSError, ValueError) as error:
             raise FileError(unwritable(asked, error) if asked else _no_place(path, error)) from error
         yield aside
+
+
+def _new_name(folder: Path, held: ExitStack) -> Path:
+    """A new name with its lock held; without it where no lock can be taken, for whatever reason.
+
+    Nothing is waited for: only a sweeper takes the lock of a new name, and removes it. Then another is tried.
+    """
+    for _ in range(_NAMES):
+        aside = folder / f"{PREFIX}{uuid.uuid4().hex}"
+        ours: bool | None = None
+        with suppress(OSError):  # in a folder that is closed to us making the new one names the reason
+            ours = held.enter_context(locked(_lock_of(aside), discard=True))
+        if ours:
+            break
+        with suppress(OSError):
+            _lock_of(aside).unlink(missing_ok=True)
+        if ours is None:
+            break
+    return aside
 
 
 def _lock_of(aside: Path) -> Path:

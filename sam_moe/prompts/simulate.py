@@ -30,11 +30,6 @@ def centre_point(mask: Mask, spacing_mm: Triple = _ISOTROPIC) -> Point:
     return Point(_deepest(_largest_part(_not_empty(mask)), spacing_mm))
 
 
-def random_point(mask: Mask, rng: np.random.Generator) -> Point:
-    """A positive click on any voxel of the mask, all equally likely."""
-    return Point(_any_voxel(_not_empty(mask), rng))
-
-
 def next_click(
     truth: Mask,
     prediction: Mask,

@@ -1,7 +1,7 @@
 """Cards of backbones, experts and gates: where weights lie, what was measured, whose they are; no torch."""
 
 from sam_moe.registry.backbone import BackboneCard
-from sam_moe.registry.expert import Base, Cover, ExpertCard, Lora
+from sam_moe.registry.expert import Base, Cover, ExpertCard, LoraRanks
 from sam_moe.registry.folder import (
     FOLDER_VARIABLE,
     Entry,
@@ -49,7 +49,7 @@ __all__ = [
     "GateMode",
     "GateSizes",
     "Hub",
-    "Lora",
+    "LoraRanks",
     "MadeBy",
     "Measurement",
     "Plugin",

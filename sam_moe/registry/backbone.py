@@ -16,7 +16,7 @@ from sam_moe.registry.parts import (
     Preprocessing,
     Weights,
 )
-from sam_moe.registry.system import System
+from sam_moe.registry.system import SystemField
 
 
 class BackboneCard(Record):
@@ -24,7 +24,7 @@ class BackboneCard(Record):
 
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     id: CardId = Field(description="Name of the card and of its folder.")
-    system: System = None
+    system: SystemField = None
     kind: Literal["backbone"] = Field("backbone", description="What the card describes.")
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it is good at.")

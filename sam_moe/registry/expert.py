@@ -17,7 +17,7 @@ from sam_moe.registry.parts import (
     Weights,
     same_file,
 )
-from sam_moe.registry.system import System, check_kind
+from sam_moe.registry.system import SystemField, check_kind
 
 # Fields that format 1 gave to two kinds; the others have theirs under `settings`.
 _FIELDS = {"lora": "lora", "architecture": "full"}
@@ -32,7 +32,7 @@ class Base(Record):
     )
 
 
-class Lora(Record):
+class LoraRanks(Record):
     """Low-rank deltas on layers of the base's decoder (LoRA, Hu et al., arXiv 2106.09685)."""
 
     rank: Positive = Field(description="Rank of every layer that per_layer does not name.")
@@ -55,7 +55,7 @@ class ExpertCard(Record):
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     id: CardId = Field(description="Name of the card and of its folder.")
     kind: Literal["expert"] = Field("expert", description="What the card describes.")
-    system: System = None
+    system: SystemField = None
     expert_kind: str = Field(
         description="'decoder' is a mask decoder, 'lora' low-rank deltas on the base's, 'full' a model with "
         "its own encoder; other packages have kinds of their own."
@@ -63,7 +63,7 @@ class ExpertCard(Record):
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it is good at.")
     base: Base
-    lora: Lora | None = Field(None, description="Ranks of the deltas; for expert_kind 'lora' only.")
+    lora: LoraRanks | None = Field(None, description="Ranks of the deltas; for expert_kind 'lora' only.")
     architecture: Architecture | None = Field(
         None, description="Sizes of the whole network; for expert_kind 'full' only."
     )

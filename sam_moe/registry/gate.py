@@ -11,7 +11,8 @@ from sam_moe.moe.names import Fusion
 from sam_moe.moe.rules import RULES
 from sam_moe.registry.expert import Base
 from sam_moe.registry.parts import FORMAT, CardId, MadeBy, Measurement, Positive, Sha256, Weights, same_file
-from sam_moe.registry.system import System, checked
+from sam_moe.registry.system import SystemField
+from sam_moe.variants import checked
 
 GateMode = Literal["both", "image", "prompt"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -75,7 +76,7 @@ class GateCard(Record):
 
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     id: CardId = Field(description="Name of the card and of its folder.")
-    system: System = None
+    system: SystemField = None
     kind: Literal["gate"] = Field("gate", description="What the card describes.")
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it chooses between.")

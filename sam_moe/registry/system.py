@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from sam_moe.errors import ConfigError
-from sam_moe.variants import Variants
+from sam_moe.variants import Variants, checked
 
 DEFAULT_SYSTEM = "sam_med3d_moe"
 SYSTEMS = Variants("system", "sam_moe.systems", "sam_moe.systems", attribute="load")
@@ -26,19 +25,7 @@ def check_kind(name: str, system: str | None) -> str:
     return checked(expert_kinds(system), name)
 
 
-def checked(variants: Variants, name: str) -> str:
-    """The name of a variant, for pydantic's checks.
-
-    Raises:
-        ValueError: for an unknown one, the known ones listed, the nearest first.
-    """
-    try:
-        return variants.check(name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-
-
-System = Annotated[
+SystemField = Annotated[
     str | None,
     Field(description=f"The paper that the card belongs to; {DEFAULT_SYSTEM} where it names none."),
     AfterValidator(lambda name: name if name is None else checked(SYSTEMS, name)),

@@ -28,7 +28,7 @@ _SURELY = 1e-3
 
 
 @dataclass(frozen=True)
-class Box:
+class IndexBox:
     """Part of a target, half-open in its voxel indices."""
 
     start: tuple[int, ...]
@@ -45,7 +45,7 @@ class Box:
         return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
 
 
-def reach(source: Grid, onto: Grid, within: Sequence[Grid]) -> Box:
+def reach(source: Grid, onto: Grid, within: Sequence[Grid]) -> IndexBox:
     """The bounding box, in the target's voxels, of all centres that lie in the source and in all `within`."""
     start, stop = np.zeros(3, dtype=np.int64), np.array(onto.shape)
     for grid in (source, *within):
@@ -53,14 +53,14 @@ def reach(source: Grid, onto: Grid, within: Sequence[Grid]) -> Box:
         slack = 1e-3  # what is not inside after all is sorted out voxel by voxel
         start = np.maximum(start, np.ceil(corners.min(axis=0) - slack).astype(np.int64))
         stop = np.minimum(stop, np.floor(corners.max(axis=0) + slack).astype(np.int64) + 1)
-    return Box(tuple(start.tolist()), tuple(stop.tolist()))
+    return IndexBox(tuple(start.tolist()), tuple(stop.tolist()))
 
 
 def sample(
     source: Shaped[Tensor, "x y z"],
     grid: Grid,
     onto: Grid,
-    box: Box,
+    box: IndexBox,
     fill: float,
     interpolated: torch.dtype | None,
 ) -> Shaped[Tensor, "i j k"]:
@@ -82,7 +82,7 @@ def fill_box(
     source: Shaped[Tensor, "x y z"],
     grid: Grid,
     onto: Grid,
-    box: Box,
+    box: IndexBox,
     part: Shaped[Tensor, "i j k"],
     nearest: bool,
 ) -> None:
@@ -123,7 +123,7 @@ class _Step:
     weight: Float[np.ndarray, " n"]
 
     @staticmethod
-    def along(scale: float, offset: float, count: int, box: Box, axis: int) -> "_Step":
+    def along(scale: float, offset: float, count: int, box: IndexBox, axis: int) -> "_Step":
         index = np.arange(box.start[axis], box.stop[axis])
         at = _whole_parts(scale * index + offset)
         inside = (at >= -0.5) & (at <= count - 0.5)
@@ -190,7 +190,7 @@ def _gather(piece: Tensor, axis: int, index: Shaped[np.ndarray, " n"]) -> Tensor
 
 
 def _sample_oblique(
-    source: Tensor, matrix: Float[np.ndarray, "4 4"], box: Box, out: Tensor, nearest: bool
+    source: Tensor, matrix: Float[np.ndarray, "4 4"], box: IndexBox, out: Tensor, nearest: bool
 ) -> None:
     """Fill `out`, the box of the target, in slabs; float64 coordinates keep large scans exact."""
     # Any strided array is read where it lies: a voxel's place in memory is a weighted sum of its indices.

@@ -9,7 +9,7 @@ from torch import Tensor
 from sam_moe.shapes import Float, Shaped
 from sam_moe.space.arrays import on_grid
 from sam_moe.space.grid import Grid
-from sam_moe.space.sampling import Box, fill_box, reach, sample
+from sam_moe.space.sampling import IndexBox, fill_box, reach, sample
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -83,7 +83,7 @@ def resample_seen(
     """
     box = reach(volume.grid, onto, within)
     if box.empty:
-        box = Box((0, 0, 0), (0, 0, 0))
+        box = IndexBox((0, 0, 0), (0, 0, 0))
     shape = [b - a for a, b in zip(box.start, box.stop, strict=True)]
     part = torch.zeros(shape, dtype=torch.float32, device=volume.array.device)
     if not box.empty:

@@ -6,6 +6,8 @@ import os
 import pytest
 
 from sam_moe.cases.dataset import read_dataset
+from sam_moe.cases.layouts.folders import find
+from sam_moe.cases.source import Source
 from sam_moe.errors import ConfigError, FileError
 
 
@@ -88,6 +90,13 @@ def test_companion_files_hidden_files_and_pipes_are_no_cases(plain):
     assert [case.id for case in read_dataset(plain)] == ["a.1", "b"]
 
 
+def test_a_header_without_its_voxels_is_no_case_in_a_folder_as_in_a_layout(plain):
+    for name in ("images/c.mhd", "labels/c.mhd"):
+        (plain / name).write_text("ElementDataFile = c.raw\n")
+    here = [case.id for case in read_dataset(plain)]
+    assert here == ["a.1", "b"] == [case.case for case in find(Source(layout="folders", root="."), plain)]
+
+
 def test_suffixes_may_be_capital(plain):
     (plain / "images/b.nii.gz").rename(plain / "images/b.NII.GZ")
     (plain / "labels/b.nrrd").rename(plain / "labels/b.Nrrd")
@@ -106,6 +115,15 @@ def test_a_description_may_be_a_pipe_only_to_be_refused(tmp_path):
     os.mkfifo(tmp_path / "dataset.json")
     with pytest.raises(FileError, match="holds no labelled scans"):
         read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["1.5", "true", "-1", "2147483648"])
+def test_a_label_that_is_no_whole_number_is_refused(plain, value):
+    (plain / "dataset.json").write_text(
+        f'{{"cases": [{{"id": "a", "label": "a"}}], "labels": {{"cord": {value}}}}}'
+    )
+    with pytest.raises(FileError, match="labels of a case: expected"):
+        read_dataset(plain)
 
 
 @pytest.mark.parametrize("value", ["1e400", "NaN", "1" * 5000])

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import stat
@@ -184,6 +186,21 @@ def test_sweeping_while_others_write_takes_nothing_of_theirs(tmp_path):
         sweeper.kill()
         sweeper.wait()
     assert (tmp_path / "a").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "EINVAL", "EIO", "EPERM", "EACCES"])
+def test_a_lock_that_cannot_be_taken_stops_no_writing(tmp_path, monkeypatch, name):
+    """EACCES counts as another's lock: no writing may wait for one that is never given back."""
+
+    def refused(file, how):
+        raise OSError(getattr(errno, name), name)
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    replace_text(tmp_path / "a", "x")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a", "x")]
+    (tmp_path / f"{PREFIX}0").mkdir()
+    sweep(tmp_path)
+    assert (tmp_path / f"{PREFIX}0").is_dir()
 
 
 def test_withdrawing_twice_is_fine(tmp_path):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sam_moe.registry.system import DEFAULT_SYSTEM, SYSTEMS, check_kind, checked, expert_kinds
+from sam_moe.registry.system import DEFAULT_SYSTEM, SYSTEMS, check_kind, expert_kinds
+from sam_moe.variants import checked
 
 ROOT = Path(__file__).resolve().parents[2]
 

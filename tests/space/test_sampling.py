@@ -25,9 +25,9 @@ def a_scan(tilt):
 
 
 def test_a_box_without_extent_along_an_axis_is_empty_and_slices_nothing():
-    box = sampling.Box((2, 3, 4), (5, 3, 9))
+    box = sampling.IndexBox((2, 3, 4), (5, 3, 9))
     assert box.empty and torch.zeros(10, 10, 10)[box.slices].numel() == 0
-    assert not sampling.Box((2, 3, 4), (5, 4, 9)).empty
+    assert not sampling.IndexBox((2, 3, 4), (5, 4, 9)).empty
 
 
 def test_a_source_reaches_half_a_voxel_beyond_its_outer_centres():
@@ -46,7 +46,7 @@ def test_a_source_reaches_half_a_voxel_beyond_its_outer_centres():
 def test_computing_only_in_the_box_is_bit_equal_to_computing_everywhere(tilt, fill):
     region, scan = noise(REGION), a_scan(tilt)
     everywhere = sampling.sample(
-        region.array, region.grid, scan, sampling.Box((0, 0, 0), scan.shape), fill, torch.float32
+        region.array, region.grid, scan, sampling.IndexBox((0, 0, 0), scan.shape), fill, torch.float32
     )
     assert torch.equal(resample(region, scan, fill).array, everywhere)
     assert 0 < (everywhere == fill).float().mean() < 1

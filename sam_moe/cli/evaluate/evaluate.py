@@ -26,7 +26,7 @@ DEFAULT_SYSTEMS = ("small", "small-moe")
 
 
 @dataclass(frozen=True)
-class Source:
+class ChallengeOptions:
     """Where a challenge's sets lie, and what is changed of its settings."""
 
     data: Annotated[
@@ -37,7 +37,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Asking:
+class AskingOptions:
     """Which systems are asked, by which prompts, and where they compute."""
 
     system: Annotated[
@@ -101,8 +101,8 @@ class Way:
     "change device example force as_json"
 )
 def evaluate(
-    source: Source,
-    asking: Asking,
+    source: ChallengeOptions,
+    asking: AskingOptions,
     masks: Masks,
     way: Way,
     writing: Writing,
@@ -180,7 +180,7 @@ def evaluate(
 def simulate(
     challenge: Annotated[Path, typer.Argument(metavar="CHALLENGE.yaml", help="Or the folder that has one.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The prompt file to write, .json.")],
-    source: Source,
+    source: ChallengeOptions,
     protocol: Protocol = None,
     system: Annotated[
         str,
@@ -235,7 +235,7 @@ def _judge(truths: Path, jobs: Path, out: Path, *, force: bool) -> None:
     typer.echo(f"{len(rows)} cases, {missed} missed: {out / 'metrics.json'}")
 
 
-def _challenge(path: Path, source: Source) -> Any:
+def _challenge(path: Path, source: ChallengeOptions) -> Any:
     from sam_moe.errors import ConfigError
     from sam_moe.evaluation.challenge.challenge import load_challenge
 

@@ -15,7 +15,7 @@ from sam_moe.registry import (
     Weights,
     default_folder,
 )
-from sam_moe.registry.finding import find_backbone, find_card, user_folder
+from sam_moe.registry.finding import card_folders, find_backbone, find_card, user_folder
 
 State = Literal["shipped", "your own", "converted", "fetched", "not yet fetched", "weights missing"]
 
@@ -73,13 +73,12 @@ class Checkpoint:
 
 def listed() -> list[Checkpoint]:
     """The models that ship, then the user's own; as in `sam_moe.load`, a shipped id hides the user's."""
-    folders = [default_folder()] + ([user_folder()] if user_folder().is_dir() else [])
     found: dict[str, Checkpoint] = {}
-    for folder in folders:
+    for folder in card_folders():
         registry = Registry(folder)
         entries: tuple[Entry[BackboneCard | GateCard], ...] = (*registry.backbones(), *registry.gates())
         for entry in entries:
-            found.setdefault(entry.card.id, _checkpoint(entry, shipped=folder == folders[0]))
+            found.setdefault(entry.card.id, _checkpoint(entry, shipped=folder == default_folder()))
     return list(found.values())
 
 

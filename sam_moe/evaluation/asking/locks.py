@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sam_moe.errors import ConfigError, FileError
 from sam_moe.files import unwritable
-from sam_moe.files.locking import locked
+from sam_moe.files.locking import FILELOCK, filelock_version, locked
 
 _SUFFIX = ".lock"
 
@@ -16,9 +16,10 @@ def check_several(processes: int, folder: Path) -> None:
     """Refuse several processes in a folder whose file system has no locks.
 
     Raises:
-        ConfigError: for several processes without locks.
+        ConfigError: for several processes without locks, or an old filelock.
         FileError: where the folder cannot be read.
     """
+    _check_filelock()
     if processes > 1 and not _has_locks(folder):
         raise ConfigError(
             f"{processes} processes share cases by locks that {folder} does not have. Expected one process "
@@ -34,8 +35,10 @@ def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
     has made sure that there is one process.
 
     Raises:
+        ConfigError: for an old filelock.
         FileError: where no lock can be written beside `path`.
     """
+    _check_filelock()
     with ExitStack() as stack:
         try:
             held = stack.enter_context(locked(_lock_of(path), wait=wait))
@@ -49,6 +52,15 @@ def clear(folder: Path) -> None:
     for path in folder.glob(f".*{_SUFFIX}"):
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def _check_filelock() -> None:
+    first, whole = filelock_version()
+    if first < FILELOCK:
+        raise ConfigError(
+            f"filelock {whole} takes a folder without locks for one whose cases another process has. "
+            f"Expected {FILELOCK} or later: pip install 'filelock>={FILELOCK}'"
+        )
 
 
 def _lock_of(path: Path) -> Path:

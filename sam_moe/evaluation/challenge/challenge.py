@@ -24,7 +24,7 @@ from sam_moe.errors import ConfigError, GeometryError
 from sam_moe.evaluation.scoring.metrics import TOLERANCE_MM
 from sam_moe.shapes import Bool
 from sam_moe.space.grid import same_grid
-from sam_moe.space.volume import Volume, resample, resample_labels
+from sam_moe.space.volume import Volume, resample_labels
 
 log = logging.getLogger(__name__)
 
@@ -217,19 +217,6 @@ def _masks(case: Case, truth: Volume) -> dict[str, Volume]:
             continue
         masks[name] = Volume(mask, truth.grid)
     return masks
-
-
-def read_series(case: Case) -> dict[str, Volume]:
-    """Every series of a case on the reference's grid, brought there by their headers alone.
-
-    Nothing is registered: where a patient moved between series, they do not fit.
-    """
-    reference = read_image(case.images[case.reference])
-    others = {name: read_image(path) for name, path in case.images.items() if name != case.reference}
-    return {
-        name: reference if name == case.reference else resample(others[name], reference.grid)
-        for name in case.images
-    }
 
 
 def _labels_of(wanted: Labels, found: FoundCase) -> dict[str, tuple[int, ...]]:

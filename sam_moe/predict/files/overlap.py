@@ -13,7 +13,7 @@ Written = TypeVar("Written")
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Item, Written]):
+class Finished(Generic[Item, Written]):
     """What became of one item: what writing it returned, or the error that ended it."""
 
     item: Item
@@ -27,7 +27,7 @@ def overlapped(
     compute: Callable[[Read], Made],
     write: Callable[[Made], Written],
     ahead: int = 1,
-) -> Iterator[Outcome[Item, Written]]:
+) -> Iterator[Finished[Item, Written]]:
     """Take every item through three steps; yield each outcome once, as they end.
 
     `read` and `write` run in a thread of their own each, one item after the other in the order given, and
@@ -65,7 +65,7 @@ def overlapped(
                 if error is not None:
                     if not isinstance(error, Exception):
                         raise error
-                    yield Outcome(item, None, error)
+                    yield Finished(item, None, error)
                 while len(writing) > ahead:
                     yield _ended(*writing.popleft())
             while writing:
@@ -75,10 +75,10 @@ def overlapped(
             writer.shutdown(wait=False, cancel_futures=True)
 
 
-def _ended(item: Item, future: "Future[Written]") -> Outcome[Item, Written]:
+def _ended(item: Item, future: "Future[Written]") -> Finished[Item, Written]:
     error = future.exception()
     if error is None:
-        return Outcome(item, future.result())
+        return Finished(item, future.result())
     if not isinstance(error, Exception):
         raise error
-    return Outcome(item, None, error)
+    return Finished(item, None, error)

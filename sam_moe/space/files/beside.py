@@ -6,18 +6,18 @@ from pathlib import Path
 
 from sam_moe.errors import FileError
 from sam_moe.files import read_bytes, withdraw
+from sam_moe.space.naming import SUFFIXES
 
 RECORD = ".run.json"
-_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 def suffix_of(path: Path) -> str:
     """The suffix of a file to write, such as .nii.gz; FileError where no format has it."""
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
             return suffix
     raise FileError(
-        f"{path}: unknown kind of file to write. Expected a name that ends in {', '.join(_SUFFIXES)}."
+        f"{path}: unknown kind of file to write. Expected a name that ends in {', '.join(SUFFIXES)}."
     )
 
 

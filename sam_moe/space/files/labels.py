@@ -4,13 +4,13 @@ from pathlib import Path
 
 from sam_moe.errors import ValuesError
 from sam_moe.space.files.reading import read, read_header
+from sam_moe.space.naming import LARGEST_LABEL
 from sam_moe.space.volume import Volume
 
 # How far from a whole number a label may lie that a tool stored as a fraction.
 _ROUNDING = 1e-3
 # A header's slope stores numbers to half of itself; at a whole slope of 1/2 two labels would meet.
 _COARSEST = 0.25
-_MOST = 2**31 - 1
 
 
 def read_label_map(path: str | Path, memory_limit_bytes: int | None = None) -> Volume:
@@ -42,6 +42,6 @@ def whole_numbers(volume: Volume, name: str, slope: float = 0.0) -> Volume:
     off = float((whole - volume.array).abs().max())
     if not off <= max(_ROUNDING, min(0.51 * slope, _COARSEST)):
         raise ValuesError(f"{name}: fractions in a label map. Expected whole numbers; threshold it first.")
-    if float(whole.abs().max()) > _MOST:
-        raise ValuesError(f"{name}: labels beyond {_MOST}. Expected smaller ones; renumber them.")
+    if float(whole.abs().max()) > LARGEST_LABEL:
+        raise ValuesError(f"{name}: labels beyond {LARGEST_LABEL}. Expected smaller ones; renumber them.")
     return Volume(whole.int(), volume.grid)

@@ -21,14 +21,16 @@ from sam_moe.weights.checksums import fingerprint
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedNetwork:
     """A network that answers prompts, with its settings, and how regions are cut for it."""
 
     network: PromptableSam3D
     preprocessing: Preprocessing
 
 
-def load(entry: Entry[Card], folder: Path | str | None, device: str, box_strategy: str | None) -> Loaded:
+def load(
+    entry: Entry[Card], folder: Path | str | None, device: str, box_strategy: str | None
+) -> LoadedNetwork:
     """Load what a card describes: a backbone alone, a mixture by its gate, or one expert alone.
 
     A mixture and each decoder expert embed as their backbone does, so that their embeddings can be shared.
@@ -38,7 +40,7 @@ def load(entry: Entry[Card], folder: Path | str | None, device: str, box_strateg
     strategy = _box_strategy(base, architecture, box_strategy)
     chosen = choose_device(device)
     network = _promptable(make().to(chosen), base.preprocessing.normalisation, strategy)
-    return Loaded(network, base.preprocessing)
+    return LoadedNetwork(network, base.preprocessing)
 
 
 def _promptable(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sam_moe.config import read_object
 from sam_moe.errors import CardError, WeightsError
-from sam_moe.registry import CARD, Draft, Lora, read_draft
+from sam_moe.registry import CARD, Draft, LoraRanks, read_draft
 from sam_moe.weights.files import read_state
 
 CONFIG = "adapter_config.json"
@@ -48,7 +48,7 @@ class Adapter:
 
     file: Path
     state: dict[str, Tensor]
-    lora: Lora
+    lora: LoraRanks
 
 
 def adapter_folder(source: Path) -> Path | None:
@@ -88,7 +88,7 @@ def read_adapter(folder: Path) -> Adapter:
         if (factor := theirs / (ours / named)) != 1 and abs(factor - 1) > 1e-12:
             state[f"{layer}.up"] = state[f"{layer}.up"].to(torch.float32) * factor
     others = {layer: own for layer, own in found.items() if own != rank}
-    return Adapter(file, state, Lora(rank=int(rank), alpha=ours, per_layer=others))
+    return Adapter(file, state, LoraRanks(rank=int(rank), alpha=ours, per_layer=others))
 
 
 def drafted(folder: Path, card: Path | str | None) -> tuple[Draft, Adapter]:

@@ -69,6 +69,19 @@ def test_a_file_system_without_locks_takes_one_process_and_says_so_to_several(tm
         check_several(2, tmp_path)
 
 
+def test_an_old_filelock_is_one_line(tmp_path, monkeypatch):
+    """filelock 3 takes every error of a lock for a lock that another holds, and torch is content with it."""
+    old = tmp_path / "filelock-3.18.0.dist-info"
+    old.mkdir()
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: filelock\nVersion: 3.18.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    needed = "filelock 3.18.0 .*Expected 4 or later: pip install 'filelock>=4'"
+    with pytest.raises(ConfigError, match=needed), claimed(tmp_path / "a.json"):
+        pass
+    with pytest.raises(ConfigError, match=needed):
+        check_several(2, tmp_path)
+
+
 def test_a_read_only_disk_is_one_line(small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(FileError, match="cannot be written .Read-only"), claimed(small_disk / "a.json"):

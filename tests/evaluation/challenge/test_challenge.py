@@ -13,7 +13,6 @@ from sam_moe.evaluation.challenge.challenge import (
     load_challenge,
     open_case,
     read_case,
-    read_series,
 )
 from sam_moe.space.grid import Grid
 from tests.evaluation.drawn import (
@@ -195,21 +194,6 @@ def test_a_reference_that_a_case_lacks_is_refused(tmp_path, no_data_folder):
     pairs(tmp_path / "set", ["a"])
     with pytest.raises(ConfigError, match="no series 'T1', only image"):
         cases_of(challenge(tmp_path, "{layout: folders, root: set}", more="reference: T1"))
-
-
-def test_series_are_brought_onto_the_references_grid_by_their_geometry(tmp_path, no_data_folder):
-    root = tmp_path / "set"
-    root.mkdir()
-    dataset_json(root, {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"one": 1}})
-    write_image(root / "imagesTr" / "a_0000.nii.gz")
-    shifted = GRID.affine.copy()
-    shifted[0, 3] += -2.0  # one voxel along i
-    write_image(root / "imagesTr" / "a_0001.nii.gz", grid=Grid(shifted, GRID.shape))
-    write_labels(root / "labelsTr" / "a.nii.gz")
-    (case,) = cases_of(challenge(tmp_path, "{layout: nnunet, root: set}", more="reference: T1"))
-    series = read_series(case)
-    assert list(series) == ["T1", "T2"] and series["T2"].grid.same_as(GRID)
-    assert torch.equal(series["T2"].array[1:], image()[:-1].float())
 
 
 def test_a_challenge_as_it_was_run_can_be_written_and_read_again(plain, tmp_path):

@@ -21,7 +21,7 @@ from sam_moe.hosts.sam3d.network.layers import Derived
 from sam_moe.shapes import Float
 
 
-class Tables(NamedTuple):
+class PositionTables(NamedTuple):
     """Relative-position tables gathered to (query index, key index, channel), one per axis."""
 
     d: Float[Tensor, "n n c"]
@@ -48,7 +48,7 @@ class WindowAttention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * window - 1, head_dim))
         self._gathered = Derived()
 
-    def tables(self) -> Tables:
+    def tables(self) -> PositionTables:
         """Gather the three tables; computed once while the weights stay as they are."""
 
         def gather() -> tuple[Tensor, ...]:
@@ -56,7 +56,7 @@ class WindowAttention(nn.Module):
             index = n[:, None] - n[None, :] + self.window - 1
             return self.rel_pos_d[index], self.rel_pos_h[index], self.rel_pos_w[index]
 
-        return Tables(*self._gathered(gather, self.rel_pos_d, self.rel_pos_h, self.rel_pos_w))
+        return PositionTables(*self._gathered(gather, self.rel_pos_d, self.rel_pos_h, self.rel_pos_w))
 
     def forward(self, x: Float[Tensor, "b g g g c"]) -> Float[Tensor, "b g g g c"]:
         """Attend window by window over real tokens only; all pad tokens of a window act as one key."""
@@ -147,7 +147,7 @@ def collapsed_attention(
     k: Float[Tensor, "m e x y z c"],
     v: Float[Tensor, "m e x y z c"],
     bias: Float[Tensor, "3 e c"],
-    tables: Tables,
+    tables: PositionTables,
 ) -> Float[Tensor, "m e x y z c"]:
     """Attention over a window whose padding is gathered into one virtual key, exactly.
 

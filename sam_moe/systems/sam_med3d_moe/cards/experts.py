@@ -36,7 +36,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptExpert:
     """An expert in its folder, checked; whether it came there just now; and the backbone it grew on."""
 
     checked: Checked
@@ -74,7 +74,7 @@ def keep_expert(
     card: Path | str | None = None,
     folder: Path | str | None = None,
     again: bool = False,
-) -> Kept:
+) -> KeptExpert:
     """Do as `add_expert` and check what is there then; the backbone is loaded and fingerprinted once.
 
     With `again` an expert of the same id and weights that is here already is no error, but taken as it is;
@@ -86,12 +86,12 @@ def keep_expert(
     if again and card is None and not Path(source).exists():
         known = find_expert(str(source))
         base = load_base(known.card.base.id)
-        return Kept(_checked(known, base), base, new=False)
+        return KeptExpert(_checked(known, base), base, new=False)
     _prepare(folder)
     incoming = _incoming(Path(source), card)
     base = load_base(incoming.draft.base_id)
     checked, new = _place(incoming, base, folder, again)
-    return Kept(checked, base, new)
+    return KeptExpert(checked, base, new)
 
 
 def check_expert(entry: Entry[ExpertCard], base: SamMed3D | None = None) -> Checked:

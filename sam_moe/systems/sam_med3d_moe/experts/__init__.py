@@ -17,7 +17,7 @@ from sam_moe.config import Record, explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.registry import Draft, ExpertCard, Lora
+from sam_moe.registry import Draft, ExpertCard, LoraRanks
 from sam_moe.registry.system import DEFAULT_SYSTEM, expert_kinds
 
 KINDS = expert_kinds(DEFAULT_SYSTEM)
@@ -37,7 +37,7 @@ class Given(Protocol):
     """What holds a kind's settings: a card, or the recipe of a training."""
 
     @property
-    def lora(self) -> Lora | None:
+    def lora(self) -> LoraRanks | None:
         """The ranks of a 'lora'."""
 
     @property

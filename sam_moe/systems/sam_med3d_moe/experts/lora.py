@@ -12,7 +12,7 @@ from sam_moe.hosts.sam3d.lora import add_lora, load_lora, lora_layers, lora_rank
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
 from sam_moe.registry import ExpertCard
-from sam_moe.registry import Lora as Ranks
+from sam_moe.registry import LoraRanks as Ranks
 from sam_moe.systems.sam_med3d_moe.experts import Converted, Given, Kind
 from sam_moe.systems.sam_med3d_moe.peft import adapter_folder, drafted, is_adapters, own_names
 from sam_moe.training.engine.seeds import seeded

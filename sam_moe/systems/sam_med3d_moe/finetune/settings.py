@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from sam_moe.registry import Cover, Lora
+from sam_moe.registry import Cover, LoraRanks
 from sam_moe.registry.finding import DEFAULT_MODEL
 from sam_moe.registry.system import check_kind
 from sam_moe.systems.sam_med3d_moe.prompted import DEPTHS
@@ -40,7 +40,7 @@ class FinetuneRecipe(TrainingRecipe):
         description="A mask decoder of its own, or low-rank deltas ('lora') on the base's; other packages "
         "have kinds of their own.",
     )
-    lora: Lora | None = Field(None, description="Ranks of the deltas; for kind 'lora' only.")
+    lora: LoraRanks | None = Field(None, description="Ranks of the deltas; for kind 'lora' only.")
     settings: dict[str, Any] | None = Field(None, description="What another package's kind needs.")
     card: ExpertWords = Field(description="What the expert's card says beside what the training writes.")
     data: TaskRecipe

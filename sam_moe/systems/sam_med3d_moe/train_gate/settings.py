@@ -9,8 +9,8 @@ from sam_moe.moe.gates import GATES
 from sam_moe.moe.names import Fusion
 from sam_moe.moe.rules import RULES
 from sam_moe.registry import GateMode
-from sam_moe.registry.system import checked
 from sam_moe.training.recipes.settings import LabelledScans, Naming, ScheduleRecipe, TrainingRecipe
+from sam_moe.variants import checked
 
 Supervision = Literal["owner", "best", "fused"]
 

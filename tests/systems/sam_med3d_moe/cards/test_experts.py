@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from collections import Counter
 
 import pytest
 import torch
@@ -12,7 +14,6 @@ from sam_moe.hosts.sam3d.loading import build_model
 from sam_moe.registry import Registry, read_card, write_card
 from sam_moe.registry.finding import find_backbone, find_expert, list_experts, user_folder
 from sam_moe.registry.removal import remove_card
-from sam_moe.systems.sam_med3d_moe.cards import backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import (
     add_expert,
     check_expert,
@@ -166,14 +167,25 @@ def test_an_expert_that_is_here_is_kept_again_with_the_same_weights_only(source,
         keep_expert(source, draft(), again=True)
 
 
-def test_the_base_is_loaded_once_and_fingerprinted_once(source, draft, monkeypatch):
-    calls = []
-    for module, name in ((backbone, "load_model"), (backbone, "fingerprint")):
-        real = getattr(module, name)
-        spy = lambda *words, real=real, name=name: calls.append(name) or real(*words)  # noqa: E731
-        monkeypatch.setattr(module, name, spy)
-    keep_expert(source, draft())
-    assert sorted(calls) == ["fingerprint", "load_model"]
+def calls_of(work):
+    """How often `work` calls each function, by the name of its file and its own."""
+    calls = Counter()
+
+    def note(frame, event, argument):
+        if event == "call":
+            calls[frame.f_code.co_filename.rsplit("/", 1)[-1], frame.f_code.co_name] += 1
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_the_base_is_loaded_once_and_fingerprinted_once(source, draft):
+    calls = calls_of(lambda: keep_expert(source, draft()))
+    assert calls["loading.py", "load_model"] == calls["checksums.py", "fingerprint"] == 1
 
 
 def test_a_removed_expert_lies_aside_and_comes_back_as_it_was(source, draft, tiny):

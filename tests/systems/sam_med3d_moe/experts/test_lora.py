@@ -5,7 +5,7 @@ import torch
 
 from sam_moe.errors import WeightsError
 from sam_moe.hosts.sam3d.lora import add_lora, lora_ranks, lora_state
-from sam_moe.registry import Lora as Ranks
+from sam_moe.registry import LoraRanks as Ranks
 from sam_moe.systems.sam_med3d_moe.experts.lora import Lora
 from sam_moe.weights.checksums import fingerprint
 
