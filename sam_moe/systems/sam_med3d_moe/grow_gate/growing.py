@@ -130,6 +130,7 @@ def shrink_gate(gate_entry: Entry[GateCard], expert: str, to: str | None = None)
     _prepare(named)
     refs = tuple(ref for ref in card.experts if ref.id != expert)
     renamed = _changed(card, {**described, **_over(card, refs)})
+    selection_of(renamed)  # its settings may name the expert: refused now, not when the gate is loaded
     gate = load_gate(gate_entry, load_base(card.base.id).model)
     gate.remove_column(ids.index(expert))
     banks = None if card.feature_bank is None else _banks(gate_entry)

@@ -132,6 +132,10 @@ def test_only_what_a_gate_can_do_without_is_left_out(team, trained_gate):
     always = gate.card.model_copy(update={"selection": "forced", "forced": "old"})
     with pytest.raises(ConfigError, match="forced 'old' is not among the experts tiny-base"):
         shrink_gate(replace(gate, card=always), "old", "free")
+    backed = {"selection": "threshold", "threshold": 0.4, "selection_settings": {"general": "old"}}
+    with pytest.raises(ConfigError, match="general: 'old' is not among the experts"):
+        shrink_gate(replace(gate, card=gate.card.model_copy(update=backed)), "old", "free")
+    assert not (user_folder() / "free").exists()
     alone = shrink_gate(gate, "old", "alone")
     assert load_gate(find_gate(str(alone)), team.model).experts == 1
 
