@@ -50,7 +50,7 @@ class Kind(ABC):
 
     Attributes:
         record: the settings in its card, None for a kind that has none.
-        shows: whether its tensors alone show it, so that a card that is being written need not name it.
+        shows: whether its tensors alone show it and all its card needs; then it has `recognises`.
         from_any: whether a training can begin with the decoder of an expert of any kind.
         own_encoder: whether it embeds regions itself, so that it cannot share the base's embeddings.
     """
@@ -136,6 +136,14 @@ class Kind(ABC):
         raise ConfigError(f"kind: {type(self).__name__} has no training. Choose another kind.")
 
 
+def asked() -> tuple[str, ...]:
+    """The kinds in the order in which they look at what is handed in: another package's before our own.
+
+    Ours leave nothing over, since all that is neither a whole model nor deltas is a decoder to them.
+    """
+    return (*(name for name in KINDS.names if name not in KINDS.own), *KINDS.own)
+
+
 def kind_of(card: ExpertCard) -> Kind:
     """The kind of a card's expert.
 
@@ -152,4 +160,9 @@ def load_kind(name: str) -> Kind:
         ConfigError: for an unknown one, or one of another package that cannot be imported.
     """
     kind: Kind = KINDS.load(name)()
+    if kind.shows and type(kind).recognises is Kind.recognises:
+        raise ConfigError(
+            f"expert kind {name!r} has `shows` and no `recognises`, so that no tensors would show it. Add the "
+            "method, or leave `shows` out."
+        )
     return kind
