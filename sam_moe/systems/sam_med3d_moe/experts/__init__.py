@@ -162,7 +162,7 @@ def load_kind(name: str) -> Kind:
     kind: Kind = KINDS.load(name)()
     if kind.shows and type(kind).recognises is Kind.recognises:
         raise ConfigError(
-            f"expert kind {name!r} has `shows` and no `recognises`, so that no tensors would show it. Add the "
-            "method, or leave `shows` out."
+            f"expert kind {name!r} has `shows` and no `recognises`, so that no tensors would show it. Add "
+            "the method, or leave `shows` out."
         )
     return kind

@@ -13,6 +13,7 @@ from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.files import check_writable, make_folder, new_folder, sweep
 from sam_moe.moe.gate import check_lightweight
+from sam_moe.moe.selection import shares
 from sam_moe.registry import (
     CARD,
     Entry,
@@ -73,11 +74,7 @@ def grow_gate(
     }
     _prepare(named)
     renamed = _changed(card, described)
-    if card.selection == "forced":
-        raise CardError(
-            f"{gate_entry.path}: selection: 'forced' always asks {card.forced!r}, so that a further column "
-            "would never be reached. Give a gate that chooses."
-        )
+    _check_reached(gate_entry)
     base = load_base(card.base.id) if base is None or base.entry.card.id != card.base.id else base
     model = base.model.eval().requires_grad_(False)
     _check(gate_entry, expert, base.sha256)
@@ -151,6 +148,17 @@ def _check(gate: Entry[GateCard], expert: Entry[ExpertCard], base_sha256: str) -
         raise CardError(
             f"{expert.path}: expert_kind: {expert.card.expert_kind!r} cannot be fitted; finetune the decoder "
             "alone."
+        )
+
+
+def _check_reached(gate: Entry[GateCard]) -> None:
+    """See that the gate's rule would ask a further expert that has all confidence, before the work."""
+    rule, ids = selection_of(gate.card), [ref.id for ref in gate.card.experts]
+    sure = torch.eye(len(ids) + 1)[-1:]
+    if float(shares(rule, sure)[0, -1]) == 0:
+        raise CardError(
+            f"{gate.path}: selection: by {gate.card.selection!r} ({rule.describe(ids)}) a further column "
+            "would never be reached. Give a gate that chooses."
         )
 
 
