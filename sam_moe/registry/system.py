@@ -8,7 +8,7 @@ from sam_moe.errors import ConfigError
 from sam_moe.variants import Variants
 
 DEFAULT_SYSTEM = "sam_med3d_moe"
-SYSTEMS = Variants("system", "sam_moe.systems", "sam_moe.systems", attribute="load")
+SYSTEMS = Variants("system", "sam_moe.systems", "sam_moe.systems")
 
 
 def expert_kinds(system: str | None) -> Variants:
