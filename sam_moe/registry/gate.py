@@ -85,7 +85,9 @@ class GateCard(Record):
     )
     architecture: GateSizes
     selection: str = Field(
-        "threshold", description="How experts are chosen by their confidence: a rule of `sam_moe.moe.rules`."
+        "threshold",
+        description="How experts are chosen by their confidence: a rule of `sam_moe.moe.rules` or of another "
+        "package.",
     )
     threshold: Share | None = Field(
         None, description="Confidence below which the general expert answers; for 'threshold'."
