@@ -54,10 +54,9 @@ def grow_gate(
     """Give a gate a column for an expert, from a few labelled cases, and return where the gate now lies.
 
     The gate itself is not changed: a new one is written to the user's folder, by the id `to` (its own and
-    the expert's joined by default), whole or not at all. The expert's folder gets a
-    bank of what the gate saw of the examples, if it has none and is the user's own. `base` is the backbone,
-    where the caller has loaded it. `regions` are cut from the examples for the expert, and twice as many for
-    the general one.
+    the expert's joined by default), whole or not at all. The expert's folder gets a bank of what the gate
+    saw of the examples, if it has none and is the user's own. `base` is the backbone, where the caller has
+    loaded it. `regions` are cut from the examples for the expert, and twice as many for the general one.
 
     Raises:
         CardError: for an expert of another backbone or one that the gate has, or an id already taken.
@@ -79,7 +78,7 @@ def grow_gate(
     model = base.model.eval().requires_grad_(False)
     _check(gate_entry, expert, base.sha256)
     gate, banks = load_gate(gate_entry, model), _banks(gate_entry)
-    scans, _ = read_examples(examples, [cover.structure for cover in expert.card.covers])
+    scans = read_examples(examples, [cover.structure for cover in expert.card.covers])
     stream = Stream(regions, 0, unlabelled_share=0.25)  # varied: they are few
     own = [{"example": ["example"]}]
     drawn = draw_regions(scans, own, frozenset(), base.entry.card.preprocessing, stream)
