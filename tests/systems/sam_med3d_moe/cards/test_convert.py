@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import time
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -218,7 +219,7 @@ def test_the_public_layout_at_full_size_converts_bit_for_bit_in_seconds(tmp_path
     # 100,509,232 parameters and the buffer of 3 x 128
     assert made.parameters == 100_509_616
     assert made.card.weights.size_bytes // 100_000 == 4_020
-    assert made.card.architecture.model_dump() == {
+    assert asdict(made.card.architecture) == {
         "image_size": 128,
         "patch_size": 16,
         "embed_dim": 768,
