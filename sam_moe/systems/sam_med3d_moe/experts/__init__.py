@@ -120,20 +120,14 @@ class Kind(ABC):
     ) -> MaskDecoder:
         """A copy of a decoder in which what makes an expert of this kind requires gradients, and no more.
 
-        `start` are the stored tensors of an expert of this kind and these settings, to go on from.
-
-        Raises:
-            ConfigError: for a kind that no training makes.
+        `start` are the stored tensors of an expert of this kind and these settings, to go on from. A kind
+        that no training makes leaves this and `stored` out.
         """
-        raise ConfigError(f"kind: {type(self).__name__} has no training. Choose another kind.")
+        raise NotImplementedError
 
     def stored(self, learner: MaskDecoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What is stored of a learner's weights at the step that is kept.
-
-        Raises:
-            ConfigError: as `learner`.
-        """
-        raise ConfigError(f"kind: {type(self).__name__} has no training. Choose another kind.")
+        """What is stored of a learner's weights at the step that is kept."""
+        raise NotImplementedError
 
 
 def asked() -> tuple[str, ...]:
@@ -142,6 +136,18 @@ def asked() -> tuple[str, ...]:
     Ours leave nothing over, since all that is neither a whole model nor deltas is a decoder to them.
     """
     return (*(name for name in KINDS.names if name not in KINDS.own), *KINDS.own)
+
+
+def trained_kind(name: str) -> Kind:
+    """A kind that a training can make.
+
+    Raises:
+        ConfigError: for one that no training makes, or as `load_kind`.
+    """
+    kind = load_kind(name)
+    if type(kind).learner is Kind.learner or type(kind).stored is Kind.stored:
+        raise ConfigError(f"kind: {name!r} has no training. Choose another kind, such as 'decoder'.")
+    return kind
 
 
 def kind_of(card: ExpertCard) -> Kind:
