@@ -46,7 +46,7 @@ def test_every_door_leads_through_at_the_kin_of_the_public_model(tmp_path, monke
 
 
 def test_the_full_size_is_the_public_models_and_the_kin_keeps_its_layout():
-    """Of 324 tensors with 100,509,232 parameters, as tests/sam3d/test_reference.py has it."""
+    """Of 324 tensors with 100,509,232 parameters, as tests/hosts/sam3d/test_reference.py has it."""
     assert PUBLIC.sizes == Sizes()
     for size in ("image_size", "patch_size", "window_size", "decoder_heads", "corner_embeddings", "encoder"):
         assert getattr(KIN.sizes, size) == getattr(PUBLIC.sizes, size)

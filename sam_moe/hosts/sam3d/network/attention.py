@@ -7,7 +7,7 @@ queries q and tables R[i, j] = rel_pos[i - j + window - 1],
 
     bias = q[d, h, w] . R_d[d, kw]  +  q[d, h, kd] . R_h[h, kw]  +  q[d, h, kh] . R_w[kh, kw]
 
-Pinned by tests/sam3d/test_reference.py against vectors computed by the reference.
+Pinned by tests/hosts/sam3d/test_reference.py against vectors computed by the reference.
 """
 
 from itertools import product

@@ -20,7 +20,7 @@ class ResidualUnit(nn.Module):
     """Two convolutions, each with instance norm and GELU, added to their input (or its convolution).
 
     MONAI's block of that name with its parameter names, and the same numbers
-    (tests/sam3d/test_conv_encoder.py): written out because importing MONAI takes longer than answering a
+    (tests/hosts/sam3d/network/test_conv_encoder.py): written out because importing MONAI takes longer than answering a
     click.
     """
 
