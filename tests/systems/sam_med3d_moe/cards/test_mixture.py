@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -250,7 +251,7 @@ def test_a_whole_expert_without_corners_is_refused_by_a_base_with_them(shipped, 
     corners = tuple(f"prompt_encoder.point_embeddings.{n}" for n in (2, 3))
     old = {name: tensor for name, tensor in state.items() if not name.startswith(corners)}
     save_weights(old, entry.weights_path)
-    sizes = entry.card.architecture.model_copy(update={"corner_embeddings": False})
+    sizes = replace(entry.card.architecture, corner_embeddings=False)
     changes = {"weights": _weights(entry), "architecture": sizes}
     write_card(entry.card.model_copy(update=changes), entry.path)
     with pytest.raises(WeightsError, match="has no corner embeddings, and its base corners takes boxes"):
