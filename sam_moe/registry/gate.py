@@ -18,6 +18,9 @@ GateMode = Literal["both", "image", "prompt"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+# The kind of gate of a card that names none.
+DEFAULT_GATE = "trunk"
+
 # Rules whose one setting has a field of its own in a card: rule, field, the rule's name of it.
 _FIELDS = (("threshold", "threshold", "tau"), ("top_k", "k", "k"), ("forced", "forced", "index"))
 
@@ -49,7 +52,7 @@ class GateSizes(Record):
     mode: GateMode = Field(
         "both", description="What it looks at; the image or the prompt alone are controls."
     )
-    kind: str | None = Field(None, description="Kind of gate, of `sam_moe.moe.gates`; 'trunk' if left out.")
+    kind: str | None = Field(None, description=f"Kind of gate; '{DEFAULT_GATE}' if left out.")
 
     @field_validator("kind")
     @classmethod
@@ -58,8 +61,8 @@ class GateSizes(Record):
 
     @model_validator(mode="after")
     def _has_a_trunk(self) -> "GateSizes":
-        if self.kind in (None, "trunk") and self.hidden is None:
-            raise ValueError("kind 'trunk' needs 'hidden', the width of its trunk; add it")
+        if self.kind in (None, DEFAULT_GATE) and self.hidden is None:
+            raise ValueError(f"kind '{DEFAULT_GATE}' needs 'hidden', the width of its trunk; add it")
         return self
 
 
@@ -86,7 +89,9 @@ class GateCard(Record):
     )
     architecture: GateSizes
     selection: str = Field(
-        "threshold", description="How experts are chosen by their confidence: a rule of `sam_moe.moe.rules`."
+        "threshold",
+        description="How experts are chosen by their confidence: a rule of `sam_moe.moe.rules` or of another "
+        "package.",
     )
     threshold: Share | None = Field(
         None, description="Confidence below which the general expert answers; for 'threshold'."

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from sam_moe.variants import Variants, checked
 
 DEFAULT_SYSTEM = "sam_med3d_moe"
-SYSTEMS = Variants("system", "sam_moe.systems", "sam_moe.systems", attribute="load")
+SYSTEMS = Variants("system", "sam_moe.systems", "sam_moe.systems")
 
 
 def expert_kinds(system: str | None) -> Variants:

@@ -89,6 +89,9 @@ class Share(Record):
 class Biases(Kind):
     record = Share
 
+    def recognises(self, state, base):
+        return all(name.endswith("bias") for name in state)
+
     def take(self, state, base, settings, where):
         known = {name for name, _ in base.mask_decoder.named_parameters() if name.endswith("bias")}
         if set(state) != known:
@@ -234,6 +237,14 @@ def test_an_expert_kind_is_one_file(offer, sam_moe, team, task, folder, tmp_path
     )
     expected = decoder["iou_prediction_head.layers.0.bias"] + 0.5
     torch.testing.assert_close(torch.tensor(json.loads(loaded.stdout)), expected)
+    # by its tensors alone, with the kind's own defaults
+    (tmp_path / "shown.json").write_text(
+        json.dumps({k: v for k, v in draft.items() if k not in ("expert_kind", "settings")} | {"id": "shown"})
+    )
+    added = sam_moe(
+        "experts", "add", tmp_path / "moved.safetensors", "--card", tmp_path / "shown.json", site=site
+    )
+    assert "shown: biases on tiny-base" in added
     lost = sam_moe("experts", "list", site=ROOT, fails=True)
     assert "expert kind 'biases' is unknown. Known, nearest first: " in lost
 

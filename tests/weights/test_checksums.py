@@ -5,7 +5,8 @@ import re
 import torch
 from torch import nn
 
-from sam_moe.weights.checksums import fingerprint
+from sam_moe.weights.checksums import fingerprint, fingerprint_of
+from sam_moe.weights.files import save_weights
 
 
 def linear():
@@ -54,3 +55,8 @@ def test_a_fingerprint_is_not_fooled_by_bytes_that_move_between_tensors():
 
     assert fingerprint(with_shapes(2, 4)) != fingerprint(with_shapes(4, 2))
     assert fingerprint(with_shapes((2, 3), 1)) != fingerprint(with_shapes((3, 2), 1))
+
+
+def test_a_files_fingerprint_is_that_of_the_network_it_is_loaded_into(tmp_path):
+    save_weights({name: t.half() for name, t in linear().state_dict().items()}, tmp_path / "half.safetensors")
+    assert fingerprint_of(tmp_path / "half.safetensors") == fingerprint(linear())

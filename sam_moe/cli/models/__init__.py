@@ -1,1 +1,1 @@
-"""`sam-moe checkpoints` and `sam-moe experts`: what is here, added, removed."""
+"""`sam-moe checkpoints`, `sam-moe experts` and `sam-moe gates`: what is here, added, removed."""

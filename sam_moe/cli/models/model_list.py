@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sam_moe.assemble.parts import find_parts
 from sam_moe.cli.models.card_text import columns
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import (
@@ -50,8 +51,6 @@ class Checkpoint:
         card = self.entry.card
         if isinstance(card, BackboneCard):
             return card.licence
-        from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
-
         try:
             return find_parts(Entry(card, self.entry.path)).licence
         except (CardError, WeightsError):

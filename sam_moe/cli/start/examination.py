@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sam_moe.assemble.parts import find_parts
 from sam_moe.cli.models.model_list import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.segment_anything import prepare
@@ -18,7 +19,6 @@ from sam_moe.registry import Card, Entry, Weights, default_folder
 from sam_moe.registry.finding import list_experts, list_gates, user_folder
 from sam_moe.space.files.header import available_memory_bytes
 from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file
-from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
 from sam_moe.version import versions
 
 _PACKAGES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "safetensors", "pydantic", "typer", "monai")

@@ -11,6 +11,7 @@ import torch
 from pydantic import JsonValue
 
 from sam_moe.assemble.load import load
+from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.steps import ALL, Kind
 from sam_moe.predict.cache import EmbeddingCache
@@ -22,7 +23,6 @@ from sam_moe.prompts.simulate import Mask
 from sam_moe.registry import BackboneCard, Card, Entry, GateCard
 from sam_moe.registry.finding import find_model
 from sam_moe.space.volume import Volume
-from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
 
 _SHARED_BYTES = 1 << 30
 _PROSE = {"title", "description", "licence", "attribution", "made_by", "measured", "not_for"}

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from sam_moe.moe.gate import Gate, GateShape
 from sam_moe.moe.gates._making import make_gate
 from sam_moe.registry import GateMode, GateSizes
+from sam_moe.registry.gate import DEFAULT_GATE
 from sam_moe.shapes import Float
 
 _PARTS: dict[GateMode, tuple[str, ...]] = {
@@ -51,7 +52,7 @@ def gate_input(
 
 
 def gating_network(
-    features: int, experts: int, hidden: int, mode: GateMode = "both", kind: str = "trunk"
+    features: int, experts: int, hidden: int, mode: GateMode = "both", kind: str = DEFAULT_GATE
 ) -> Gate:
     """A gate with initial weights, over the general expert and the others.
 
@@ -70,13 +71,13 @@ def gate_of(sizes: GateSizes) -> Gate:
     Raises:
         ConfigError: as `make_gate`.
     """
-    kind = sizes.kind or "trunk"
+    kind = sizes.kind or DEFAULT_GATE
     return gating_network(sizes.features, sizes.columns, sizes.hidden or 0, sizes.mode, kind)
 
 
 def sizes_of_gate(gate: Gate) -> GateSizes:
     """How a card describes a gate."""
-    shape, kind = gate.shape, None if gate.kind == "trunk" else gate.kind
+    shape, kind = gate.shape, None if gate.kind == DEFAULT_GATE else gate.kind
     mode = next(mode for mode, parts in _PARTS.items() if parts == shape.parts)
     hidden, columns = shape.hidden or None, gate.experts
     return GateSizes(features=shape.features, hidden=hidden, columns=columns, mode=mode, kind=kind)

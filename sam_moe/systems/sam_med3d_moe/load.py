@@ -13,11 +13,11 @@ from sam_moe.hosts.sam3d.promptable import PromptableSam3D
 from sam_moe.processes import choose_device
 from sam_moe.registry import Architecture, BackboneCard, Card, Entry, ExpertCard, GateCard, Preprocessing
 from sam_moe.registry.finding import as_backbone
+from sam_moe.registry.mixture import base_of, find_parts
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_alone, load_mixture
-from sam_moe.systems.sam_med3d_moe.cards.parts import base_of, find_parts
 from sam_moe.systems.sam_med3d_moe.model import SamMed3DMoE
-from sam_moe.weights.checksums import fingerprint
+from sam_moe.weights.checksums import fingerprint, fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def _planned(
     """The card of the backbone, the sizes by which a box may be lowered, and what loads the model."""
     card = entry.card
     if isinstance(card, GateCard):
-        parts = find_parts(Entry(card, entry.path), folder)
+        parts = find_parts(Entry(card, entry.path), fingerprint_of, folder)
         base = parts.base
         return base.card, base.card.architecture, lambda: load_mixture(parts.gate, folder, parts=parts)
     if isinstance(card, ExpertCard):
         expert = Entry(card, entry.path)
-        base = base_of(expert, folder)
+        base = base_of(expert, fingerprint_of, folder)
         return base.card, card.architecture or base.card.architecture, lambda: load_alone(expert, base)
     backbone = as_backbone(entry)
     return backbone.card, backbone.card.architecture, lambda: load_backbone(backbone)

@@ -1,6 +1,7 @@
 """Small models and folders of cards, apart from those that ship."""
 
 import json
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -139,3 +140,54 @@ def draft(tmp_path):
         return path
 
     return write
+
+
+SCALED = """
+from sam_moe.registry import read_draft
+from sam_moe.systems.sam_med3d_moe.experts import Converted, Kind
+from sam_moe.systems.sam_med3d_moe.experts.decoder import PREFIX, Decoder
+from sam_moe.weights.files import read_state
+
+
+class Scaled(Decoder):
+    shows = True
+
+    def recognises(self, state, base):
+        return all(name.startswith("scaled.") for name in state)
+
+    def reads(self, source, card):
+        if source.suffix != ".scaled":
+            return None
+        file = source / "half.safetensors"
+        state = {name: 2 * tensor for name, tensor in read_state(file).items()}
+        return Converted(read_draft(card), file, state)
+
+    def take(self, state, base, settings, where):
+        return dict(state)
+
+    def build(self, state, base, card, where):
+        named = {PREFIX + name.removeprefix("scaled."): tensor for name, tensor in state.items()}
+        return Decoder().build(named, base, card, where)
+
+
+class Mute(Kind):
+    shows = True
+    take = Decoder.take
+    build = Decoder.build
+"""
+
+
+@pytest.fixture
+def other_kinds(request, tmp_path, monkeypatch):
+    """Another package's kind: `scaled`, shown by its tensors' names, or `mute`, which claims so."""
+    name = getattr(request, "param", "scaled")
+    site = tmp_path / "site"
+    place = site / "other-1.0.dist-info"
+    place.mkdir(parents=True)
+    (site / "other_kinds.py").write_text(SCALED)
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    point = f"{name} = other_kinds:{name.title()}"
+    (place / "entry_points.txt").write_text(f"[sam_moe.expert_kinds]\n{point}\n")
+    monkeypatch.syspath_prepend(site)
+    yield
+    sys.modules.pop("other_kinds", None)

@@ -17,7 +17,7 @@ from sam_moe.errors import CardError, FileError, WeightsError
 from sam_moe.files import check_writable, make_folder, new_folder, replacing, sha256_of, sweep, withdraw
 from sam_moe.hosts.sam3d.loading import check_state, read_sizes
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.registry import CARD, Attribution, BackboneCard, Registry, Weights, read_card, write_card
+from sam_moe.registry import CARD, BackboneCard, Registry, Weights, read_card, write_card
 from sam_moe.registry.finding import user_folder
 from sam_moe.weights.files import WEIGHTS, read_state, save_weights
 from sam_moe.weights.report import KeyReport
@@ -46,21 +46,12 @@ class Conversion:
         )
 
 
-@dataclass(frozen=True)
-class Terms:
-    """Under which licence weights are, and what they were made from."""
-
-    licence: str
-    attribution: tuple[Attribution, ...] = ()
-
-
 def convert(
     source: Path | str,
     folder: Path | str | None = None,
     model_id: str | None = None,
     *,
     dtype: Dtype = "float32",
-    terms: Terms | None = None,
     card: BackboneCard | None = None,
     force: bool = False,
 ) -> Conversion:
@@ -74,7 +65,6 @@ def convert(
         folder: a folder of cards; by default the user's, where `sam_moe.load` looks.
         model_id: by default made of the file's name.
         dtype: how to store the numbers; half of fp32 loses digits and is refused where it would overflow.
-        terms: of the weights, where no shipped card has them.
         card: the card to fill in, where the caller knows it.
         force: replace what is there.
 
@@ -94,10 +84,7 @@ def convert(
         card = _new_card(model_id, source, sizes, dtype)
     else:
         sizes = card.architecture
-    changes: dict[str, object] = {"id": model_id}
-    if terms is not None:
-        changes |= {"licence": terms.licence, "attribution": terms.attribution}
-    card = _checked({**card.model_dump(), **changes}, source)
+    card = _checked({**card.model_dump(), "id": model_id}, source)
     report = check_state(state, sizes, str(source))
     state = _cast(state, dtype, source)
     target = folder / model_id

@@ -14,7 +14,7 @@ from sam_moe.registry.removal import was_removed
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import take
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of, refuse, same_weights, write_expert
-from sam_moe.systems.sam_med3d_moe.experts import KINDS, Converted, kind_of, load_kind
+from sam_moe.systems.sam_med3d_moe.experts import KINDS, Converted, asked, kind_of, load_kind
 from sam_moe.weights.files import read_metadata, read_state
 
 
@@ -116,7 +116,7 @@ class _Incoming:
 
 
 def _incoming(source: Path, card: Path | str | None) -> _Incoming:
-    for kind in map(load_kind, KINDS.own):
+    for kind in map(load_kind, asked()):
         if (found := kind.reads(source, card)) is not None:
             return _Incoming(
                 found.file.parent, found.draft, found.file, sha256_of(found.file, WeightsError), found
@@ -148,7 +148,7 @@ def _place(
     folder, draft = user_folder() if folder is None else Path(folder), incoming.draft
     _check_base(draft, base.sha256)
     state = incoming.converted.state if incoming.converted else read_state(incoming.weights)
-    taken = take(state, base.model, str(incoming.weights), _with_settings(draft))
+    taken = take(state, base.model, str(incoming.weights), _with_settings(draft), _named(draft))
     holder = holder_of(str(draft.fields.get("id")), folder) if again else None
     if holder is not None and isinstance(holder.card, ExpertCard):
         known = Entry(holder.card, holder.path)
@@ -215,10 +215,16 @@ def _check_base(draft: Draft, sha256: str) -> None:
         )
 
 
+def _named(draft: Draft) -> str | None:
+    """The kind that a draft names, if it is one."""
+    named = draft.fields.get("expert_kind")
+    return named if isinstance(named, str) and named in KINDS.names else None
+
+
 def _with_settings(draft: Draft) -> ExpertCard | None:
     """A draft as a card, of a kind whose tensors alone do not show what they are; else None."""
-    named = draft.fields.get("expert_kind")
-    if named not in KINDS.names or load_kind(str(named)).shows:
+    named = _named(draft)
+    if named is None or load_kind(named).shows:
         return None
     dummy = {"weights": record_of("x", "0" * 64, 1, "float32"), "base": {"sha256": "0" * 64}}
     return draft.finished(dummy)

@@ -16,13 +16,13 @@ from sam_moe.registry import (
     ExpertCard,
     GateCard,
 )
+from sam_moe.registry.mixture import Parts, find_parts
 from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_expert
-from sam_moe.systems.sam_med3d_moe.cards.parts import Parts, find_parts
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
 from sam_moe.systems.sam_med3d_moe.gate import gate_of
 from sam_moe.systems.sam_med3d_moe.model import Expert, SamMed3DMoE, WholeExpert
-from sam_moe.weights.checksums import fingerprint
+from sam_moe.weights.checksums import fingerprint, fingerprint_of
 from sam_moe.weights.files import read_state
 from sam_moe.weights.report import compare
 
@@ -44,7 +44,7 @@ def load_mixture(
         CardError: for a part that is missing or another than the card names.
         WeightsError: for files that are not the cards', or weights that do not fit or are not finite.
     """
-    parts = find_parts(entry, folder) if parts is None else parts
+    parts = find_parts(entry, fingerprint_of, folder) if parts is None else parts
     card = entry.card
     backbone = load_backbone(parts.base)
     if (found := fingerprint(backbone)) != card.base.sha256:

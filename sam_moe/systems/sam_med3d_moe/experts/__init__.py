@@ -50,7 +50,7 @@ class Kind(ABC):
 
     Attributes:
         record: the settings in its card, None for a kind that has none.
-        shows: whether its tensors alone show it, so that a card that is being written need not name it.
+        shows: whether its tensors alone show it and all its card needs; then it has `recognises`.
         from_any: whether a training can begin with the decoder of an expert of any kind.
         own_encoder: whether it embeds regions itself, so that it cannot share the base's embeddings.
     """
@@ -120,20 +120,34 @@ class Kind(ABC):
     ) -> MaskDecoder:
         """A copy of a decoder in which what makes an expert of this kind requires gradients, and no more.
 
-        `start` are the stored tensors of an expert of this kind and these settings, to go on from.
-
-        Raises:
-            ConfigError: for a kind that no training makes.
+        `start` are the stored tensors of an expert of this kind and these settings, to go on from. A kind
+        that no training makes leaves this and `stored` out.
         """
-        raise ConfigError(f"kind: {type(self).__name__} has no training. Choose another kind.")
+        raise NotImplementedError
 
     def stored(self, learner: MaskDecoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What is stored of a learner's weights at the step that is kept.
+        """What is stored of a learner's weights at the step that is kept."""
+        raise NotImplementedError
 
-        Raises:
-            ConfigError: as `learner`.
-        """
-        raise ConfigError(f"kind: {type(self).__name__} has no training. Choose another kind.")
+
+def asked() -> tuple[str, ...]:
+    """The kinds in the order in which they look at what is handed in: another package's before our own.
+
+    Ours leave nothing over, since all that is neither a whole model nor deltas is a decoder to them.
+    """
+    return (*(name for name in KINDS.names if name not in KINDS.own), *KINDS.own)
+
+
+def trained_kind(name: str) -> Kind:
+    """A kind that a training can make.
+
+    Raises:
+        ConfigError: for one that no training makes, or as `load_kind`.
+    """
+    kind = load_kind(name)
+    if type(kind).learner is Kind.learner or type(kind).stored is Kind.stored:
+        raise ConfigError(f"kind: {name!r} has no training. Choose another kind, such as 'decoder'.")
+    return kind
 
 
 def kind_of(card: ExpertCard) -> Kind:
@@ -152,4 +166,9 @@ def load_kind(name: str) -> Kind:
         ConfigError: for an unknown one, or one of another package that cannot be imported.
     """
     kind: Kind = KINDS.load(name)()
+    if kind.shows and type(kind).recognises is Kind.recognises:
+        raise ConfigError(
+            f"expert kind {name!r} has `shows` and no `recognises`, so that no tensors would show it. Add "
+            "the method, or leave `shows` out."
+        )
     return kind

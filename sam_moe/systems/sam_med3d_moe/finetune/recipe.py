@@ -12,7 +12,7 @@ from sam_moe.progress import Progress, silent
 from sam_moe.registry import CARD, Base, ExpertCard, MadeBy, write_card
 from sam_moe.registry.finding import find_expert
 from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
-from sam_moe.systems.sam_med3d_moe.experts import load_kind
+from sam_moe.systems.sam_med3d_moe.experts import trained_kind
 from sam_moe.systems.sam_med3d_moe.finetune.embedded import Embedded, embedded_path, embedding_hours
 from sam_moe.systems.sam_med3d_moe.finetune.expert import (
     ExpertLoss,
@@ -56,6 +56,7 @@ def finetune(recipe_path: Path, overrides: Sequence[str] = (), progress: Progres
     """
     recipe = load_settings(FinetuneRecipe, recipe_path, overrides)
     parts = ("train", "validation") if recipe.validation_regions else ("train",)
+    trained_kind(recipe.kind)  # refused now, not after the base is loaded
     check_folder(recipe.run)
     check_scans(recipe.data, parts, recipe.run)
     base = load_base(recipe.base)
@@ -115,7 +116,7 @@ def _ship(
         general = Kept({}, 0, validation.of_the_base())
         measured += measurements(general, data, ITSELF.format(base.entry.card.id))
     weights = {
-        name: tensor.cpu() for name, tensor in load_kind(recipe.kind).stored(learner, kept.weights).items()
+        name: tensor.cpu() for name, tensor in trained_kind(recipe.kind).stored(learner, kept.weights).items()
     }
     card = ExpertCard(
         **dict(recipe.card),

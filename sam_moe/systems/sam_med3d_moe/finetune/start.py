@@ -44,7 +44,8 @@ def learner_of(recipe: FinetuneRecipe, base: LoadedBase, start: Entry[ExpertCard
         has = start.card.lora or start.card.settings or "a decoder of its own"
         raise ConfigError(
             f"start: {start.card.id} has {has}, and the recipe asks for {recipe.lora or recipe.settings}. "
-            "Deltas go on from deltas of the same ranks; set lora to those, or kind to decoder."
+            f"An expert of kind {recipe.kind!r} goes on from one of the same kind and settings; "
+            "give it those, or set kind to decoder."
         )
     state = read_state(start.folder / start.card.weights.file)
     return kind.learner(decoder, settings, recipe.seed, state)

@@ -11,8 +11,8 @@ from sam_moe.training.scans.cache import Scan, read_cache, write_cache
 from sam_moe.training.scans.sources import read_case
 
 
-def read_examples(folder: Path, structures: Sequence[str]) -> tuple[list[Scan], tuple[str, ...]]:
-    """Read cases with one structure each, and the names of the labels that were merged in it.
+def read_examples(folder: Path, structures: Sequence[str]) -> list[Scan]:
+    """Read cases with one structure each, into which the labels that count are merged.
 
     Those labels count that are named as `structures`, without regard to case, hyphens and underscores; the
     only label, as of plain folders, whatever its name.
@@ -40,7 +40,7 @@ def read_examples(folder: Path, structures: Sequence[str]) -> tuple[list[Scan], 
     mine = [one for scan in scans if (one := merge(scan, {"example": own})).structures]
     if not mine:
         raise ConfigError(f"{folder}: no voxel of its cases is labelled. Expected labels other than 0.")
-    return mine, own
+    return mine
 
 
 def _plain(name: str) -> str:

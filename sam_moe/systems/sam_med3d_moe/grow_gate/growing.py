@@ -13,6 +13,7 @@ from sam_moe.config import explain
 from sam_moe.errors import CardError, ConfigError
 from sam_moe.files import check_writable, make_folder, new_folder, sweep
 from sam_moe.moe.gate import check_lightweight
+from sam_moe.moe.selection import shares
 from sam_moe.registry import (
     CARD,
     Entry,
@@ -53,10 +54,9 @@ def grow_gate(
     """Give a gate a column for an expert, from a few labelled cases, and return where the gate now lies.
 
     The gate itself is not changed: a new one is written to the user's folder, by the id `to` (its own and
-    the expert's joined by default), whole or not at all. The expert's folder gets a
-    bank of what the gate saw of the examples, if it has none and is the user's own. `base` is the backbone,
-    where the caller has loaded it. `regions` are cut from the examples for the expert, and twice as many for
-    the general one.
+    the expert's joined by default), whole or not at all. The expert's folder gets a bank of what the gate
+    saw of the examples, if it has none and is the user's own. `base` is the backbone, where the caller has
+    loaded it. `regions` are cut from the examples for the expert, and twice as many for the general one.
 
     Raises:
         CardError: for an expert of another backbone or one that the gate has, or an id already taken.
@@ -73,16 +73,12 @@ def grow_gate(
     }
     _prepare(named)
     renamed = _changed(card, described)
-    if card.selection == "forced":
-        raise CardError(
-            f"{gate_entry.path}: selection: 'forced' always asks {card.forced!r}, so that a further column "
-            "would never be reached. Give a gate that chooses."
-        )
+    _check_reached(gate_entry)
     base = load_base(card.base.id) if base is None or base.entry.card.id != card.base.id else base
     model = base.model.eval().requires_grad_(False)
     _check(gate_entry, expert, base.sha256)
     gate, banks = load_gate(gate_entry, model), _banks(gate_entry)
-    scans, _ = read_examples(examples, [cover.structure for cover in expert.card.covers])
+    scans = read_examples(examples, [cover.structure for cover in expert.card.covers])
     stream = Stream(regions, 0, unlabelled_share=0.25)  # varied: they are few
     own = [{"example": ["example"]}]
     drawn = draw_regions(scans, own, frozenset(), base.entry.card.preprocessing, stream)
@@ -130,6 +126,7 @@ def shrink_gate(gate_entry: Entry[GateCard], expert: str, to: str | None = None)
     _prepare(named)
     refs = tuple(ref for ref in card.experts if ref.id != expert)
     renamed = _changed(card, {**described, **_over(card, refs)})
+    selection_of(renamed)  # its settings may name the expert: refused now, not when the gate is loaded
     gate = load_gate(gate_entry, load_base(card.base.id).model)
     gate.remove_column(ids.index(expert))
     banks = None if card.feature_bank is None else _banks(gate_entry)
@@ -150,6 +147,17 @@ def _check(gate: Entry[GateCard], expert: Entry[ExpertCard], base_sha256: str) -
         raise CardError(
             f"{expert.path}: expert_kind: {expert.card.expert_kind!r} cannot be fitted; finetune the decoder "
             "alone."
+        )
+
+
+def _check_reached(gate: Entry[GateCard]) -> None:
+    """See that the gate's rule would ask a further expert that has all confidence, before the work."""
+    rule, ids = selection_of(gate.card), [ref.id for ref in gate.card.experts]
+    sure = torch.eye(len(ids) + 1)[-1:]
+    if float(shares(rule, sure)[0, -1]) == 0:
+        raise CardError(
+            f"{gate.path}: selection: by {gate.card.selection!r} ({rule.describe(ids)}) a further column "
+            "would never be reached. Give a gate that chooses."
         )
 
 

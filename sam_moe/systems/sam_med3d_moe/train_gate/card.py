@@ -57,7 +57,7 @@ class Choosing:
     """How a gate chooses by its confidence, and what the choice of its threshold may cost.
 
     Args:
-        rule: its name, one of `sam_moe.moe.rules`.
+        rule: its name: a module of `sam_moe.moe.rules`, or another package's.
         settings: of the rule, by name; the threshold of 'threshold' is chosen on the validation table.
         fusion: how several answers are joined.
         most_drop: Dice that a general structure may lose.

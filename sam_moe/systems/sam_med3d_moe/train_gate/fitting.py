@@ -13,6 +13,7 @@ from sam_moe.moe.gate import Gate
 from sam_moe.moe.losses import balance_loss, best_loss, fused_loss, owner_loss
 from sam_moe.moe.names import Fusion
 from sam_moe.registry import GateMode
+from sam_moe.registry.gate import DEFAULT_GATE
 from sam_moe.shapes import Float, Int
 from sam_moe.systems.sam_med3d_moe.gate import GateInput, gating_network
 from sam_moe.systems.sam_med3d_moe.train_gate.settings import Supervision
@@ -141,7 +142,7 @@ def logits_of(gate: Gate, table: GateTable) -> Float[Tensor, "n e"]:
 
 
 def fresh_gate(
-    features: int, experts: int, hidden: int, mode: GateMode, seed: int, kind: str = "trunk"
+    features: int, experts: int, hidden: int, mode: GateMode, seed: int, kind: str = DEFAULT_GATE
 ) -> Gate:
     """A gate with the initial weights that training starts from."""
     with seeded(seed):

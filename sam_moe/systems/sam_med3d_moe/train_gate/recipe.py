@@ -12,6 +12,7 @@ from sam_moe.moe.fusion import check_fusion
 from sam_moe.moe.gate import check_lightweight
 from sam_moe.moe.rule_settings import make_rule
 from sam_moe.progress import Progress, silent
+from sam_moe.registry.gate import DEFAULT_GATE
 from sam_moe.systems.sam_med3d_moe.train_gate.card import Choosing, TrainedGate, ship_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.fitting import Objective, Tables, fit_gate, fresh_gate
 from sam_moe.systems.sam_med3d_moe.train_gate.members import load_members
@@ -63,7 +64,7 @@ def train_gate(recipe_path: Path, overrides: Sequence[str] = (), progress: Progr
     model, ids = members.decoders.model, [ref.id for ref in members.refs]
     rule = make_rule(recipe.selection, recipe.rule_settings, ids)  # refused now, not after the training
     check_fusion(rule, recipe.fusion)
-    kind, features = recipe.kind or "trunk", model.sizes.out_channels
+    kind, features = recipe.kind or DEFAULT_GATE, model.sizes.out_channels
     gate = fresh_gate(features, len(ids), recipe.hidden, recipe.mode, recipe.seed, kind)
     check_lightweight(gate, model)
     if together.is_main_process:

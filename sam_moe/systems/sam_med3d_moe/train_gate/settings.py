@@ -81,7 +81,9 @@ class GateRecipe(TrainingRecipe):
         None, description="The kind of gate: a module of `sam_moe.moe.gates`; else trunk."
     )
     selection: str = Field(
-        "threshold", description="How experts are chosen by their confidence: a rule of `sam_moe.moe.rules`."
+        "threshold",
+        description="How experts are chosen by their confidence: a rule of `sam_moe.moe.rules` or of another "
+        "package.",
     )
     selection_settings: dict[str, str | int | float | bool] | None = Field(
         None, description="Further settings of the selection, by name; experts by their ids."

@@ -16,7 +16,7 @@ from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.registry import Attribution, Registry, read_card, write_card
 from sam_moe.registry.finding import find_backbone, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
-from sam_moe.systems.sam_med3d_moe.cards.convert import Terms, convert
+from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_metadata, read_state
 from tests.files.dying import deaths
@@ -63,11 +63,12 @@ def test_weights_with_corner_embeddings_answer_boxes_by_their_corners(tmp_path, 
     assert card.default_box_strategy == "corners"
 
 
-def test_licence_and_attribution_are_kept_as_given(checkpoint):
+def test_licence_and_attribution_of_a_card_that_is_handed_in_are_kept(checkpoint):
     credit = Attribution(source="Me", licence="CC-BY-4.0")
-    card = read_card(convert(checkpoint, terms=Terms("CC-BY-4.0", (credit,))).path)
-    assert card.licence == "CC-BY-4.0"
-    assert card.attribution == (credit,)
+    terms = {"licence": "CC-BY-4.0", "attribution": (credit,)}
+    known = convert(checkpoint, model_id="first").card.model_copy(update=terms)
+    card = read_card(convert(checkpoint, model_id="second", card=known).path)
+    assert (card.id, card.licence, card.attribution) == ("second", "CC-BY-4.0", (credit,))
 
 
 def test_a_file_that_a_shipped_card_names_by_checksum_gets_that_cards_words(checkpoint, shipped, public_card):

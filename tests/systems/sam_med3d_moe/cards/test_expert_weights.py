@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from sam_moe.errors import WeightsError
+from sam_moe.errors import ConfigError, WeightsError
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import take
+from sam_moe.systems.sam_med3d_moe.experts import load_kind
 
 LAYER = "output_upscaling.0"
 
@@ -41,3 +42,16 @@ def test_adapters_without_their_configuration_are_refused_also_within_a_whole_mo
     finetuned["image_encoder.blocks.0.attn.qkv.lora_A.weight"] = torch.zeros(2, 96)
     with pytest.raises(WeightsError, match="holds low-rank deltas"):
         take(finetuned, tiny, "x")
+
+
+@pytest.mark.usefixtures("other_kinds")
+def test_another_packages_kind_is_shown_by_its_tensors_with_and_without_a_card(tiny, finetuned, expert_card):
+    state = {f"scaled.{name}": tensor for name, tensor in tiny.mask_decoder.state_dict().items()}
+    assert take(state, tiny, "x", expert_card(expert_kind="scaled")).kind == "scaled"
+    assert take(finetuned, tiny, "x", expert_card(expert_kind="scaled")).kind == "decoder"
+
+
+@pytest.mark.parametrize("other_kinds", ["mute"], indirect=True)
+def test_a_kind_that_its_tensors_show_must_look_at_them(other_kinds):
+    with pytest.raises(ConfigError, match="expert kind 'mute' has `shows` and no `recognises`"):
+        load_kind("mute")

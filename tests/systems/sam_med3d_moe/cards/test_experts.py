@@ -341,3 +341,22 @@ def test_a_packages_expert_is_found_by_id(tmp_path, source, draft, tiny, monkeyp
     assert "cord" not in [known.card.id for known in list_experts()]
     assert find_expert("cord") == entry
     assert read_card(find_expert("cord").path).id == "cord"
+
+
+@pytest.mark.usefixtures("other_kinds")
+@pytest.mark.parametrize("named", [{}, {"expert_kind": "scaled"}])
+def test_an_expert_of_another_packages_kind_is_added_and_checked(tmp_path, draft, tiny, named):
+    own = {f"scaled.{name}": tensor + 1 for name, tensor in tiny.mask_decoder.state_dict().items()}
+    save_weights(own, tmp_path / "own.safetensors")
+    entry = add_expert(tmp_path / "own.safetensors", draft(**named), base=tiny)
+    assert check_expert(entry, tiny).entry.card.expert_kind == "scaled"
+    assert torch.equal(load_decoder(entry, tiny).iou_token.weight, tiny.mask_decoder.iou_token.weight + 1)
+
+
+@pytest.mark.usefixtures("other_kinds")
+def test_another_packages_format_is_read_by_its_kind(tmp_path, draft, tiny):
+    (tmp_path / "cord.scaled").mkdir()
+    halves = {f"scaled.{name}": tensor / 2 for name, tensor in tiny.mask_decoder.state_dict().items()}
+    save_weights(halves, tmp_path / "cord.scaled" / "half.safetensors")
+    entry = add_expert(tmp_path / "cord.scaled", draft(), base=tiny)
+    assert fingerprint(load_decoder(entry, tiny)) == fingerprint(tiny.mask_decoder)

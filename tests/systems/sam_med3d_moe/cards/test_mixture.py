@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import sam_moe
+from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.moe.rules.argmax import Argmax
 from sam_moe.moe.rules.dense import Dense
@@ -23,7 +24,6 @@ from sam_moe.registry.removal import remove_card
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_mixture, selection_of
-from sam_moe.systems.sam_med3d_moe.cards.parts import find_parts
 from sam_moe.weights.checksums import fingerprint
 from sam_moe.weights.files import read_state, save_weights
 from tests.predict.ruled import choosing

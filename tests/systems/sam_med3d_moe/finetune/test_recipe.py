@@ -313,7 +313,7 @@ def test_two_processes_embed_once_and_share_gradients(task, backbone, tmp_path):
         ({"region": 3}, [], r"region: unknown key; did you mean 'regions'"),
         ({}, ["data.structures={}"], r"data\.structures: "),
         ({}, ["data.structures.none=[]"], r"data\.structures\.none has no labels"),
-        ({}, ["kind=full"], r"kind: "),
+        ({"base": "/nowhere"}, ["kind=full"], r"kind: 'full' has no training"),
         ({}, ["kind=lora"], r"kind 'lora' needs its ranks: add for example lora: \{rank: 4, alpha: 4\}"),
         ({"lora": LORA["lora"]}, [], r"this one is 'decoder'; leave it out"),
         ({"card": {"covers": []}}, [], r"card\.covers: "),

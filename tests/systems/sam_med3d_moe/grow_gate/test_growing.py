@@ -1,6 +1,7 @@
 """A gate becomes another with an expert more or less; it itself and the other columns stay."""
 
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,23 @@ def cases(folder, tmp_path):
         mask = read(path)
         write_mask(path, (mask.array == 1).to(torch.uint8), mask.grid)
     return tmp_path / "cases"
+
+
+@pytest.fixture
+def offered_rule(tmp_path):
+    """The folder of another package with a rule that asks the general expert always."""
+    place = tmp_path / "site" / "other-1.0.dist-info"
+    place.mkdir(parents=True)
+    (place.parent / "same_rule.py").write_text(
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from sam_moe.moe.rules.forced import Forced\n\n\n"
+        "@dataclass(frozen=True)\nclass Same(Forced):\n    name: ClassVar[str] = 'same'\n\n"
+        "    def describe(self, experts=()):\n        return 'the general one'\n"
+    )
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (place / "entry_points.txt").write_text("[sam_moe.rules]\nsame = same_rule:Same\n")
+    yield place.parent
+    sys.modules.pop("same_rule", None)
 
 
 @pytest.mark.slow
@@ -109,11 +127,17 @@ def test_an_expert_is_left_out_and_the_other_columns_keep_every_bit(team, cases,
 
 
 @pytest.mark.slow
-def test_a_gate_that_always_asks_one_expert_gets_no_column(team, cases, trained_gate):
+def test_a_gate_that_always_asks_one_expert_gets_no_column(
+    team, cases, trained_gate, offered_rule, monkeypatch, tmp_path
+):
     gate, expert = find_gate(str(trained_gate)), add_expert(team.expert("new", seed=7))
     always = gate.card.model_copy(update={"selection": "forced", "forced": "old"})
-    with pytest.raises(CardError, match=r"'forced' always asks 'old', .* never be reached"):
+    with pytest.raises(CardError, match=r"'forced' \(always old\) .* never be reached"):
         grow_gate(replace(gate, card=always), expert, cases)
+    monkeypatch.syspath_prepend(offered_rule)
+    always = gate.card.model_copy(update={"selection": "same", "threshold": None})
+    with pytest.raises(CardError, match=r"'same' \(the general one\) .* never be reached"):
+        grow_gate(replace(gate, card=always), expert, tmp_path / "not read")
     assert not (user_folder() / f"{gate.card.id}-new").exists()
 
 
@@ -132,6 +156,10 @@ def test_only_what_a_gate_can_do_without_is_left_out(team, trained_gate):
     always = gate.card.model_copy(update={"selection": "forced", "forced": "old"})
     with pytest.raises(ConfigError, match="forced 'old' is not among the experts tiny-base"):
         shrink_gate(replace(gate, card=always), "old", "free")
+    backed = {"selection": "threshold", "threshold": 0.4, "selection_settings": {"general": "old"}}
+    with pytest.raises(ConfigError, match="general: 'old' is not among the experts"):
+        shrink_gate(replace(gate, card=gate.card.model_copy(update=backed)), "old", "free")
+    assert not (user_folder() / "free").exists()
     alone = shrink_gate(gate, "old", "alone")
     assert load_gate(find_gate(str(alone)), team.model).experts == 1
 

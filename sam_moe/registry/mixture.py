@@ -1,23 +1,21 @@
 """A gate's backbone and experts, found and checked by their cards; without torch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sam_moe.errors import CardError
-from sam_moe.registry import (
-    CARD,
-    BackboneCard,
-    Base,
-    Card,
-    Entry,
-    ExpertCard,
-    ExpertRef,
-    GateCard,
-    most_restrictive,
-    read_entry,
-)
+from sam_moe.registry.backbone import BackboneCard
+from sam_moe.registry.expert import Base, ExpertCard
 from sam_moe.registry.finding import as_backbone, find_backbone, find_expert
+from sam_moe.registry.folder import Entry, read_entry
+from sam_moe.registry.gate import ExpertRef, GateCard
+from sam_moe.registry.licences import most_restrictive
+from sam_moe.registry.parts import CARD
+from sam_moe.registry.reading import Card
+
+# `sam_moe.weights.checksums.fingerprint_of`, handed in because it needs torch.
+Fingerprint = Callable[[Path], str]
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,12 @@ class Parts:
         return most_restrictive([self.gate.card.licence, self.base.card.licence, *experts])
 
 
-def find_parts(entry: Entry[GateCard], folder: Path | str | None = None) -> Parts:
+def find_parts(entry: Entry[GateCard], fingerprint: Fingerprint, folder: Path | str | None = None) -> Parts:
     """Find a gate's backbone and experts, and see that they are the ones that its card names.
 
     Each is looked for beside the gate, in `folder`, then where `find_backbone` and `find_expert` look; of
-    several of one name the first with the checksum that the gate knows.
+    several of one name the first with the checksum that the gate knows. `fingerprint` is asked for a
+    backbone's file only where two of one name differ.
 
     Raises:
         CardError: for one that is missing, has other weights or grew on another base.
@@ -47,13 +46,15 @@ def find_parts(entry: Entry[GateCard], folder: Path | str | None = None) -> Part
     card = entry.card
     beside = [entry.folder.resolve().parent, *([Path(folder)] if folder is not None else [])]
     experts = tuple(_expert(ref, entry, beside) for ref in card.experts[1:])
-    return Parts(entry, _base(card.base, beside), experts)
+    return Parts(entry, _base(card.base, fingerprint, beside), experts)
 
 
-def base_of(entry: Entry[ExpertCard], folder: Path | str | None = None) -> Entry[BackboneCard]:
+def base_of(
+    entry: Entry[ExpertCard], fingerprint: Fingerprint, folder: Path | str | None = None
+) -> Entry[BackboneCard]:
     """The card of an expert's backbone: beside it, in `folder`, or where `find_backbone` looks."""
     beside = [entry.folder.resolve().parent, *([Path(folder)] if folder is not None else [])]
-    return _base(entry.card.base, beside)
+    return _base(entry.card.base, fingerprint, beside)
 
 
 def _near(id: str, folders: list[Path]) -> Iterator[Entry[Card]]:
@@ -65,7 +66,7 @@ def _near(id: str, folders: list[Path]) -> Iterator[Entry[Card]]:
                 yield entry
 
 
-def _base(base: Base, beside: list[Path]) -> Entry[BackboneCard]:
+def _base(base: Base, fingerprint: Fingerprint, beside: list[Path]) -> Entry[BackboneCard]:
     near = next(_near(base.id, beside), None)
     if near is None:
         return find_backbone(base.id)
@@ -77,11 +78,8 @@ def _base(base: Base, beside: list[Path]) -> Entry[BackboneCard]:
     ours, theirs = found.card.weights, usual.card.weights
     if ours is None or theirs is None or ours.sha256 == theirs.sha256:
         return found
-    from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
-    from sam_moe.weights.checksums import fingerprint
-
     # Two models of one name, say the one that ships and a training's run beside the gate's.
-    return found if fingerprint(load_backbone(found)) == base.sha256 else usual
+    return found if fingerprint(found.folder / ours.file) == base.sha256 else usual
 
 
 def _expert(ref: ExpertRef, gate: Entry[GateCard], beside: list[Path]) -> Entry[ExpertCard]:
