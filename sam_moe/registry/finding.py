@@ -86,8 +86,10 @@ def find_card(
     kinds = {id: known[id].card.kind for id in nearest_first(model, models)}
     several = len(wanted) > 1  # else all are of one kind
     ids = ", ".join(f"{id} ({NAMES[kind]})" if several else id for id, kind in kinds.items()) or "none"
+    beside = (Path(model) / CARD).is_file()
+    here = f" For the folder of this name that is here, give ./{model}." if beside else ""
     raise CardError(
-        f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}."
+        f"no model with id {model!r} in {' or '.join(map(str, folders))}. Known, nearest first: {ids}.{here}"
     )
 
 

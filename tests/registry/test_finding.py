@@ -44,3 +44,11 @@ def test_gates_are_listed_and_found_and_other_cards_are_none(mine):
 
 def test_an_expert_has_gates_that_choose_it_the_base_none(mine):
     assert gates_over("cord") == ("moe",) and gates_over("tiny") == gates_over("moe") == ()
+
+
+def test_for_a_folder_that_is_here_its_path_is_advised(mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_gate(tmp_path, "other", find_backbone("tiny"), [mine[0]])
+    with pytest.raises(CardError, match=r"no model with id 'other'.*is here, give \./other\."):
+        find_gate("other")
+    assert find_gate("./other").card.id == "other"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from sam_moe.errors import CardError, WeightsError
+from sam_moe.errors import CardError, ConfigError, WeightsError
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.gate import Gate
@@ -41,11 +41,16 @@ def load_mixture(
         parts: what `find_parts` found, where the caller has it.
 
     Raises:
-        CardError: for a part that is missing or another than the card names.
+        CardError: for a part that is missing or another than the card names, or settings that the card's rule
+            refuses.
         WeightsError: for files that are not the cards', or weights that do not fit or are not finite.
     """
     parts = find_parts(entry, fingerprint_of, folder) if parts is None else parts
     card = entry.card
+    try:
+        rule = selection_of(card)  # before weights are read
+    except ConfigError as error:
+        raise CardError(f"{entry.path}: {error}") from error
     backbone = load_backbone(parts.base)
     if (found := fingerprint(backbone)) != card.base.sha256:
         raise CardError(
@@ -64,7 +69,7 @@ def load_mixture(
     bank: ExpertBank[Expert] = ExpertBank(ids, make, backbone.mask_decoder, most)
     gate = load_gate(entry, backbone)
     whole = any(kind_of(expert.card).own_encoder for expert in parts.experts)
-    return SamMed3DMoE(backbone, bank, gate, selection_of(card), card.fusion, keep_images=whole)
+    return SamMed3DMoE(backbone, bank, gate, rule, card.fusion, keep_images=whole)
 
 
 def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> Gate:

@@ -19,7 +19,7 @@ from sam_moe.moe.rules.top_k import TopK
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.registry import read_entry, write_card
 from sam_moe.registry import shipped as shipped_folder
-from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone, find_expert
+from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone, find_card, find_expert
 from sam_moe.registry.removal import remove_card
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
@@ -60,6 +60,13 @@ def rewritten(entry, **changes):
     data = json.loads(entry.path.read_text()) | changes
     entry.path.write_text(json.dumps(data))
     return read_entry(entry.path)
+
+
+def test_settings_that_the_cards_rule_refuses_name_the_card(mixed):
+    entry = find_card("gate", mixed)
+    rewritten(entry, selection="argmax", threshold=None, selection_settings={"best": 2})
+    with pytest.raises(CardError, match=r"gate/card\.json: selection rule 'argmax' has no setting 'best'"):
+        sam_moe.load("gate", device="cpu")
 
 
 @pytest.mark.slow
