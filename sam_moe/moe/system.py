@@ -45,11 +45,13 @@ class Phase:
         learns: patterns of names as `tensors_of` gives them, such as "gate.*" or "experts.liver.*";
             an expert's id as `key_of` writes it, so that the pattern fits no other expert.
         rule: the selection rule of the phase as text, "forced:index=1" say; empty for the system's own.
+        keeps: patterns of what stays although `learns` fits it: what the phase's training never uses.
     """
 
     name: str
     learns: tuple[str, ...]
     rule: str = ""
+    keeps: tuple[str, ...] = ()
 
     def names(self, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
         """Those of the tensors that learn.
@@ -63,7 +65,12 @@ class Phase:
                     f"phase {self.name!r}: nothing is named {pattern!r}, so that it could learn. Correct the "
                     "pattern; `tensors_of(system)` has the names."
                 )
-        return tuple(name for name in tensors if any(fnmatchcase(name, p) for p in self.learns))
+        return tuple(
+            name
+            for name in tensors
+            if any(fnmatchcase(name, p) for p in self.learns)
+            and not any(fnmatchcase(name, p) for p in self.keeps)
+        )
 
 
 @runtime_checkable

@@ -34,10 +34,10 @@ def fresh_model(sizes: Sizes, seed: int) -> SamMed3D:
             linear = parameter.ndim == 2 and not any(part in name for part in ("embed", "token", "rel_pos"))
             if linear or name.endswith("pos_embed"):
                 nn.init.trunc_normal_(parameter, std=0.02)
-    return learning(model)
+    return let_learn(model)
 
 
-def learning(model: SamMed3D) -> SamMed3D:
+def let_learn(model: SamMed3D) -> SamMed3D:
     """The model itself, to be trained: all of it but what is never asked here."""
     model.train().requires_grad_(True)
     model.prompt_encoder.no_mask_embed.requires_grad_(False)

@@ -18,7 +18,7 @@ from sam_moe.hosts.sam3d.lowering import BoxStrategy
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.normalise import Normalisation
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model, learning
+from sam_moe.systems.sam_med3d_moe.pretrain.learner import PromptedLoss, fresh_model, let_learn
 from sam_moe.systems.sam_med3d_moe.pretrain.validation import SEED, ModelValidation
 from sam_moe.systems.sam_med3d_moe.prompted.conversation import Prompting
 from sam_moe.systems.sam_med3d_moe.prompted.regions import Appearance, Cut, Mix, Regions
@@ -121,7 +121,7 @@ def _started(run: Path, sizes: Sizes, sha256: str) -> SamMed3D:
             f"{run / START}: holds a model with the fingerprint {found}, and the plan names {sha256}. "
             "`sam-moe pretrain RECIPE --prepare` writes both."
         )
-    return learning(model)
+    return let_learn(model)
 
 
 def _tuples(read: dict[str, Any]) -> dict[str, Any]:
