@@ -13,30 +13,15 @@ from torch.torch_version import TorchVersion
 from sam_moe.errors import FileError, WeightsError
 from sam_moe.files import sha256_of
 from sam_moe.hosts.sam3d.loading import build_model, load_model
-from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.hosts.sam3d.sizes import Sizes
 from sam_moe.weights.files import read_state, save_weights
+from tests.hosts.sam3d.small import assert_holds, random_state
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = Sizes(16, 8, 24, 2, 2, 3, (1,), 48, 16, 8, 2, 8)
-
-
-def random_state(generator, sizes=SMALL):
-    """Every tensor of a model of these sizes, filled with seeded noise."""
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in SamMed3D(sizes).state_dict().items()}
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
 @pytest.fixture
 def state(generator):
     return random_state(generator)
-
-
-def assert_holds(model, state):
-    assert model.state_dict().keys() == state.keys()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, state[name]), name
 
 
 def distributed(state):
