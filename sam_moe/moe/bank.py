@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from sam_moe.errors import ConfigError
-from sam_moe.moe.dispatch import dense, grouped
+from sam_moe.moe.dispatching.rows import dense, grouped
 from sam_moe.moe.names import Dispatch
 from sam_moe.shapes import Float, Int
 

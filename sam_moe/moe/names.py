@@ -8,5 +8,13 @@ Granularity = Literal["prompt", "token", "pixel"]
 # What is averaged where several experts answer.
 Fusion = Literal["logits", "probabilities"]
 
-# How experts are run: the chosen ones on the rows that chose them, or all on every row.
-Dispatch = Literal["grouped", "dense"]
+# How experts are run: the chosen ones on the rows that chose them, all on every row, or feed-forward experts
+# side by side as one wide product.
+Dispatch = Literal["grouped", "dense", "wide"]
+
+# What weighs feed-forward experts: a gate's softmax over them, the public M4oE's softmax over channels, the
+# known data set, or nothing.
+Scores = Literal["expert", "channel", "forced", "uniform"]
+
+# What a gate sees at once: a token, or the mean of a slice's or of a scan's tokens.
+Pooling = Literal["token", "slice", "volume"]

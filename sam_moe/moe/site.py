@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sam_moe.errors import ConfigError
 from sam_moe.moe.bank import ExpertBank
-from sam_moe.moe.dispatch import dense, grouped, used
+from sam_moe.moe.dispatching.rows import dense, grouped, used
 from sam_moe.moe.experts import ExpertDict
 from sam_moe.moe.fusion import check_fusion, fuse, weighted_sum
 from sam_moe.moe.gate import Gate

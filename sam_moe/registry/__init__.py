@@ -1,5 +1,12 @@
 """Cards of backbones, experts and gates: where weights lie, what was measured, whose they are; no torch."""
 
+from sam_moe.registry.automatic import (
+    AutomaticCard,
+    DataSet,
+    ExpertMixture,
+    Intensity,
+    Label,
+)
 from sam_moe.registry.backbone import BackboneCard
 from sam_moe.registry.expert import Base, Cover, ExpertCard, LoraRanks
 from sam_moe.registry.folder import (
@@ -36,19 +43,24 @@ __all__ = [
     "GROUP",
     "Architecture",
     "Attribution",
+    "AutomaticCard",
     "BackboneCard",
     "Base",
     "Card",
     "Cover",
     "CurvePoint",
+    "DataSet",
     "Draft",
     "Entry",
     "ExpertCard",
+    "ExpertMixture",
     "ExpertRef",
     "GateCard",
     "GateMode",
     "GateSizes",
     "Hub",
+    "Intensity",
+    "Label",
     "LoraRanks",
     "MadeBy",
     "Measurement",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sam_moe.moe.dispatch import NONE, dense, grouped, used
+from sam_moe.moe.dispatching.rows import NONE, dense, grouped, used
 
 WIDTH = 3
 

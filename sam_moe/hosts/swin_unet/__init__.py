@@ -1,0 +1,1 @@
+"""The Swin U-Net of M4oE's public code, named as its checkpoints name things."""

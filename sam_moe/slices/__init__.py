@@ -1,0 +1,1 @@
+"""Scans as stacks of axial slices, prepared as the card of an automatic model says."""
