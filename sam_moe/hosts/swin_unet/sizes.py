@@ -9,7 +9,7 @@ from sam_moe.config import Record
 _Positive = Annotated[int, Field(gt=0)]
 _Four = tuple[_Positive, _Positive, _Positive, _Positive]
 PATCH = 4  # the last expansion of the public network is by 4, whatever its patch
-_STAGES = 4  # its skip connections count on them
+STAGES = 4  # its skip connections count on them
 
 
 class SwinSizes(Record):
@@ -31,6 +31,11 @@ class SwinSizes(Record):
         min_length=1, description="Classes of each data set's head, background included."
     )
 
+    @property
+    def tokens(self) -> int:
+        """Tokens along a side of the first stage."""
+        return self.image_size // PATCH
+
     @model_validator(mode="after")
     def _fits(self) -> "SwinSizes":
         if not fits(self.image_size, self.window):
@@ -49,6 +54,6 @@ class SwinSizes(Record):
 def fits(image_size: int, window: int) -> bool:
     """Whether every stage's tokens are at most a window a side, or a multiple of it."""
     tokens = image_size // PATCH
-    if image_size % PATCH or tokens % 2 ** (_STAGES - 1):
+    if image_size % PATCH or tokens % 2 ** (STAGES - 1):
         return False
-    return all(tokens // 2**stage <= window or tokens // 2**stage % window == 0 for stage in range(_STAGES))
+    return all(tokens // 2**stage <= window or tokens // 2**stage % window == 0 for stage in range(STAGES))
