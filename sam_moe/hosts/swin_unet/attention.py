@@ -1,4 +1,4 @@
-"""Attention within windows of a square of tokens, every second block with the windows shifted by half of one."""
+"""Attention within windows of a square of tokens, shifted by half a window in every second block."""
 
 from typing import NamedTuple
 
@@ -77,7 +77,7 @@ class WindowAttention(nn.Module):
     def bias(self) -> Float[Tensor, "windows h q k"]:
         """What is added to the scores; one for all windows, or, shifted, one each."""
         area = self.windows.edge**2
-        bias = self.relative_position_bias_table[self.relative_position_index]
+        bias = self.relative_position_bias_table.index_select(0, self.relative_position_index)
         bias = bias.view(area, area, self.heads).permute(2, 0, 1)[None]
         return bias if self.attn_mask is None else bias + self.attn_mask[:, None]
 

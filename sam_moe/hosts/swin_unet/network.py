@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sam_moe.errors import GeometryError
 from sam_moe.hosts.swin_unet.blocks import (
@@ -61,17 +62,12 @@ class SwinUNet(nn.Module):
         Raises:
             GeometryError: for pictures of another size than the network's.
         """
-        squares = self._squares(images, asked)
         used: list[int] = heads.unique().tolist()
         longest = max((self.sizes.classes[head] for head in used), default=self.sizes.classes[0])
-        if len(used) == 1:
-            logits = squares @ self._weight(used[0]).T
-        else:
-            logits = squares.new_zeros(*squares.shape[:3], longest)
-            for head in used:
-                rows = heads == head
-                logits[rows, ..., : self.sizes.classes[head]] = squares[rows] @ self._weight(head).T
-        return self._picture(logits)
+        weights = torch.stack([self._weight(head, longest) for head in range(len(self.outputs))])
+        squares = self._squares(images, asked)
+        logits = squares.flatten(1, 2) @ weights[heads].transpose(1, 2)
+        return self._picture(logits.unflatten(1, squares.shape[1:3]))
 
     def features(self, images: Float[Tensor, "b k h w"], asked: Any = None) -> Float[Tensor, "b f h w"]:
         """What the heads see: `embed_dim` channels at each pixel, after the last expansion.
@@ -102,11 +98,13 @@ class SwinUNet(nn.Module):
             self.layers_up[1:], self.concat_back_dim[1:], reversed(skipped[:-1]), strict=True
         ):
             x = layer(back(torch.cat([x, skip], dim=-1)), asked)
-        return self.up.squares(self.norm_up(x))
+        return self.up.squares(self.norm_up(x))  # type: ignore[no-any-return]  # nn.Module calls are untyped
 
-    def _weight(self, head: int) -> Float[Tensor, "classes c"]:
-        weight: Tensor = self.outputs[head].weight
-        return weight.flatten(1)
+    def _weight(self, head: int, rows: int) -> Float[Tensor, "rows c"]:
+        """A head's weights, cut or padded with zeros to so many rows: one product serves a batch."""
+        convolution = self.outputs[head]
+        assert isinstance(convolution, nn.Conv2d)
+        return functional.pad(convolution.weight.flatten(1), (0, 0, 0, rows - convolution.out_channels))
 
     def _picture(self, squares: Float[Tensor, "b n pixels c"]) -> Float[Tensor, "b c h w"]:
         tokens = self.sizes.tokens

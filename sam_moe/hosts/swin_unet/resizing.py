@@ -39,9 +39,10 @@ class PatchMerging(nn.Module):
 
 
 class PatchExpand(nn.Module):
-    """A token becomes `factor * factor` tokens, in the order of rows, each normalised (Swin-Unet, arXiv 2105.05537).
+    """A token becomes `factor * factor` tokens, in the order of rows, each normalised.
 
-    A factor of 2 halves the width, the last one of 4 keeps it.
+    Swin-Unet (Cao et al., arXiv 2105.05537), section 3.2. A factor of 2 halves the width, the
+    last one of 4 keeps it.
     """
 
     def __init__(self, width: int, tokens: int, factor: int, eps: float) -> None:

@@ -15,8 +15,8 @@ STAGES = 4  # its skip connections count on them
 class SwinSizes(Record):
     """Sizes of the network; the defaults are the public model's (arXiv 2405.09446).
 
-    A side of `side / 4` tokens is halved three times, and on each stage the window holds all tokens or divides
-    them: the public network pads nothing.
+    A side of `side / 4` tokens is halved three times, and on each stage the window holds all tokens or
+    divides them: the public network pads nothing.
     """
 
     host: Literal["swin_unet"] = Field("swin_unet", description="The network.")
@@ -42,8 +42,8 @@ class SwinSizes(Record):
             known = [size for size in range(32, 513, 32) if fits(size, self.window)]
             raise ValueError(
                 f"image_size {self.image_size} does not fit window {self.window}: the tokens of a stage, "
-                f"{self.image_size / PATCH:g} a side and then halved, must be at most the window or a multiple "
-                f"of it, and whole. With this window fit: {', '.join(map(str, known)) or 'none up to 512'}"
+                f"{self.image_size / PATCH:g} a side and then halved, must be whole, and at most the window "
+                f"or a multiple of it. With this window fit: {', '.join(map(str, known)) or 'none up to 512'}"
             )
         for stage, heads in enumerate(self.heads):
             if (width := self.embed_dim * 2**stage) % heads:
