@@ -11,7 +11,7 @@ from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
 from torch import Tensor, nn
 
 from sam_moe.hosts.conv_unet.sizes import ConvSizes
-from sam_moe.shapes import Float
+from sam_moe.shapes import Float, Int
 
 # Makes what stands at a place: its name, the width of its vectors and its hidden width.
 FeedForwardMaker = Callable[[str, int, int], nn.Module]
@@ -85,3 +85,19 @@ class ConvUNet(nn.Module):
                 x = self.up_places[str(level)](x, asked)
         found: Tensor = x
         return found
+
+    def forward(
+        self, images: Float[Tensor, "b c h w"], heads: Int[Tensor, " b"], asked: Any = None
+    ) -> Float[Tensor, "b k h w"]:
+        """Each row's logits by its own head, filled up with zeros to the most classes in the batch."""
+        features = self.features(images, asked)
+        found: list[int] = heads.unique().tolist()
+        answers = {head: self.outputs[head](features[heads == head]) for head in found}
+        if len(found) == 1:
+            alone: Tensor = answers[found[0]]
+            return alone
+        most = max(answer.shape[1] for answer in answers.values())
+        joined = features.new_zeros(len(heads), most, *features.shape[2:])
+        for head, answer in answers.items():
+            joined[heads == head, : answer.shape[1]] = answer
+        return joined

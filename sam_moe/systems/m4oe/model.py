@@ -90,21 +90,4 @@ class M4oE(nn.Module):
         if rule is None and self.mixture.scores == "forced":
             rule = self.known(batch.heads)
         asked = Asked(batch.scans, rule)
-        features = self.host.features(batch.images, asked)
-        return answer_heads(self.host.outputs, features, batch.heads), asked.found
-
-
-def answer_heads(
-    modules: nn.ModuleList, features: Float[Tensor, "b f h w"], heads: Int[Tensor, " b"]
-) -> Float[Tensor, "b k h w"]:
-    """Each row by its own head, filled up with zeros to the most classes among the heads in the batch."""
-    found: list[int] = heads.unique().tolist()
-    if len(found) == 1:
-        alone: Tensor = modules[found[0]](features)
-        return alone
-    answers = {head: modules[head](features[heads == head]) for head in found}
-    most = max(answer.shape[1] for answer in answers.values())
-    joined = features.new_zeros(len(heads), most, *features.shape[2:])
-    for head, answer in answers.items():
-        joined[heads == head, : answer.shape[1]] = answer
-    return joined
+        return self.host(batch.images, batch.heads, asked), asked.found
