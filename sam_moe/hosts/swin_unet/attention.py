@@ -28,7 +28,7 @@ class Windows(NamedTuple):
         return self.tokens // self.edge
 
 
-class WindowAttention(nn.Module):
+class ShiftedWindowAttention(nn.Module):
     """Multi-head attention among the tokens of a window, with a learnt bias for each relative position.
 
     Swin (Liu et al., arXiv 2103.14030), section 3.2. The table of biases has `(2 edge - 1)^2` rows of the

@@ -15,7 +15,7 @@ from sam_moe.hosts.swin_unet.blocks import (
     encoder_stage,
     make_blocks,
 )
-from sam_moe.hosts.swin_unet.resizing import PatchEmbed, PatchExpand, PatchMerging
+from sam_moe.hosts.swin_unet.resizing import PatchEmbedding, PatchExpand, PatchMerging
 from sam_moe.hosts.swin_unet.sizes import PATCH, STAGES, SwinSizes
 from sam_moe.shapes import Float, Int
 
@@ -38,7 +38,7 @@ class SwinUNet(nn.Module):
         super().__init__()
         self.sizes = sizes
         width = sizes.embed_dim
-        self.patch_embed = PatchEmbed(sizes.in_channels, width, PATCH, EPS)
+        self.patch_embed = PatchEmbedding(sizes.in_channels, width, PATCH, EPS)
         down = [encoder_stage(sizes, level) for level in range(STAGES)]
         self.layers = nn.ModuleList(_Down(stage, sizes.window, feed_forward) for stage in down)
         deepest = down[-1]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from sam_moe.shapes import Float
 
 
-class PatchEmbed(nn.Module):
+class PatchEmbedding(nn.Module):
     """Patches of a picture as tokens, in the order of rows, normalised."""
 
     def __init__(self, channels: int, width: int, patch: int, eps: float) -> None:
