@@ -64,4 +64,4 @@ class PatchExpand(nn.Module):
         """Put what tokens became in the order of rows of the finer square."""
         batch, _, _, width = squares.shape
         grid = squares.view(batch, self.tokens, self.tokens, self.factor, self.factor, width)
-        return grid.transpose(2, 3).reshape(batch, -1, width)
+        return grid.transpose(2, 3).reshape(batch, (self.tokens * self.factor) ** 2, width)
