@@ -4,6 +4,7 @@ from sam_moe.registry.automatic import (
     AutomaticCard,
     DataSet,
     ExpertMixture,
+    HostSizes,
     Intensity,
     Label,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "GateCard",
     "GateMode",
     "GateSizes",
+    "HostSizes",
     "Hub",
     "Intensity",
     "Label",
