@@ -1,12 +1,13 @@
 """A folder of cards is listed by id and by kind; a bad card is an error, and none is skipped."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from sam_moe import registry
-from sam_moe.errors import CardError
-from sam_moe.registry import Registry
+from sam_moe.errors import CardError, WeightsError
+from sam_moe.registry import Registry, Weights, check_weights
 
 SHA = "0123456789abcdef" * 4
 
@@ -160,3 +161,19 @@ def test_a_folder_that_leads_back_to_itself_is_no_card(tmp_path, placed, card):
     placed(tmp_path, card())
     loop(tmp_path / "looped")
     assert [entry.card.id for entry in Registry(tmp_path).list()] == ["small"]
+
+
+def test_a_file_of_weights_is_the_one_that_its_card_names_or_an_error(tmp_path):
+    path, where = tmp_path / "model.safetensors", tmp_path / "card.json"
+    path.write_bytes(b"weights")
+    known = Weights(file=path.name, sha256=sha256(b"weights").hexdigest(), size_bytes=7, dtype="float32")
+    check_weights(path, known, where)
+    path.write_bytes(b"Weights")
+    with pytest.raises(WeightsError, match=r"has SHA-256 [0-9a-f]{64}, the card says .*restore it"):
+        check_weights(path, known, where)
+    path.write_bytes(b"more weights")
+    with pytest.raises(WeightsError, match="has 12 bytes, the card says 7"):
+        check_weights(path, known, where)
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"no such file, though .*card\.json names it"):
+        check_weights(path, known, where)
