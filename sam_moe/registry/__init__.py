@@ -1,4 +1,4 @@
-"""Cards of backbones, experts and gates: where weights lie, what was measured, whose they are; no torch."""
+"""Cards of models: where weights lie, what was measured, whose they are; no torch."""
 
 from sam_moe.registry.automatic import (
     AutomaticCard,
@@ -35,7 +35,7 @@ from sam_moe.registry.parts import (
     same_file,
 )
 from sam_moe.registry.plugins import GROUP, Plugin, plugins
-from sam_moe.registry.reading import Card, Draft, read_card, read_draft, write_card
+from sam_moe.registry.reading import Card, Draft, PromptableCard, read_card, read_draft, write_card
 
 __all__ = [
     "CARD",
@@ -68,6 +68,7 @@ __all__ = [
     "Plugin",
     "Positive",
     "Preprocessing",
+    "PromptableCard",
     "Registry",
     "Sha256",
     "Weights",

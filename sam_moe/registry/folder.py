@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.files import check_ordinary, sha256_of, unreadable
+from sam_moe.registry.automatic import AutomaticCard
 from sam_moe.registry.backbone import BackboneCard
 from sam_moe.registry.expert import ExpertCard
 from sam_moe.registry.gate import GateCard
@@ -25,7 +26,7 @@ from sam_moe.registry.reading import Card, read_card
 FOLDER_VARIABLE = "SAM_MOE_CHECKPOINTS"
 
 C = TypeVar("C", bound=Card, covariant=True)
-K = TypeVar("K", BackboneCard, ExpertCard, GateCard)
+K = TypeVar("K", BackboneCard, ExpertCard, GateCard, AutomaticCard)
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,10 @@ class Registry:
     def gates(self) -> tuple[Entry[GateCard], ...]:
         """The entries of gates."""
         return _of(GateCard, self.list())
+
+    def automatics(self) -> tuple[Entry[AutomaticCard], ...]:
+        """The entries of automatic models."""
+        return _of(AutomaticCard, self.list())
 
     def get(self, id: str) -> Entry[Card]:
         """The entry with this id.
