@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sam_moe.errors import ConfigError
 from sam_moe.moe.bank import ExpertBank
 from sam_moe.moe.dispatching.rows import dense, grouped, used
+from sam_moe.moe.dispatching.wide import FeedForward, wide
 from sam_moe.moe.experts import ExpertDict
 from sam_moe.moe.fusion import check_fusion, fuse, weighted_sum
 from sam_moe.moe.gate import Gate
@@ -31,7 +32,8 @@ class SiteKind:
     Args:
         granularity: a row of the batch ("prompt"), a vector ("token"), or a place of the output ("pixel").
         fusion: "sum" for features, raw weights included; "logits" or "probabilities" as `fuse` has them.
-        dispatch: "grouped" runs chosen experts alone; "dense" is the oracle, and what can be compiled whole.
+        dispatch: "grouped" runs chosen experts alone; "dense" is the oracle, and what can be compiled whole;
+            "wide" runs several `FeedForward` experts as one product, and a single one by itself.
     """
 
     granularity: Granularity = "token"
@@ -69,6 +71,7 @@ class MoESite(nn.Module):
         check_fusion(rule, kind.fusion)
         self.gate, self.rule, self.kind, self.shared = gate, rule, kind, shared
         self._check_columns()
+        self._check_dispatch()
 
     @property
     def granularity(self) -> Granularity:
@@ -101,6 +104,9 @@ class MoESite(nn.Module):
                 f"the gate routes rows of shape {tuple(rows)}, and the experts are given {tuple(x.shape)}. "
                 "Expected the same leading axes."
             )
+        if self.kind.dispatch == "wide" and routing.selection.experts.shape[-1] > 1:
+            y = wide(self._feed_forward(), x, routing.weights)
+            return (y if self.shared is None else self.shared(x) + y), routing
         flat = x.flatten(0, lead - 1)
 
         def call(expert: nn.Module, rows: Int[Tensor, " r"]) -> Tensor:
@@ -152,6 +158,7 @@ class MoESite(nn.Module):
             raise ConfigError(f"expert {id!r} has no module. Give it one: `add({id!r}, module)`.")
         else:
             self.experts[id] = expert
+            self._check_dispatch()
         if self.gate.experts < len(self.ids):
             self.gate.add_column()
 
@@ -166,6 +173,21 @@ class MoESite(nn.Module):
                 f"the gate has {self.gate.experts} columns, the site {len(self.ids)} experts: "
                 f"{', '.join(self.ids)}. Expected one column an expert, in the same order."
             )
+
+    def _check_dispatch(self) -> None:
+        if self.kind.dispatch != "wide":
+            return
+        fits = isinstance(self.experts, ExpertDict) and all(
+            isinstance(expert, FeedForward) for expert in self.experts.values()
+        )
+        if not fits or self.kind.granularity == "pixel" or self.kind.fusion != "sum":
+            raise ConfigError(
+                'dispatch "wide" is for experts that are `FeedForward`, by prompt or token, fused by "sum". '
+                'Take "grouped".'
+            )
+
+    def _feed_forward(self) -> list[FeedForward]:
+        return [expert for expert in self.experts.values() if isinstance(expert, FeedForward)]
 
     def _dispatched(self, experts: Int[Tensor, "*rows k"], call: Call) -> Tensor:
         bank = self.experts

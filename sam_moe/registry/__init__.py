@@ -4,6 +4,7 @@ from sam_moe.registry.automatic import (
     AutomaticCard,
     DataSet,
     ExpertMixture,
+    HostSizes,
     Intensity,
     Label,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "GateCard",
     "GateMode",
     "GateSizes",
+    "HostSizes",
     "Hub",
     "Intensity",
     "Label",

@@ -1,4 +1,4 @@
-"""A scan as axial slices of a data set's spacing and intensities, and the way back to the scan's own voxels."""
+"""A scan as axial slices, prepared as a data set of a card says."""
 
 from dataclasses import dataclass
 
@@ -44,7 +44,8 @@ def axial_grid(scan: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
 def prepare(scan: Volume, data_set: DataSet) -> Stack:
     """A scan as its data set's slices: the one way that training and prediction share.
 
-    Numbers are made comparable on the scan's own voxels, then interpolated; outside the scan stands the least.
+    Numbers are made comparable on the scan's own voxels, then interpolated; outside the scan stands the
+    least.
     """
     values = comparable(scan.array.float(), data_set.intensity)
     grid = axial_grid(scan.grid, data_set.spacing_mm)

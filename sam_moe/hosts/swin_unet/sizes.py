@@ -9,14 +9,14 @@ from sam_moe.config import Record
 _Positive = Annotated[int, Field(gt=0)]
 _Four = tuple[_Positive, _Positive, _Positive, _Positive]
 PATCH = 4  # the last expansion of the public network is by 4, whatever its patch
-_STAGES = 4  # its skip connections count on them
+STAGES = 4  # its skip connections count on them
 
 
 class SwinSizes(Record):
     """Sizes of the network; the defaults are the public model's (arXiv 2405.09446).
 
-    A side of `side / 4` tokens is halved three times, and on each stage the window holds all tokens or divides
-    them: the public network pads nothing.
+    A side of `side / 4` tokens is halved three times, and on each stage the window holds all tokens or
+    divides them: the public network pads nothing.
     """
 
     host: Literal["swin_unet"] = Field("swin_unet", description="The network.")
@@ -31,14 +31,19 @@ class SwinSizes(Record):
         min_length=1, description="Classes of each data set's head, background included."
     )
 
+    @property
+    def tokens(self) -> int:
+        """Tokens along a side of the first stage."""
+        return self.image_size // PATCH
+
     @model_validator(mode="after")
     def _fits(self) -> "SwinSizes":
         if not fits(self.image_size, self.window):
             known = [size for size in range(32, 513, 32) if fits(size, self.window)]
             raise ValueError(
                 f"image_size {self.image_size} does not fit window {self.window}: the tokens of a stage, "
-                f"{self.image_size / PATCH:g} a side and then halved, must be at most the window or a multiple "
-                f"of it, and whole. With this window fit: {', '.join(map(str, known)) or 'none up to 512'}"
+                f"{self.image_size / PATCH:g} a side and then halved, must be whole, and at most the window "
+                f"or a multiple of it. With this window fit: {', '.join(map(str, known)) or 'none up to 512'}"
             )
         for stage, heads in enumerate(self.heads):
             if (width := self.embed_dim * 2**stage) % heads:
@@ -49,6 +54,6 @@ class SwinSizes(Record):
 def fits(image_size: int, window: int) -> bool:
     """Whether every stage's tokens are at most a window a side, or a multiple of it."""
     tokens = image_size // PATCH
-    if image_size % PATCH or tokens % 2 ** (_STAGES - 1):
+    if image_size % PATCH or tokens % 2 ** (STAGES - 1):
         return False
-    return all(tokens // 2**stage <= window or tokens // 2**stage % window == 0 for stage in range(_STAGES))
+    return all(tokens // 2**stage <= window or tokens // 2**stage % window == 0 for stage in range(STAGES))
