@@ -15,10 +15,9 @@ from sam_moe.cli.models.model_list import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.segment_anything import prepare
 from sam_moe.processes import choose_device, processors, share_threads, threads
-from sam_moe.registry import Card, Entry, Weights, default_folder
+from sam_moe.registry import Card, Entry, Weights, check_weights, default_folder
 from sam_moe.registry.finding import list_experts, list_gates, user_folder
 from sam_moe.space.files.header import available_memory_bytes
-from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file
 from sam_moe.version import versions
 
 _PACKAGES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "safetensors", "pydantic", "typer", "monai")
@@ -178,7 +177,7 @@ def _whole(entry: Entry[Card], files: Sequence[Weights | None], warnings: list[s
     try:
         for file in files:
             if file is not None:
-                check_file(entry.folder / file.file, file, entry.path)
+                check_weights(entry.folder / file.file, file, entry.path)
     except SamMoeError as error:
         _remark(error, warnings)
         return "not usable, see below"

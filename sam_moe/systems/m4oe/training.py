@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import make_folder
 from sam_moe.moe.system import Phase, learning
 from sam_moe.progress import Progress, silent
 from sam_moe.systems.m4oe.learner import Aim, SlicesLoss, fresh_model
@@ -53,7 +54,10 @@ def train_phases(
     check_folder(recipe.run)
     check_slices(recipe.data, recipe.sets, recipe.run)
     scans = Scans(
-        *(keep_slices(recipe.data, recipe.sets, part, recipe.run, progress) for part in ("train", "validation"))
+        *(
+            keep_slices(recipe.data, recipe.sets, part, recipe.run, progress)
+            for part in ("train", "validation")
+        )
     )
     write_recipe(recipe, recipe.run)
     model = fresh_model(recipe.architecture, recipe.mixture, recipe.owners, recipe.seed)
@@ -89,9 +93,14 @@ def _run(
 ) -> Kept:
     """Train one phase; all that it does not name keeps every bit."""
     aim: Aim = {"gate": "gate", "together": "gated"}.get(each.phase, "known")  # type: ignore[assignment]
-    drawing = recipe.drawing if each.weights is None else recipe.drawing.model_copy(update={"weights": each.weights})
+    drawing = (
+        recipe.drawing
+        if each.weights is None
+        else recipe.drawing.model_copy(update={"weights": each.weights})
+    )
     drawn = DrawnSlices(scans.train, drawing, recipe.seed)
     schedule = each.schedule.schedule()
+    make_folder(folder)
     note_machine(folder, schedule.steps)
     validation = None
     if each.validate_every:
