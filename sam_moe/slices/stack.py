@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sam_moe.registry import DataSet, Intensity
 from sam_moe.shapes import Float
@@ -75,6 +74,12 @@ def neighbours(stack: Float[Tensor, "x y z"], slices: Tensor | None = None) -> F
 
 
 def padded(images: Float[Tensor, "n 3 x y"], multiple: int) -> Float[Tensor, "n 3 u v"]:
-    """Images grown at their ends to sides of whole multiples, by their least number."""
-    x, y = images.shape[2:]
-    return F.pad(images, (0, -y % multiple, 0, -x % multiple), value=float(images.min()))
+    """Images grown at their ends to sides of whole multiples, each by its own least number.
+
+    What an image is given does not depend on those beside it, so slices may be answered in any batches.
+    """
+    _, channels, x, y = images.shape
+    least = images.amin(dim=(1, 2, 3), keepdim=True)
+    grown = least.repeat(1, channels, x + -x % multiple, y + -y % multiple)
+    grown[:, :, :x, :y] = images
+    return grown
