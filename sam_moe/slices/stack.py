@@ -11,6 +11,8 @@ from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
 
+_ROUNDING = 1e-5  # of a mean in single precision, as a share of the numbers' span
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:
@@ -52,14 +54,19 @@ def prepare(scan: Volume, data_set: DataSet) -> Stack:
 
 
 def comparable(values: Float[Tensor, "i j k"], how: Intensity) -> Float[Tensor, "i j k"]:
-    """Numbers as a data set's `intensity` makes them; those without contrast become 0."""
+    """Numbers as a data set's `intensity` makes them; those without contrast become 0.
+
+    Where all voxels above the mean are alike, the scan's span stands for their deviation.
+    """
     if how.kind == "window":
         return ((values - how.low) / (how.high - how.low)).clamp(0, 1)
+    low, high = torch.aminmax(values)
     above = values[values > values.mean()]
-    if not len(above):
+    if low == high or not len(above):
         return torch.zeros_like(values)
-    deviation = above.std(correction=0)
-    return (values - above.mean()) / (deviation if deviation > 0 else 1)
+    deviation, span = above.std(correction=0), high - low
+    # Equal numbers have the deviation of their mean's rounding, which is no measure of anything
+    return (values - above.mean()) / (deviation if deviation > _ROUNDING * span else span)
 
 
 def neighbours(stack: Float[Tensor, "x y z"], slices: Tensor | None = None) -> Float[Tensor, "n 3 x y"]:
