@@ -21,8 +21,9 @@ from sam_moe.training.engine.loop import Learner, Reporting, Run, train
 from sam_moe.training.engine.machines import note_machine, processes
 from sam_moe.training.engine.samples import Samples
 from sam_moe.training.recipes.run import check_folder, write_recipe
-from sam_moe.training.slices.cache import SliceCache, check_slices, keep_slices
+from sam_moe.training.slices.cache import SliceCache
 from sam_moe.training.slices.drawing import DrawnSlices
+from sam_moe.training.slices.keeping import check_slices, keep_slices
 from sam_moe.weights.files import read_state, save_weights
 
 log = logging.getLogger(__name__)
