@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from sam_moe.hosts.swin_unet.attention import WindowAttention, Windows
+from sam_moe.hosts.swin_unet.attention import ShiftedWindowAttention, Windows
 from sam_moe.hosts.swin_unet.sizes import STAGES, SwinSizes
 from sam_moe.shapes import Float
 
@@ -52,7 +52,7 @@ def _stage(sizes: SwinSizes, level: int, name: str) -> Stage:
     return Stage(name, sizes.depths[level], width, sizes.mlp_ratio * width, sizes.heads[level], tokens)
 
 
-class Block(nn.Module):
+class SwinBlock(nn.Module):
     """Attention within windows, then a feed-forward part, each normalised before and added (pre-norm).
 
     Without the public network's stochastic depth: nothing here is random in training.
@@ -61,7 +61,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, windows: Windows, mlp: nn.Module, eps: float = EPS) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attn = WindowAttention(width, heads, windows)
+        self.attn = ShiftedWindowAttention(width, heads, windows)
         self.norm2 = nn.LayerNorm(width, eps=eps)
         self.mlp = mlp
 
@@ -74,7 +74,7 @@ class Block(nn.Module):
 def make_blocks(stage: Stage, window: int, feed_forward: FeedForwardMaker) -> nn.ModuleList:
     """The blocks of a stage of the U-Net, from the first to the last."""
     return nn.ModuleList(
-        Block(
+        SwinBlock(
             stage.width,
             stage.heads,
             windows,

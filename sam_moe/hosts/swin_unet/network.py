@@ -15,7 +15,7 @@ from sam_moe.hosts.swin_unet.blocks import (
     encoder_stage,
     make_blocks,
 )
-from sam_moe.hosts.swin_unet.resizing import PatchEmbed, PatchExpand, PatchMerging
+from sam_moe.hosts.swin_unet.resizing import PatchEmbedding, PatchExpand, PatchMerging
 from sam_moe.hosts.swin_unet.sizes import PATCH, STAGES, SwinSizes
 from sam_moe.shapes import Float, Int
 
@@ -38,7 +38,7 @@ class SwinUNet(nn.Module):
         super().__init__()
         self.sizes = sizes
         width = sizes.embed_dim
-        self.patch_embed = PatchEmbed(sizes.in_channels, width, PATCH, EPS)
+        self.patch_embed = PatchEmbedding(sizes.in_channels, width, PATCH, EPS)
         down = [encoder_stage(sizes, level) for level in range(STAGES)]
         self.layers = nn.ModuleList(_Down(stage, sizes.window, feed_forward) for stage in down)
         deepest = down[-1]
@@ -98,7 +98,7 @@ class SwinUNet(nn.Module):
             self.layers_up[1:], self.concat_back_dim[1:], reversed(skipped[:-1]), strict=True
         ):
             x = layer(back(torch.cat([x, skip], dim=-1)), asked)
-        return self.up.squares(self.norm_up(x))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        return self.up.squares(self.norm_up(x))
 
     def _weight(self, head: int, rows: int) -> Float[Tensor, "rows c"]:
         """A head's weights, cut or padded with zeros to so many rows: one product serves a batch."""
@@ -107,9 +107,10 @@ class SwinUNet(nn.Module):
         return functional.pad(convolution.weight.flatten(1), (0, 0, 0, rows - convolution.out_channels))
 
     def _picture(self, squares: Float[Tensor, "b n pixels c"]) -> Float[Tensor, "b c h w"]:
-        tokens = self.sizes.tokens
-        grid = squares.unflatten(2, (PATCH, PATCH)).unflatten(1, (tokens, tokens))
-        return grid.permute(0, 5, 1, 3, 2, 4).reshape(len(squares), -1, *[self.sizes.image_size] * 2)
+        batch, _, _, channels = squares.shape
+        tokens, edge = self.sizes.tokens, self.sizes.image_size
+        grid = squares.view(batch, tokens, tokens, PATCH, PATCH, channels)
+        return grid.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, edge, edge)
 
 
 class _Down(nn.Module):

@@ -1,6 +1,6 @@
 """A loaded model that segments without a prompt, and a session of it on one scan."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -9,13 +9,16 @@ from sam_moe.predict.automatic.asking import Automatic
 from sam_moe.predict.automatic.result import Segmentation
 from sam_moe.predict.automatic.segmenting import answers, restored
 from sam_moe.predict.automatic.which import named, recognised
-from sam_moe.predict.opening import opened
+from sam_moe.predict.opening import check_memory, opened
 from sam_moe.predict.timing import timed
 from sam_moe.progress import Progress, silent
-from sam_moe.registry import AutomaticCard
-from sam_moe.slices.stack import prepare
+from sam_moe.registry import AutomaticCard, DataSet
+from sam_moe.slices.stack import axial_grid, prepare
 from sam_moe.space.files import fingerprint
 from sam_moe.space.volume import Volume
+
+# Pixels that the network is given at once: 16 slices of 128 x 128.
+_CHUNK_PIXELS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,21 +94,38 @@ class AutomaticSession:
         with timed(timings, "look"):
             likeness = recognised(model.network, self.scan, as_set, model.device)
         taken = likeness.taken
+        self._check_memory(taken)
         self.progress("preparing", 0.0)
         with timed(timings, "prepare"):
             stack = prepare(self.scan, taken)
         with timed(timings, "answer"):
-            found = answers(model.network, stack, sets.index(taken), model.device, self.progress)
+            found = answers(
+                model.network, stack, sets.index(taken), self._chunk_pixels, model.device, self.progress
+            )
         self.progress("restoring", 0.0)
         with timed(timings, "restore"):
             labels = restored(found, taken.labels, self.scan.grid)
-        names: Mapping[int, str] = {number: label.name for number, label in enumerate(taken.labels, start=1)}
         return Segmentation(
             labels,
             self.scan.grid,
-            dict(names),
+            {number: label.name for number, label in enumerate(taken.labels, start=1)},
             likeness=likeness,
             shares=found.shares,
             model_id=model.id,
             timings_ms=timings,
         )
+
+    @property
+    def _chunk_pixels(self) -> int | None:
+        """How many pixels are answered at once; None for all, where a gate sees the whole scan."""
+        return None if self.model.card.mixture.pooling == "volume" else _CHUNK_PIXELS
+
+    def _check_memory(self, taken: DataSet) -> None:
+        """Raise FileError where a set's slices of this scan would not fit into the memory that is free."""
+        shape = self.scan.grid.shape
+        slices = math.prod(axial_grid(self.scan.grid, taken.spacing_mm).shape)
+        held = {
+            "the scan's comparable numbers": 8 * math.prod(shape),
+            "the probabilities on its slices": 4 * slices * (2 + len(taken.labels)),
+        }
+        check_memory("the scan", shape, held)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sam_moe.moe.routing import Routing
 from sam_moe.predict.automatic.asking import Automatic
-from sam_moe.progress import Progress
+from sam_moe.progress import Progress, silent
 from sam_moe.registry import Label
 from sam_moe.shapes import Bool, Float, UInt8
 from sam_moe.slices.stack import Stack, neighbours
@@ -18,8 +18,6 @@ from sam_moe.space.grid import Grid
 from sam_moe.space.sampling import IndexBox
 from sam_moe.space.volume import Volume, resample_seen
 
-# Pixels that the network is given at once: 16 slices of 128 x 128.
-_CHUNK_PIXELS = 2**18
 # Rounding of interpolated probabilities, by which the least that can win is lowered.
 _ROUNDING = 1e-4
 
@@ -39,11 +37,19 @@ class Answers:
 
 @torch.no_grad()
 def answers(
-    network: Automatic, stack: Stack, data_set: int, device: torch.device | str, progress: Progress
+    network: Automatic,
+    stack: Stack,
+    data_set: int,
+    chunk_pixels: int | None = None,
+    device: torch.device | str = "cpu",
+    progress: Progress = silent,
 ) -> Answers:
-    """Ask the network for every slice of a stack, in chunks; the classes' softmax is kept on the CPU."""
+    """Ask the network for every slice of a stack; the classes' softmax is kept on the CPU.
+
+    `chunk_pixels` bounds what it is given at once, but for one slice; None gives it all slices at once.
+    """
     x, y, count = stack.array.shape
-    step = max(1, _CHUNK_PIXELS // (x * y))
+    step = count if chunk_pixels is None else max(1, chunk_pixels // (x * y))
     classes = 1 + len(network.sets[data_set].labels)
     kept = torch.empty((classes, count, x, y))
     places: dict[str, _Shares] = {}

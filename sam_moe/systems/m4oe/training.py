@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.files import make_folder
 from sam_moe.moe.system import Phase, learning
 from sam_moe.progress import Progress, silent
 from sam_moe.systems.m4oe.learner import Aim, SlicesLoss, fresh_model
@@ -99,6 +100,7 @@ def _run(
     )
     drawn = DrawnSlices(scans.train, drawing, recipe.seed)
     schedule = each.schedule.schedule()
+    make_folder(folder)
     note_machine(folder, schedule.steps)
     validation = None
     if each.validate_every:

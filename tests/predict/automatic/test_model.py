@@ -1,6 +1,7 @@
 """From a scan to its labels: the right structures at the right places, whatever the scan's axes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,16 @@ from sam_moe.errors import ConfigError, FileError
 from sam_moe.space.files import fingerprint, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
-from tests.predict.automatic.bands import BRIGHT_MM, GREY_MM, Bands, model_of, painted, places_of, within
+from tests.predict.automatic.bands import (
+    BLOCK,
+    BRIGHT_MM,
+    GREY_MM,
+    Bands,
+    model_of,
+    painted,
+    places_of,
+    within,
+)
 from tests.predict.automatic.test_segmenting import turned
 
 # Half a millimetre more than the diagonal of a voxel of the block's slices
@@ -91,6 +101,31 @@ def test_an_unknown_set_is_refused_before_any_work(scan):
 
     with pytest.raises(ConfigError, match="no data set 'brain'"):
         model_of(Untouched()).open(scan).segment("brain")
+
+
+def test_slices_that_do_not_fit_into_memory_are_refused_with_the_numbers(scan):
+    finest = BLOCK.model_copy(update={"spacing_mm": (1e-3, 1e-3, 1e-3)})
+    session = model_of(Bands((finest,))).open(scan)
+    with pytest.raises(FileError, match=r"would take \d+\.\d\d GiB.*the probabilities on its slices \d+"):
+        session.segment()
+
+
+def test_a_gate_that_sees_the_whole_scan_is_given_all_slices_at_once(scan):
+    seen = []
+
+    class Counting(Bands):
+        def answer(self, images, data_set):
+            seen.append(len(images))
+            return super().answer(images, data_set)
+
+    fine = BLOCK.model_copy(update={"spacing_mm": (0.3, 0.3, 3)})
+    model = model_of(Counting((fine,)))
+    model.open(scan).segment()
+    assert len(seen) > 1 and sum(seen) == 24
+    seen.clear()
+    mixture = model.card.mixture.model_copy(update={"pooling": "volume"})
+    replace(model, card=model.card.model_copy(update={"mixture": mixture})).open(scan).segment()
+    assert seen == [24]
 
 
 def test_the_stages_are_reported(model, scan):

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_moe.predict.automatic.segmenting import Answers, answers, restored
-from sam_moe.progress import silent
 from sam_moe.registry import Label
 from sam_moe.slices.stack import Stack, prepare
 from sam_moe.space.grid import Grid
@@ -111,13 +110,12 @@ def test_labels_are_laid_out_as_in_files():
     assert restored(two_parts(), ALL[:2], SOURCE).stride() == (1, 9, 72)
 
 
-def test_chunks_give_what_the_whole_gives(network, scan, monkeypatch):
+def test_chunks_give_what_the_whole_gives(network, scan):
     stack = prepare(scan, BLOCK)
     stages = []
-    whole = answers(network, stack, 0, "cpu", lambda stage, share: stages.append((stage, share)))
+    whole = answers(network, stack, 0, progress=lambda stage, share: stages.append((stage, share)))
     assert stages == [("segmenting", 0.0), ("segmenting", 1.0)]
-    monkeypatch.setattr("sam_moe.predict.automatic.segmenting._CHUNK_PIXELS", 5 * 42 * 39)
-    parts = answers(network, stack, 0, "cpu", lambda stage, share: stages.append((stage, share)))
+    parts = answers(network, stack, 0, 5 * 42 * 39, progress=lambda _, share: stages.append(("", share)))
     assert [round(24 * share) for _, share in stages[2:]] == [0, 5, 10, 15, 20, 24]
     assert torch.equal(whole.probabilities, parts.probabilities)
     assert whole.shares == {place: pytest.approx(shares) for place, shares in parts.shares.items()}
@@ -129,7 +127,7 @@ def test_the_shares_of_a_place_are_the_mean_weights_over_its_slices(network):
     array = torch.full((4, 5, 2), 0.2)
     array[:, :, 1] = 0.9
     stack = Stack(array, Grid.around((0, 0, 0), (4, 5, 2), (2, 2, 3)))
-    shares = answers(network, stack, 0, "cpu", silent).shares
+    shares = answers(network, stack, 0).shares
     first = [1 / (1 + np.exp(0.5 - mean)) for mean in (0.2, 0.9)]
     assert shares["deep"] == pytest.approx({"blocks": np.mean(first), "shades": 1 - np.mean(first)})
     assert list(shares["deep"]) == ["blocks", "shades"]  # the heaviest first
