@@ -10,16 +10,20 @@ from sam_moe.predict.files.command import LoadedModel
 from sam_moe.processes import share_threads
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import CARD, Card, Entry, read_card
-from sam_moe.registry.finding import DEFAULT_MODEL, find_model, user_folder
+from sam_moe.registry.finding import DEFAULT_MODEL, PROMPTABLE, as_promptable, find_model, user_folder
 
 _DEFAULTS = Computing()
 
 
 def loaded(model: str | None, computing: Computing = _DEFAULTS) -> LoadedModel:
-    """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
+    """Load a model, mixture or expert by id, card or folder, fetching a public one on first use.
+
+    Raises:
+        CardError: for an automatic model, too, naming the verb that it is for.
+    """
     share_threads()
     rules = lowering_of(computing.lower or ())
-    entry = find_model(model or DEFAULT_MODEL)
+    entry = as_promptable(find_model(model or DEFAULT_MODEL, wanted=PROMPTABLE))
     chosen = load(
         entry.path,
         device=computing.device,
