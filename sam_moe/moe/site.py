@@ -187,6 +187,7 @@ class MoESite(nn.Module):
             )
 
     def _feed_forward(self) -> list[FeedForward]:
+        assert isinstance(self.experts, ExpertDict)
         return [expert for expert in self.experts.values() if isinstance(expert, FeedForward)]
 
     def _dispatched(self, experts: Int[Tensor, "*rows k"], call: Call) -> Tensor:

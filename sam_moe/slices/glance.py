@@ -1,5 +1,7 @@
 """A few slices of a scan, enough to see what it shows: the same ones in training and in prediction."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -23,13 +25,28 @@ def glance(scan: Volume, data_set: DataSet) -> Float[Tensor, "n 3 x y"]:
     """
     values = comparable(scan.array.float(), data_set.intensity)
     grid = axial_grid(scan.grid, data_set.spacing_mm)
-    x, y, count = grid.shape
-    sides = [(max(0, (n - _SIDE_PIXELS) // 2), min(n, (n + _SIDE_PIXELS) // 2)) for n in (x, y)]
-    wanted = min(count, _MOST_SLICES)
+    count = grid.shape[2]
+    sides, wanted = _sides(grid.shape), _slices(count)
     images = []
-    for k in ((torch.arange(wanted) + 0.5) * count / wanted).long().tolist():
+    for k in wanted.tolist():
         low, high = max(0, k - 1), min(count, k + 2)
-        box = IndexBox((sides[0][0], sides[1][0], low), (sides[0][1], sides[1][1], high))
+        box = IndexBox((sides[0].start, sides[1].start, low), (sides[0].stop, sides[1].stop, high))
         slab = resample(Volume(values, scan.grid), onto=part_of(grid, box), fill=float(values.min()))
         images.append(neighbours(slab.array, torch.tensor([k - low])))
     return torch.cat(images)
+
+
+def glance_at(stack: Float[Tensor, "x y z"]) -> Float[Tensor, "n 3 x y"]:
+    """What `glance` gives of a scan, of its prepared stack."""
+    x, y = _sides(stack.shape)
+    return neighbours(stack[x, y], _slices(stack.shape[2]))
+
+
+def _sides(shape: Sequence[int]) -> tuple[slice, slice]:
+    x, y = (slice(max(0, (n - _SIDE_PIXELS) // 2), min(n, (n + _SIDE_PIXELS) // 2)) for n in shape[:2])
+    return x, y
+
+
+def _slices(count: int) -> Tensor:
+    wanted = min(count, _MOST_SLICES)
+    return ((torch.arange(wanted) + 0.5) * count / wanted).long()

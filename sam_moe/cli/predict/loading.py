@@ -26,7 +26,11 @@ _DEFAULTS = Computing()
 
 
 def loaded(model: str | None, computing: Computing = _DEFAULTS) -> LoadedModel:
-    """Load a model, mixture or expert by id, card or folder, fetching a public one on first use."""
+    """Load a model, mixture or expert by id, card or folder, fetching a public one on first use.
+
+    Raises:
+        CardError: for an automatic model, too, naming the verb that it is for.
+    """
     share_threads()
     rules = lowering_of(computing.lower or ())
     entry = as_promptable(find_model(model or DEFAULT_MODEL, wanted=PROMPTABLE))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from monai.losses import DiceLoss
+from monai.losses.dice import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,8 +55,9 @@ def merged(logits: Float[Tensor, "b k h w"], contoured: Bool[Tensor, "b k"]) -> 
 
 def dice_loss(logits: Float[Tensor, "b k h w"], target: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """Mean Dice loss, over all rows at once, of the classes that they show; 0 where they show none."""
-    by_class = DiceLoss(
+    by_class: Tensor = DiceLoss(
         include_background=False, to_onehot_y=True, softmax=True, batch=True, reduction="none"
     )(logits, target[:, None]).flatten()
     shown = torch.stack([(target == number).any() for number in range(1, logits.shape[1])])
-    return (by_class * shown).sum() / shown.sum().clamp(min=1)
+    total: Tensor = (by_class * shown).sum()
+    return total / shown.sum().clamp(min=1)
