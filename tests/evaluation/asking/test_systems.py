@@ -114,9 +114,9 @@ def test_an_automatic_model_answers_for_all_structures_of_the_set_that_a_scan_is
     assert system.structures == {"cord", "larynx", "hippocampus"} and system.describe()["id"] == "auto"
     scan = ball(generator)[0]
     with pytest.raises(PromptError, match="no scan is open"):
-        system.segment()
+        system.segment(["cord"])
     system.open(scan)
-    replies, found = system.segment(), system.model.open(scan).segment()
+    replies, found = system.segment(["cord"]), system.model.open(scan).segment()
     assert list(replies) == list(found.names.values())
     for value, name in found.names.items():
         assert np.array_equal(replies[name].mask, found.labels.numpy() == value)
@@ -128,3 +128,13 @@ def test_two_systems_of_one_id_are_refused_whatever_they_take(tmp_path):
     folder = str(write_automatic(tmp_path).folder)
     with pytest.raises(ConfigError, match="two systems are called auto"):
         ask_systems([folder, folder], "cpu")
+
+
+def test_without_references_a_scan_is_taken_for_the_set_that_has_the_names(tmp_path, generator):
+    folder = write_automatic(tmp_path, references=False).folder
+    (system,) = ask_systems([str(folder)], "cpu")
+    system.open(ball(generator)[0])
+    assert set(system.segment(["hippocampus"])) == {"hippocampus"}
+    replies = system.segment(["larynx", "skin"])
+    assert set(replies) == {"cord", "larynx"}
+    assert replies["cord"].why.startswith("taken for CT of the neck, as asked")
