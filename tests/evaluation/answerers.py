@@ -73,8 +73,8 @@ class Bright:
 
     structures = frozenset({"ball", "stone"})
 
-    def __init__(self, id="bright", fails_on="", halves=False):
-        self.id, self.fails_on, self.halves, self.segmented = id, fails_on, halves, 0
+    def __init__(self, id="bright", fails_on="", halves=False, above=150):
+        self.id, self.fails_on, self.halves, self.above, self.segmented = id, fails_on, halves, above, 0
 
     def open(self, scan):
         if self.fails_on == "open":
@@ -85,7 +85,7 @@ class Bright:
         self.segmented += 1
         if self.fails_on == "segment":
             raise RuntimeError("out of\nmemory")
-        bright = (self.scan.array > 150).numpy()
+        bright = (self.scan.array > self.above).numpy()
         if self.fails_on == "grid":
             return {"ball": Reply(bright[1:])}
         if not self.halves:
@@ -115,7 +115,7 @@ def two():
 
 def beside():
     """A system that takes no prompts beside one that does."""
-    return (Bright(), Growing())
+    return (Bright(above=195), Growing())
 
 
 def write_challenge(folder: Path, cases: int = 3, **changes) -> Path:

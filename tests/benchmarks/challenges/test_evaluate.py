@@ -104,7 +104,7 @@ def test_the_automatic_challenge_has_the_test_patients_of_three_sets(data_dir):
 
 
 def test_automatic_models_are_asked_as_they_are_and_given_the_data_set(tmp_path, phantom):
-    """The tiny model takes a phantom for the set that it is most like; given one, for the set of the names."""
+    """Left to itself a model takes the phantom for one set; given it, for the set of the names."""
     own = write_automatic(tmp_path / "own").folder
     other = write_automatic(tmp_path / "other", id="other").folder
     systems = challenges.automatic([str(own)], [str(other)])
