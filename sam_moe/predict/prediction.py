@@ -187,18 +187,23 @@ class LabelMap:
     predictions: dict[str, Prediction] = field(default_factory=dict)
 
     @cached_property
-    def volumes_ml(self) -> dict[str, float]:
-        """The volume of each named value in millilitres, in the order of values; 0 of what was not found."""
+    def voxels(self) -> dict[str, int]:
+        """How many voxels each name has, in the order of values; 0 of what was not found."""
         memory = self.labels.permute(sorted(range(3), key=lambda axis: -self.labels.stride()[axis]))
         counts = torch.zeros(256, dtype=torch.int64)
         for plane in memory:  # plane by plane: counting takes 8 bytes a voxel
             counts += plane.flatten().bincount(minlength=256)
-        return {name: int(counts[value]) * self.grid.voxel_ml for value, name in sorted(self.names.items())}
+        return {name: int(counts[value]) for value, name in sorted(self.names.items())}
+
+    @property
+    def volumes_ml(self) -> dict[str, float]:
+        """The volume of each name in millilitres."""
+        return {name: count * self.grid.voxel_ml for name, count in self.voxels.items()}
 
     @property
     def not_found(self) -> tuple[str, ...]:
         """The names without a voxel."""
-        return tuple(name for name, volume in self.volumes_ml.items() if not volume)
+        return tuple(name for name, count in self.voxels.items() if not count)
 
     @staticmethod
     def joined(predictions: Mapping[str, Prediction]) -> "LabelMap":

@@ -1,7 +1,9 @@
 """Cards are found by id or path, among those that ship, the user's own and other packages'; without torch."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError
@@ -23,6 +25,7 @@ from sam_moe.registry.plugins import offered
 DEFAULT_MODEL, DEFAULT_AUTOMATIC = "small", "auto-small"
 CACHE_VARIABLE = "SAM_MOE_CACHE"
 _NO_HOME = Path(os.devnull) / f"no home folder, set {CACHE_VARIABLE}"
+C = TypeVar("C", bound=Card)
 NAMES = {
     "backbone": "a general model",
     "expert": "an expert",
@@ -174,10 +177,7 @@ def as_automatic(entry: Entry[Card]) -> Entry[AutomaticCard]:
 
 def list_experts() -> tuple[Entry[ExpertCard], ...]:
     """The experts that ship and the user's own, by id; a shipped id hides the user's."""
-    found: dict[str, Entry[ExpertCard]] = {}
-    for folder in card_folders():
-        found = {entry.card.id: entry for entry in Registry(folder).experts()} | found
-    return tuple(found[id] for id in sorted(found))
+    return _all(Registry.experts)
 
 
 def find_expert(expert: str | Path) -> Entry[ExpertCard]:
@@ -214,10 +214,12 @@ def find_expert(expert: str | Path) -> Entry[ExpertCard]:
 
 def list_gates() -> tuple[Entry[GateCard], ...]:
     """The gates that ship and the user's own, by id; a shipped id hides the user's."""
-    found: dict[str, Entry[GateCard]] = {}
-    for folder in card_folders():
-        found = {entry.card.id: entry for entry in Registry(folder).gates()} | found
-    return tuple(found[id] for id in sorted(found))
+    return _all(Registry.gates)
+
+
+def list_automatics() -> tuple[Entry[AutomaticCard], ...]:
+    """The automatic models that ship and the user's own, by id; a shipped id hides the user's."""
+    return _all(Registry.automatics)
 
 
 def find_gate(gate: str | Path) -> Entry[GateCard]:
@@ -239,7 +241,7 @@ def expert_at(path: Path) -> Entry[ExpertCard]:
     """The entry of an expert's card that lies here."""
     entry = read_entry(path)
     if not isinstance(entry.card, ExpertCard):
-        raise CardError(f"{path}: is the card of a {entry.card.kind}, not of an expert.")
+        raise CardError(f"{path}: is the card of {NAMES[entry.card.kind]}, not of an expert.")
     return Entry(entry.card, entry.path)
 
 
@@ -249,6 +251,14 @@ def gate_at(path: Path) -> Entry[GateCard]:
     if not isinstance(entry.card, GateCard):
         raise CardError(f"{path}: is the card of {NAMES[entry.card.kind]}, not of a gate.")
     return Entry(entry.card, entry.path)
+
+
+def _all(of_kind: Callable[[Registry], tuple[Entry[C], ...]]) -> tuple[Entry[C], ...]:
+    """Cards of one kind where ids are looked up, by id."""
+    found: dict[str, Entry[C]] = {}
+    for folder in card_folders():
+        found = {entry.card.id: entry for entry in of_kind(Registry(folder))} | found
+    return tuple(found[id] for id in sorted(found))
 
 
 def _named(entry: Entry[Card]) -> str:

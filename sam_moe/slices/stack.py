@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sam_moe.registry import DataSet, Intensity
 from sam_moe.shapes import Float
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample
+
+_ROUNDING = 1e-5  # of a mean in single precision, as a share of the numbers' span
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +54,19 @@ def prepare(scan: Volume, data_set: DataSet) -> Stack:
 
 
 def comparable(values: Float[Tensor, "i j k"], how: Intensity) -> Float[Tensor, "i j k"]:
-    """Numbers as a data set's `intensity` makes them; those without contrast become 0."""
+    """Numbers as a data set's `intensity` makes them; those without contrast become 0.
+
+    Where all voxels above the mean are alike, the scan's span stands for their deviation.
+    """
     if how.kind == "window":
         return ((values - how.low) / (how.high - how.low)).clamp(0, 1)
+    low, high = torch.aminmax(values)
     above = values[values > values.mean()]
-    if not len(above):
+    if low == high or not len(above):
         return torch.zeros_like(values)
-    deviation = above.std(correction=0)
-    return (values - above.mean()) / (deviation if deviation > 0 else 1)
+    deviation, span = above.std(correction=0), high - low
+    # Equal numbers have the deviation of their mean's rounding, which is no measure of anything
+    return (values - above.mean()) / (deviation if deviation > _ROUNDING * span else span)
 
 
 def neighbours(stack: Float[Tensor, "x y z"], slices: Tensor | None = None) -> Float[Tensor, "n 3 x y"]:
@@ -75,6 +81,12 @@ def neighbours(stack: Float[Tensor, "x y z"], slices: Tensor | None = None) -> F
 
 
 def padded(images: Float[Tensor, "n 3 x y"], multiple: int) -> Float[Tensor, "n 3 u v"]:
-    """Images grown at their ends to sides of whole multiples, by their least number."""
-    x, y = images.shape[2:]
-    return F.pad(images, (0, -y % multiple, 0, -x % multiple), value=float(images.min()))
+    """Images grown at their ends to sides of whole multiples, each by its own least number.
+
+    What an image is given does not depend on those beside it, so slices may be answered in any batches.
+    """
+    _, channels, x, y = images.shape
+    least = images.amin(dim=(1, 2, 3), keepdim=True)
+    grown = least.repeat(1, channels, x + -x % multiple, y + -y % multiple)
+    grown[:, :, :x, :y] = images
+    return grown

@@ -16,6 +16,7 @@ from sam_moe.registry.finding import (
     find_model,
     gates_over,
     holder_of,
+    list_automatics,
     list_gates,
     user_folder,
 )
@@ -69,6 +70,7 @@ def auto(placed, automatic_card):
 
 def test_an_automatic_model_is_found_by_id_card_and_folder(auto):
     assert auto == find_model(auto.path) == find_model(str(auto.folder))
+    assert auto in list_automatics()
     assert as_automatic(auto) == auto and type(auto.card) is AutomaticCard
 
 

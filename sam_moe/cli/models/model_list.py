@@ -84,7 +84,11 @@ def listed() -> list[Checkpoint]:
     found: dict[str, Checkpoint] = {}
     for folder in card_folders():
         registry = Registry(folder)
-        entries = (*registry.backbones(), *registry.gates(), *registry.automatics())
+        entries: tuple[Entry[ModelCard], ...] = (
+            *registry.backbones(),
+            *registry.gates(),
+            *registry.automatics(),
+        )
         for entry in entries:
             found.setdefault(entry.card.id, _checkpoint(entry, shipped=folder == default_folder()))
     return list(found.values())

@@ -21,7 +21,7 @@ from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
 from sam_moe.registry import BackboneCard, Card, Entry, GateCard
-from sam_moe.registry.finding import find_model
+from sam_moe.registry.finding import PROMPTABLE, as_promptable, find_model
 from sam_moe.space.volume import Volume
 
 _SHARED_BYTES = 1 << 30
@@ -142,12 +142,12 @@ def ask_models(
 
     Raises:
         ConfigError: for two of one id.
-        CardError: for an unknown id, the known ones listed.
+        CardError: for an unknown id, the known ones listed; for an automatic model, which takes no prompts.
     """
     systems: list[ModelUnderTest] = []
     shared = EmbeddingCache(_SHARED_BYTES) if share_embeddings else None
     for model in models:
-        entry = find_model(model)
+        entry = as_promptable(find_model(model, wanted=PROMPTABLE))
         loaded = load(entry.path, device=device)
         if any(other.id == loaded.id for other in systems):
             raise ConfigError(

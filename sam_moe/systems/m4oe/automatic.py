@@ -25,11 +25,8 @@ class AutomaticM4oE:
     def __init__(
         self, module: M4oE, sets: tuple[DataSet, ...], references: Mapping[str, tuple[Tensor, Tensor]]
     ) -> None:
-        self.module, self._sets, self._references = (
-            module.eval().requires_grad_(False),
-            sets,
-            dict(references),
-        )
+        self.module = module.eval().requires_grad_(False)
+        self._sets, self._references = sets, dict(references)
 
     @property
     def sets(self) -> tuple[DataSet, ...]:

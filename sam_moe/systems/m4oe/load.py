@@ -47,8 +47,8 @@ def load(
         name for name, tensor in weights.items() if tensor.shape != own[name].shape
     ]:
         raise WeightsError(
-            f"{path}: {len(wrong)} tensors do not fit the card's architecture, such as {wrong[0]}. Expected the "
-            "file that the card was written with; restore one of the two."
+            f"{path}: {len(wrong)} tensors do not fit the card's architecture, such as {wrong[0]}. Expected "
+            "the file that the card was written with; restore one of the two."
         )
     module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return LoadedAutomatic(AutomaticM4oE(module.to(choose_device(device)), card.sets, references), card)

@@ -67,9 +67,7 @@ class M4oE(nn.Module):
 
     def experts(self) -> Mapping[str, nn.Module]:
         """Each expert's feed-forward parts at all gated places, by its id."""
-        return {
-            id: nn.ModuleList(place.site.experts[id] for place in self._places) for id in self.mixture.experts
-        }
+        return {id: nn.ModuleList(place.expert(id) for place in self._places) for id in self.mixture.experts}
 
     def phases(self) -> tuple[Phase, ...]:
         """What learns when: trunk with known experts, masked images, gate, all together."""

@@ -1,7 +1,7 @@
 """Labelled scans as an automatic model learns from them: axial slices, kept prepared, drawn by number.
 
-`settings.py` has what a recipe names; `cases.py` reads and prepares a case; `cache.py` keeps all of them;
-`drawing.py` draws tiles, `augmenting.py` turns, scales and disturbs them. Together:
+`settings.py` has what a recipe names; `cases.py` reads and prepares a case; `keeping.py` does so once for
+all, into `cache.py`; `drawing.py` draws tiles, `augmenting.py` turns, scales and disturbs them. Together:
 
     where = {"layout": "folders", "root": "chaos_abdomen_mr", "splits": "benchmarks/splits.json"}
     chaos = {part: [{**where, "part": part}] for part in ("train", "validation")}

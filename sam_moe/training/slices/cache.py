@@ -1,9 +1,7 @@
-"""Prepared cases in a run's folder: read once, memory-mapped when drawn, read anew when something changed."""
+"""Prepared cases in a run's folder: a file a case, mapped into memory, and a table of what each shows."""
 
 import json
-import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sam_moe.cases.dataset import LabelledCase
 from sam_moe.errors import ConfigError
 from sam_moe.files import make_folder, replace_text, replacing, withdraw
-from sam_moe.progress import Progress, silent
 from sam_moe.registry import DataSet
 from sam_moe.shapes import Shaped, UInt8
 from sam_moe.slices.stack import Stack
 from sam_moe.space.grid import Grid
-from sam_moe.training.scans.scan_files import content_of
-from sam_moe.training.slices.cases import Listed, Read, list_cases, read_case
-from sam_moe.training.slices.settings import Part, SliceData
-
-log = logging.getLogger(__name__)
+from sam_moe.training.slices.cases import Listed, Read
+from sam_moe.training.slices.settings import Part
 
 # Counts up when the same cases would be written otherwise.
 CACHE_FORMAT = 1
@@ -72,7 +65,7 @@ class SliceCache:
     """The prepared cases of one part, voxels mapped from files: small in memory, cheap to hand to workers.
 
     Args:
-        folder: where `keep_slices` wrote them.
+        folder: where `write_cache` wrote them.
         sets: the data sets that they were prepared for.
 
     Raises:
@@ -122,68 +115,45 @@ class SliceCache:
             yield Whole(case.set, case.id, stack, labels, case.contoured)
 
 
-def check_slices(data: SliceData, sets: Sequence[DataSet], run: Path) -> None:
-    """Check that all cases can be found, before anything is written to the run's folder.
+def cache_folder(run: Path, part: Part) -> Path:
+    """Where a run keeps the prepared cases of one part."""
+    return run / "slices" / part
+
+
+def is_cache(folder: Path) -> bool:
+    """Whether a folder holds prepared cases, all of them."""
+    return (folder / _INDEX).is_file()
+
+
+def origin_of(folder: Path) -> str:
+    """What `write_cache` was given as the cases' origin; empty without a cache of this format."""
+    try:
+        index = _index(folder)
+    except ConfigError:  # none, or not whole: it is written anew
+        return ""
+    return str(index.get("origin", "")) if index.get("format") == CACHE_FORMAT else ""
+
+
+def write_cache(cases: Iterable[tuple[Listed, Read]], folder: Path, origin: str) -> None:
+    """Write prepared cases, one in memory at a time; `origin` is what they were made from.
+
+    A folder half written is no cache. The same cases give the same bytes.
 
     Raises:
-        ConfigError: for sources and data sets that do not belong together.
+        FileError: where they cannot be written.
     """
-    parts: tuple[Part, ...] = ("train", "validation")
-    for part in parts:
-        if not _taken_along(data, _folder(run, part)):
-            list_cases(data, sets, part)
-
-
-def keep_slices(
-    data: SliceData, sets: Sequence[DataSet], part: Part, run: Path, progress: Progress = silent
-) -> SliceCache:
-    """Read the cases of one part into the run's folder, unless they are there as they would be read.
-
-    They are read again where the chosen cases, their files, or the data sets' spacing, intensities or labels
-    have changed. Where there is no data folder, a cache that was taken along serves if it was made with the
-    same settings. One process reads; `progress` gets the share of cases that are read.
-
-    Raises:
-        ConfigError: as `check_slices`, and where a cache that was taken along is of other settings.
-        FileError, GeometryError: for files that cannot be read, or not written.
-    """
-    folder = _folder(run, part)
-    found = _origin(folder)
-    settings = json.dumps([_prepared_by(each) for each in sets])
-    if _taken_along(data, folder):
-        if found.get("settings") != settings:
-            raise ConfigError(
-                f"{folder} was prepared with other settings of the data sets, and there is no {data.folder} "
-                "to read them again from. Bring the data, or a cache made by this recipe."
-            )
-        return SliceCache(folder, sets)
-    listed = list_cases(data, sets, part)
     make_folder(folder)
-    origin = {"settings": settings, "cases": _chosen(listed), "files": _content(listed, sets, folder)}
-    if found != json.loads(json.dumps(origin)):
-        log.info("reading the %s part of %s", part, data.folder)
-        _write(listed, sets, folder, json.dumps(origin), progress)
-    return SliceCache(folder, sets)
-
-
-def _write(
-    listed: Sequence[Listed], sets: Sequence[DataSet], folder: Path, origin: str, progress: Progress
-) -> None:
-    withdraw(folder / _INDEX)  # what is half written is no cache
+    withdraw(folder / _INDEX)
     kept = []
-    for number, case in enumerate(listed):
-        progress("reading scans", number / len(listed))
-        read = read_case(case, sets[case.set])
+    for number, (case, read) in enumerate(cases):
         image, label = (t.permute(2, 0, 1).contiguous() for t in (read.stack.array.half(), read.labels))
         with replacing(_file(folder, number), (SafetensorError,)) as new:
             save_file({"image": image, "label": label}, new)
         kept.append(asdict(_described(case, read)))
-    for path in folder.glob("*.safetensors"):
-        if path.name not in {_file(folder, number).name for number in range(len(listed))}:
-            withdraw(path)
+    for number in range(len(kept), len(list(folder.glob("*.safetensors")))):
+        withdraw(_file(folder, number))  # of a longer list before
     index = {"format": CACHE_FORMAT, "origin": origin, "cases": kept}
     replace_text(folder / _INDEX, json.dumps(index) + "\n")
-    progress("reading scans", 1.0)
 
 
 def _described(case: Listed, read: Read) -> Kept:
@@ -218,50 +188,8 @@ def _kept(entry: dict[str, Any]) -> Kept:
     )
 
 
-def _chosen(listed: Sequence[Listed]) -> list[Any]:
-    return [[case.set, case.id, case.series, case.values, case.missing_is_absent] for case in listed]
-
-
-def _prepared_by(data_set: DataSet) -> dict[str, Any]:
-    """What a case's voxels depend on; not titles, experts or distances."""
-    described = data_set.model_dump(mode="json", include={"id", "spacing_mm", "intensity"})
-    return {**described, "labels": [label.name for label in data_set.labels]}
-
-
-def _content(listed: Sequence[Listed], sets: Sequence[DataSet], folder: Path) -> str:
-    """A checksum over the cases' files, which a note beside the cache saves from being read each time."""
-    cases = []
-    for case in listed:
-        image = case.found.images[case.series]
-        if "#" in image.name and not image.exists():
-            image = image.with_name(image.name.rpartition("#")[0])  # a channel of this file
-        names = {value: name for name, values in case.found.names.items() for value in values}
-        labelled = LabelledCase(case.id, case.found.truth.absolute(), image.absolute(), names)
-        cases.append((sets[case.set].id, labelled))
-    files = [str(file) for _, case in cases for file in (case.image, case.label)]
-    common = Path(os.path.commonpath(files)) if files else Path()
-    return content_of(cases, common, folder / "files.json")
-
-
-def _folder(run: Path, part: Part) -> Path:
-    return run / "slices" / part
-
-
 def _file(folder: Path, number: int) -> Path:
     return folder / f"{number:05}.safetensors"
-
-
-def _taken_along(data: SliceData, folder: Path) -> bool:
-    """Whether there is a cache, and nothing to read it again from."""
-    return (folder / _INDEX).is_file() and not data.folder.is_dir()
-
-
-def _origin(folder: Path) -> dict[str, Any]:
-    try:
-        index = _index(folder)
-        return dict(json.loads(index["origin"])) if index.get("format") == CACHE_FORMAT else {}
-    except (ConfigError, KeyError, ValueError):  # none, or not whole: it is written anew
-        return {}
 
 
 def _index(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sam_moe.shapes import UInt8
 from sam_moe.slices.stack import Stack, prepare
 from sam_moe.space.grid import same_grid
 from sam_moe.space.volume import Volume, resample_labels
-from sam_moe.training.slices.settings import LabelledSource, Part, SliceData
+from sam_moe.training.slices.settings import PARTS, LabelledSource, Part, SliceData
 
 Values = tuple[int, ...]
 
@@ -31,6 +31,7 @@ class Listed:
     Args:
         set: place of its data set among the card's.
         id: its name, with the source's prefix.
+        patient: whose scan it is, with the prefix.
         found: its files.
         series: the one of its images that is taken.
         values: of each label of the data set, its values in the label map; none where its table lacks it.
@@ -39,6 +40,7 @@ class Listed:
 
     set: int
     id: str
+    patient: str
     found: FoundCase
     series: str
     values: tuple[Values, ...]
@@ -60,14 +62,15 @@ class Read:
     contoured: tuple[bool, ...]
 
 
-def list_cases(data: SliceData, sets: Sequence[DataSet], part: Part) -> list[Listed]:
-    """The cases of a part, data set after data set in the card's order; no scan is opened.
+def list_cases(data: SliceData, sets: Sequence[DataSet]) -> dict[Part, list[Listed]]:
+    """The cases of both parts, data set after data set in the card's order; no scan is opened.
 
     Structures that a data set does not name are background, for example a target volume for radiotherapy:
     no head answers it, and its voxels belong to no other label.
 
     Raises:
-        ConfigError: for data sets or cases that are not there, and for a label that no source has.
+        ConfigError: for data sets or cases that are not there, a label that no source has, two cases of one
+            name, and a patient in both parts of a data set.
     """
     named = {each.id for each in sets}
     for wrong in [*(data.sets.keys() - named), *(named - data.sets.keys())]:
@@ -76,18 +79,13 @@ def list_cases(data: SliceData, sets: Sequence[DataSet], part: Part) -> list[Lis
             f"sets: {wrong!r} is in the recipe's sources or among the model's data sets, not in both. "
             f"Expected sources for each data set; known, nearest first: {known}."
         )
-    listed: list[Listed] = []
+    listed: dict[Part, list[Listed]] = {part: [] for part in PARTS}
     for number, data_set in enumerate(sets):
-        own: list[Listed] = []
-        known_names: set[str] = set()
-        for source in data.sets[data_set.id].of(part):
-            for found in choose(source, _root(data, source), folder=_HERE):
-                known_names |= set(found.names) - {IGNORE}
-                own.append(_listed(number, data_set, source, found))
-        if part == "train":
-            _all_named(data_set, own, known_names)
-        _no_name_twice(data_set, own)
-        listed += own
+        parts = {part: _of_set(data, number, data_set, part) for part in listed}
+        _all_named(data_set, parts["train"])
+        _none_in_both(data_set, parts)
+        for part, own in parts.items():
+            listed[part] += own
     return listed
 
 
@@ -150,7 +148,15 @@ def _listed(number: int, data_set: DataSet, source: LabelledSource, found: Found
             f"{source.root}: {found.case} has voxels called {IGNORE!r}, which were not annotated. Expected "
             "label maps of whole scans; leave its cases out."
         )
-    return Listed(number, source.prefix + found.case, found, series, values, source.missing == "absent")
+    return Listed(
+        set=number,
+        id=source.prefix + found.case,
+        patient=source.prefix + found.patient,
+        found=found,
+        series=series,
+        values=values,
+        missing_is_absent=source.missing == "absent",
+    )
 
 
 def _values(name: str, renamed: Mapping[str, tuple[int | str, ...]], found: FoundCase) -> Values:
@@ -159,7 +165,23 @@ def _values(name: str, renamed: Mapping[str, tuple[int | str, ...]], found: Foun
     return tuple(dict.fromkeys(value for values in own for value in values))
 
 
-def _all_named(data_set: DataSet, own: Sequence[Listed], known: set[str]) -> None:
+def _of_set(data: SliceData, number: int, data_set: DataSet, part: Part) -> list[Listed]:
+    own = [
+        _listed(number, data_set, source, found)
+        for source in data.sets[data_set.id].of(part)
+        for found in choose(source, _root(data, source), folder=_HERE)
+    ]
+    names = [case.id for case in own]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(
+            f"{data_set.id}: {len(twice)} cases have one name, such as {twice[0]}. Give one of the sources a "
+            "`prefix`."
+        )
+    return own
+
+
+def _all_named(data_set: DataSet, own: Sequence[Listed]) -> None:
+    known = {name for case in own for name in case.found.names} - {IGNORE}
     for number, label in enumerate(data_set.labels):
         if not any(case.values[number] for case in own):
             near = ", ".join(nearest_first(label.name, sorted(known))[:8]) or "they have none"
@@ -169,10 +191,11 @@ def _all_named(data_set: DataSet, own: Sequence[Listed], known: set[str]) -> Non
             )
 
 
-def _no_name_twice(data_set: DataSet, own: Sequence[Listed]) -> None:
-    names = [case.id for case in own]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+def _none_in_both(data_set: DataSet, parts: Mapping[Part, Sequence[Listed]]) -> None:
+    learnt, held_out = ({case.patient for case in own} for own in parts.values())
+    if both := sorted(learnt & held_out):
         raise ConfigError(
-            f"{data_set.id}: {len(twice)} cases have one name, such as {twice[0]}. Give one of the sources a "
+            f"{data_set.id}: {len(both)} patients are learnt from and validated on, such as {both[0]}. "
+            "Expected each patient in one of the two; mend `part` or `splits`, or give a source of others a "
             "`prefix`."
         )

@@ -59,7 +59,7 @@ class DrawnSlices(Dataset[dict[str, Tensor]]):
         return self.length
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        rng = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((self.seed, number))))
+        rng = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((self.seed % 2**64, number))))
         place = self.draw(rng)
         case = self.cache.cases[place.case]
         image, target = self._cut(place, case, rng)

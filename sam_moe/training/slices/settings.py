@@ -9,6 +9,7 @@ from sam_moe.cases.source import Source
 from sam_moe.config import Settings
 
 Part = Literal["train", "validation"]
+PARTS: tuple[Part, ...] = ("train", "validation")
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 

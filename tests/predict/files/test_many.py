@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError
-from sam_moe.predict.files.command import LoadedModel, Request, run
-from sam_moe.predict.files.many import requests, run_many
+from sam_moe.predict.files.command import run
+from sam_moe.predict.files.many import run_many
+from sam_moe.predict.files.prompted import LoadedModel, PromptedRequest
+from sam_moe.predict.files.scans import prompted as requests
 from sam_moe.progress import silent
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -59,9 +61,9 @@ def test_masks_lie_as_their_scans_do_and_are_those_of_one_scan_at_a_time(go, sca
     report, states, reported = go()
     assert states == ["done"] * 3 and len(reported) == 3
     for image, mask in zip(IMAGES, ("one", "below/two", "three"), strict=True):
-        alone = run(Request(scans / image, tmp_path / "alone.nii.gz", MIDDLE), load, silent)
+        alone = run(PromptedRequest(scans / image, tmp_path / "alone.nii.gz", prompt=MIDDLE), load, silent)
         found = read(tmp_path / "masks" / f"{mask}.nii.gz")
-        assert torch.equal(found.array, alone.predictions["target"].mask)
+        assert torch.equal(found.array, alone.answer.predictions["target"].mask)
     assert "3 scans: 3 done" in str(report)
 
 
