@@ -14,6 +14,7 @@ from sam_moe.registry.finding import user_folder
 from sam_moe.registry.reading import weights_named_in
 from sam_moe.systems.m4oe.convert.drafting import draft_card, heads_of, read_draft_of
 from sam_moe.systems.m4oe.convert.names import (
+    COMPUTED,
     TITLES,
     Origin,
     check_computed,
@@ -28,8 +29,6 @@ from sam_moe.training.engine.seeds import seeded
 from sam_moe.weights.files import read_state
 from sam_moe.weights.placing import CardFile, Stored, id_of, place
 from sam_moe.weights.report import KeyReport, compare
-
-_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ class AutomaticConversion:
         parameters: numbers in the written weights.
         report: of the checkpoint's tensors that have a place, by its own names.
         dropped: its tensors that have none.
-        fresh: tensors of ours that it has nothing for, with initial weights.
+        fresh: tensors of the host that it has nothing for, with initial weights. Gates are not among them:
+            each begins undecided, and where channels are gated or data sets known it stays unused.
     """
 
     card: AutomaticCard
@@ -81,10 +81,14 @@ class AutomaticConversion:
             f"{', '.join(map(str, sizes.classes))} classes, pictures of {sizes.image_size} pixels; "
             f"{self.parameters:,} numbers, {self.card.weights.size_bytes / 1e6:.1f} MB; {self.path}"
         ]
-        if self.dropped:
-            lines.append(f"  left out: {_listed(self.dropped)}")
+        others = [name for name in self.dropped if not name.endswith(COMPUTED)]
+        if computed := len(self.dropped) - len(others):
+            lines.append(f"  computed anew: {computed} masks and indices of positions")
+        if others:
+            lines.append(f"  left out: {', '.join(others)}")
         if self.fresh:
-            lines.append(f"  new, untrained: {_listed(self.fresh)}")
+            modules = dict.fromkeys(name.removeprefix("host.").rpartition(".")[0] for name in self.fresh)
+            lines.append(f"  new, untrained: {', '.join(modules)}")
         return "\n".join(lines)
 
 
@@ -158,7 +162,7 @@ def _translated(
         name: own[name] if source is None else state[source].to(torch.float32)
         for name, source in sources.items()
     }
-    fresh = tuple(name for name, source in sources.items() if source is None)
+    fresh = tuple(name for name, source in sources.items() if source is None and ".site.gate." not in name)
     return tensors, report, dropped, fresh
 
 
@@ -175,8 +179,3 @@ def _computed(module: torch.nn.Module, origin: Origin) -> dict[str, Tensor]:
 
 def _naming(card: AutomaticCard, stored: Stored) -> AutomaticCard:
     return card.model_copy(update={"weights": Weights(**asdict(stored), dtype="float32")})
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
