@@ -59,6 +59,7 @@ def folder(tmp_path):
     root = tmp_path / "data"
     for number, name in enumerate("abcd"):
         write_case(root / "bodies", name, body(without=("deep",) if name == "b" else ()), number)
+    for number, name in enumerate("ab"):
         write_case(root / "plain", f"p{name}", body(), number)
     table = {"labels": VALUES, "cases": [listed(name) for name in "abcd"]}
     (root / "bodies" / "dataset.json").write_text(json.dumps(table))
@@ -117,7 +118,7 @@ def both():
 
 @pytest.fixture
 def cache(data, both, tmp_path):
-    """The train part of both sets: a and b of bodies, then pa to pd of plain."""
+    """The train part of both sets: a and b of bodies, then pa and pb of plain."""
     return keep_slices(data(), both, "train", tmp_path / "run")
 
 
