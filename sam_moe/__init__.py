@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from sam_moe.version import __version__
 
 if TYPE_CHECKING:
-    from sam_moe.assemble.load import load
+    from sam_moe.assemble.load import load, load_automatic
     from sam_moe.errors import SamMoeError
+    from sam_moe.predict.automatic.model import AutomaticModel, AutomaticSession
+    from sam_moe.predict.automatic.result import Segmentation
     from sam_moe.predict.model import Model
     from sam_moe.predict.prediction import LabelMap, Prediction
     from sam_moe.predict.predictor import Predictor
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from sam_moe.space.volume import Volume, resample
 
 __all__ = [
+    "AutomaticModel",
+    "AutomaticSession",
     "Box",
     "Grid",
     "LabelMap",
@@ -33,10 +37,12 @@ __all__ = [
     "Predictor",
     "Prompt",
     "SamMoeError",
+    "Segmentation",
     "Stroke",
     "Volume",
     "__version__",
     "load",
+    "load_automatic",
     "read",
     "resample",
     "write_mask",
@@ -44,6 +50,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AutomaticModel": "sam_moe.predict.automatic.model",
+    "AutomaticSession": "sam_moe.predict.automatic.model",
     "Box": "sam_moe.prompts.prompt",
     "Grid": "sam_moe.space.grid",
     "LabelMap": "sam_moe.predict.prediction",
@@ -55,9 +63,11 @@ _HOMES = {
     "Predictor": "sam_moe.predict.predictor",
     "Prompt": "sam_moe.prompts.prompt",
     "SamMoeError": "sam_moe.errors",
+    "Segmentation": "sam_moe.predict.automatic.result",
     "Stroke": "sam_moe.prompts.prompt",
     "Volume": "sam_moe.space.volume",
     "load": "sam_moe.assemble.load",
+    "load_automatic": "sam_moe.assemble.load",
     "read": "sam_moe.space.files",
     "resample": "sam_moe.space.volume",
     "write_mask": "sam_moe.space.files",

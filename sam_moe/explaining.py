@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 _SHOWN_PROBLEMS = 4
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")  # of a model, of a dataclass
 _KEY_PROBLEMS = (*_UNKNOWN, "missing")  # pydantic: the location ends with the key
+_TAG_PROBLEMS = ("union_tag_invalid", "union_tag_not_found")  # pydantic: a key chooses among records
 # What a file holds is shown up to this many characters: its author wrote it, and it may be megabytes.
 _SHOWN_KEY, _SHOWN_INPUT, _SHOWN_MESSAGE = 60, 80, 500
 
@@ -68,6 +69,12 @@ def _complaint(problem: dict[str, Any], models: list[type]) -> str:
         name = problem["loc"][-1]
         field = next((_fields(model)[name] for model in models if name in _fields(model)), None)
         return f"missing; add it{f' ({field.description})' if field and field.description else ''}"
+    if problem["type"] in _TAG_PROBLEMS:
+        key, tag = problem["ctx"]["discriminator"], problem["ctx"].get("tag")
+        if tag is None:
+            return f"{key} is missing; add it: it decides which other keys there are"
+        shown = repr(shortened(str(tag), _SHOWN_INPUT))
+        return f"{key} is {shown}, which is none of {problem['ctx']['expected_tags']}; correct it"
     message = shortened(problem["msg"].removeprefix("Value error, ").rstrip("."), _SHOWN_MESSAGE)
     if problem["type"] == "value_error":
         return message

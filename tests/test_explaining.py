@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -145,3 +146,34 @@ def test_the_nearest_of_many_long_names_is_found_soon():
     assert nearest_first("case_0421", names)[0] == "case_0421"
     assert processor_seconds(lambda: nearest_first("case_0421", names)) < LINEAR
     assert processor_seconds(lambda: nearest_first("a" * 1_000_000, ["a" * 1_000_000, "b"])) < LINEAR
+
+
+class Cat(Record):
+    """A record that a key chooses."""
+
+    kind: Literal["cat"] = "cat"
+
+
+class Dog(Record):
+    """The other one."""
+
+    kind: Literal["dog"] = "dog"
+
+
+class Owner(Record):
+    """Has either."""
+
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+def test_a_key_that_chooses_a_record_is_named_with_its_values_however_long_the_wrong_one_is():
+    def complaint(pet):
+        with pytest.raises(ValidationError) as caught:
+            Owner.model_validate({"pet": pet})
+        return explain(caught.value, Owner, "x")
+
+    assert complaint({"kind": "cow"}) == (
+        "x: pet: 'kind' is 'cow', which is none of 'cat', 'dog'; correct it"
+    )
+    assert complaint({}) == ("x: pet: 'kind' is missing; add it: it decides which other keys there are")
+    assert len(complaint({"kind": "cow" * 10**6})) < 200

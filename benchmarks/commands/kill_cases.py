@@ -17,10 +17,7 @@ import yaml
 
 from sam_moe.evaluation.results import read_result
 from sam_moe.files import PREFIX
-from sam_moe.registry import (
-    read_entry,
-)
-from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file
+from sam_moe.registry import check_weights, read_entry
 
 LEFTOVERS = (".part", ".old", ".incoming-", PREFIX)
 
@@ -53,7 +50,7 @@ def broken(place: Path) -> list[str]:
             entry = read_entry(path)
             for file in (entry.card.weights, getattr(entry.card, "feature_bank", None)):
                 if file is not None:
-                    check_file(path.parent / file.file, file, path)
+                    check_weights(path.parent / file.file, file, path)
         except Exception as error:  # whatever it is, it is a card that cannot be used
             found.append(f"{path.relative_to(place)}: {error}")
     return found

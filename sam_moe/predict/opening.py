@@ -1,5 +1,6 @@
 """A scan as prediction takes it up: read, of a type that computes, finite and with something to see."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: to
 
 # Bytes a voxel that answering adds to the scan: the mask of a target, and the map that several are joined in.
 _MASKS_BYTES = 2
+_WORK = "the model's work"
 
 
 def opened(scan: object, work_bytes: int = 0) -> tuple[Volume, float]:
@@ -35,9 +37,9 @@ def opened(scan: object, work_bytes: int = 0) -> tuple[Volume, float]:
     if path is not None:
         header = read_header(path)
         kept = header.shape[0] * header.shape[1] * header.shape[2] * header.dtype.itemsize
-        _check_memory(str(path), header.shape, kept, header.memory_bytes, work_bytes)
+        check_memory(str(path), header.shape, {"the scan": kept, _WORK: work_bytes}, header.memory_bytes)
     elif given is not None:
-        _check_memory("the scan", given.grid.shape, 0, 0, work_bytes)
+        check_memory("the scan", given.grid.shape, {_WORK: work_bytes})
     # A constant image is refused below, in one line: no warning of it before.
     volume = read(path, quiet=True) if given is None and path is not None else given
     assert volume is not None
@@ -73,16 +75,25 @@ def _ends(volume: Volume) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _check_memory(
-    name: str, shape: tuple[int, int, int], scan_bytes: int, reading_bytes: int, work_bytes: int
+def check_memory(
+    name: str, shape: tuple[int, int, int], parts: Mapping[str, int], reading_bytes: int = 0
 ) -> None:
-    """Raise FileError, with the numbers, where predicting would take more memory than is free."""
+    """See that predicting on a scan of this shape fits into the memory that is free.
+
+    Args:
+        name: of the scan.
+        shape: its voxels; its masks are counted, too.
+        parts: bytes of all else that is held at a time, by what it is.
+        reading_bytes: what reading takes, before anything else.
+
+    Raises:
+        FileError: with the numbers, where it does not.
+    """
     free = available_memory_bytes()
-    masks_bytes = shape[0] * shape[1] * shape[2] * _MASKS_BYTES
-    whole = max(reading_bytes, scan_bytes + masks_bytes + work_bytes)
+    held = {**parts, "its masks": shape[0] * shape[1] * shape[2] * _MASKS_BYTES}
+    whole = max(reading_bytes, sum(held.values()))
     if free is not None and whole > free:
-        parts = [("the scan", scan_bytes), ("its masks", masks_bytes), ("the model's work", work_bytes)]
-        listed = ", ".join(f"{what} {size / 2**30:.2f}" for what, size in parts if size)
+        listed = ", ".join(f"{what} {size / 2**30:.2f}" for what, size in held.items() if size)
         raise FileError(
             f"{name}: predicting on {'x'.join(map(str, shape))} voxels would take {whole / 2**30:.2f} GiB of "
             f"memory ({listed}), and {free / 2**30:.2f} GiB are free. Expected a scan that fits; crop or "

@@ -13,9 +13,11 @@ from sam_moe.errors import GeometryError
 from sam_moe.predict.answered import Answered
 from sam_moe.prompts.prompt import Prompt
 from sam_moe.shapes import Float, UInt8
+from sam_moe.space.extents import extent, part_of
 from sam_moe.space.files import write_mask
 from sam_moe.space.foreign import to_monai, to_torchio
 from sam_moe.space.grid import Grid
+from sam_moe.space.sampling import IndexBox
 from sam_moe.space.volume import Volume, resample, resample_seen
 
 
@@ -176,13 +178,32 @@ class LabelMap:
         labels: uint8 on the scan's grid, indexed (i, j, k): 0 for background, n for the n-th target.
         grid: the scan's grid.
         names: name of each value from 1 on; a target of which nothing was found has a name and no voxel.
-        predictions: each target's own prediction, by name.
+        predictions: each target's own prediction, by name; empty where the map was made without prompts.
     """
 
     labels: UInt8[Tensor, "i j k"]
     grid: Grid
     names: dict[int, str]
-    predictions: dict[str, Prediction]
+    predictions: dict[str, Prediction] = field(default_factory=dict)
+
+    @cached_property
+    def voxels(self) -> dict[str, int]:
+        """How many voxels each name has, in the order of values; 0 of what was not found."""
+        memory = self.labels.permute(sorted(range(3), key=lambda axis: -self.labels.stride()[axis]))
+        counts = torch.zeros(256, dtype=torch.int64)
+        for plane in memory:  # plane by plane: counting takes 8 bytes a voxel
+            counts += plane.flatten().bincount(minlength=256)
+        return {name: int(counts[value]) for value, name in sorted(self.names.items())}
+
+    @property
+    def volumes_ml(self) -> dict[str, float]:
+        """The volume of each name in millilitres."""
+        return {name: count * self.grid.voxel_ml for name, count in self.voxels.items()}
+
+    @property
+    def not_found(self) -> tuple[str, ...]:
+        """The names without a voxel."""
+        return tuple(name for name, count in self.voxels.items() if not count)
 
     @staticmethod
     def joined(predictions: Mapping[str, Prediction]) -> "LabelMap":
@@ -228,10 +249,5 @@ class LabelMap:
 
 def _extent(answer: Volume) -> Grid:
     """The smallest box of voxels around all that exceed one half, and one voxel more to each side."""
-    plane = (answer.array > 0.5).any(dim=2)
-    lines = plane.any(dim=1), plane.any(dim=0), (answer.array.amax(dim=0) > 0.5).any(dim=0)
-    held = [line.nonzero().flatten().tolist() or [0] for line in lines]
-    affine = answer.grid.affine.copy()
-    affine[:3, 3] = answer.grid.world_of([line[0] - 1 for line in held])
-    i, j, k = (line[-1] - line[0] + 3 for line in held)
-    return Grid(affine, (i, j, k))
+    box = extent(answer.array > 0.5) or IndexBox((0, 0, 0), (1, 1, 1))
+    return part_of(answer.grid, box, margin=1)

@@ -1,4 +1,4 @@
-"""Cards of backbones, experts and gates: where weights lie, what was measured, whose they are; no torch."""
+"""Cards of models: where weights lie, what was measured, whose they are; no torch."""
 
 from sam_moe.registry.automatic import (
     AutomaticCard,
@@ -14,6 +14,7 @@ from sam_moe.registry.folder import (
     FOLDER_VARIABLE,
     Entry,
     Registry,
+    check_weights,
     default_folder,
     read_entry,
     shipped,
@@ -35,7 +36,7 @@ from sam_moe.registry.parts import (
     same_file,
 )
 from sam_moe.registry.plugins import GROUP, Plugin, plugins
-from sam_moe.registry.reading import Card, Draft, read_card, read_draft, write_card
+from sam_moe.registry.reading import Card, Draft, PromptableCard, read_card, read_draft, write_card
 
 __all__ = [
     "CARD",
@@ -69,9 +70,11 @@ __all__ = [
     "Plugin",
     "Positive",
     "Preprocessing",
+    "PromptableCard",
     "Registry",
     "Sha256",
     "Weights",
+    "check_weights",
     "default_folder",
     "most_restrictive",
     "plugins",

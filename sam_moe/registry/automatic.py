@@ -1,18 +1,23 @@
 """The card of a model that segments without a prompt: its network, its data sets, what it learnt of each."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sam_moe.config import Record
 from sam_moe.hosts.conv_unet.sizes import ConvSizes
 from sam_moe.hosts.swin_unet.sizes import SwinSizes
 from sam_moe.moe.names import Pooling, Scores
 from sam_moe.registry.parts import FORMAT, Attribution, CardId, MadeBy, Measurement, Weights
-from sam_moe.registry.system import SystemField
+from sam_moe.registry.system import SYSTEMS
+from sam_moe.variants import checked
 
 _Millimetres = Annotated[float, Field(gt=0)]
 HostSizes = Annotated[SwinSizes | ConvSizes, Field(discriminator="host")]
+_SLICES = 3  # a slice with the one below and the one above
+_MOST_LABELS = 255  # a label map is of bytes, and 0 is the background
 
 
 class Window(Record):
@@ -66,13 +71,21 @@ class DataSet(Record):
         description="Distance of pixels to the right and to the front, and of slices, in millimetres."
     )
     intensity: Intensity
-    labels: tuple[Label, ...] = Field(min_length=1, description="What its head answers, in order.")
+    labels: tuple[Label, ...] = Field(
+        min_length=1, max_length=_MOST_LABELS, description="What its head answers, in order."
+    )
     far: float | None = Field(
         None,
         gt=0,
         description="Distance of a scan's gate profile beyond which it is unlike the set; 5 % of the set's "
         "own scans lie beyond.",
     )
+
+    @model_validator(mode="after")
+    def _named_apart(self) -> "DataSet":
+        if twice := _repeated(label.name.casefold() for label in self.labels):
+            raise ValueError(f"labels names {', '.join(twice)} more than once; each class has its own name")
+        return self
 
 
 class ExpertMixture(Record):
@@ -91,13 +104,23 @@ class ExpertMixture(Record):
         1, ge=0, description="How many of the first places have one feed-forward part for all, and no gate."
     )
 
+    @model_validator(mode="after")
+    def _named_apart(self) -> "ExpertMixture":
+        if twice := _repeated(self.experts):
+            raise ValueError(f"experts names {', '.join(twice)} more than once; each has its own column")
+        return self
+
 
 class AutomaticCard(Record):
     """A model that labels a scan's structures without a prompt."""
 
     format: Literal[1] = Field(FORMAT, description="Version of this format.")
     id: CardId = Field(description="Name of the card and of its folder.")
-    system: SystemField = None
+    system: Annotated[
+        str,
+        Field(description="The paper that the card belongs to."),
+        AfterValidator(lambda name: checked(SYSTEMS, name)),
+    ] = "m4oe"
     kind: Literal["automatic"] = Field("automatic", description="What the card describes.")
     title: str = Field(min_length=1, description="One line for a list.")
     description: str = Field("", description="What it is good at.")
@@ -113,6 +136,13 @@ class AutomaticCard(Record):
 
     @model_validator(mode="after")
     def _agrees(self) -> "AutomaticCard":
+        if self.architecture.in_channels != _SLICES:
+            raise ValueError(
+                f"architecture.in_channels {self.architecture.in_channels} must be {_SLICES}: a slice, the "
+                "one below and the one above"
+            )
+        if twice := _repeated(each.id for each in self.sets):
+            raise ValueError(f"sets names {', '.join(twice)} more than once; each head has its own set")
         classes = tuple(1 + len(each.labels) for each in self.sets)
         if classes != self.architecture.classes:
             raise ValueError(
@@ -126,3 +156,7 @@ class AutomaticCard(Record):
                     f"{', '.join(self.mixture.experts)}"
                 )
         return self
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)

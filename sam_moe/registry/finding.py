@@ -1,27 +1,42 @@
 """Cards are found by id or path, among those that ship, the user's own and other packages'; without torch."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError
 from sam_moe.registry import (
     CARD,
+    AutomaticCard,
     BackboneCard,
     Card,
     Entry,
     ExpertCard,
     GateCard,
+    PromptableCard,
     Registry,
     default_folder,
     read_entry,
 )
 from sam_moe.registry.plugins import offered
 
-DEFAULT_MODEL = "small"
+DEFAULT_MODEL, DEFAULT_AUTOMATIC = "small", "auto-small"
 CACHE_VARIABLE = "SAM_MOE_CACHE"
 _NO_HOME = Path(os.devnull) / f"no home folder, set {CACHE_VARIABLE}"
-NAMES = {"backbone": "a general model", "expert": "an expert", "gate": "a gate"}
+C = TypeVar("C", bound=Card)
+NAMES = {
+    "backbone": "a general model",
+    "expert": "an expert",
+    "gate": "a gate",
+    "automatic": "an automatic model",
+}
+
+# Kinds of cards that an error about an unknown id names.
+Wanted = tuple[type[Card], ...]
+PROMPTABLE: Wanted = (BackboneCard, ExpertCard, GateCard)
+ALL: Wanted = (*PROMPTABLE, AutomaticCard)
 
 
 def user_folder() -> Path:
@@ -62,7 +77,7 @@ def find_backbone(model: str | Path, folder: Path | str | None = None) -> Entry[
 def find_card(
     model: str | Path,
     folder: Path | str | None = None,
-    wanted: tuple[type[Card], ...] = (BackboneCard, ExpertCard, GateCard),
+    wanted: Wanted = ALL,
 ) -> Entry[Card]:
     """Find a card by id, or read it from the path of a card or of its folder.
 
@@ -93,14 +108,14 @@ def find_card(
     )
 
 
-def find_model(model: str | Path, folder: Path | str | None = None) -> Entry[Card]:
-    """Find a card that `load` takes, by id also in other packages' folders.
+def find_model(model: str | Path, folder: Path | str | None = None, wanted: Wanted = ALL) -> Entry[Card]:
+    """Find a card that `load` takes, as `find_card` does, by id also in other packages' folders.
 
     Raises:
         CardError: naming the known ids, the nearest first.
     """
     try:
-        return find_card(model, folder)
+        return find_card(model, folder, wanted)
     except CardError as error:
         if folder is not None:
             raise
@@ -115,23 +130,54 @@ def as_backbone(entry: Entry[Card]) -> Entry[BackboneCard]:
     """The entry, if it is a backbone's.
 
     Raises:
-        CardError: for an expert or a gate, naming the model it works on.
+        CardError: for an expert or a gate, naming the model it works on; for an automatic model.
     """
     card = entry.card
-    if not isinstance(card, BackboneCard):
+    if isinstance(card, BackboneCard):
+        return Entry(card, entry.path)
+    remedy = (
+        f"Give one, such as {DEFAULT_MODEL!r}; for a list: sam-moe checkpoints."
+        if isinstance(card, AutomaticCard)
+        else f"Give the one that it works on: {card.base.id!r}."
+    )
+    raise CardError(f"{entry.path}: {card.id!r} is {NAMES[card.kind]}, no general model. {remedy}")
+
+
+def as_promptable(entry: Entry[Card]) -> Entry[PromptableCard]:
+    """The entry, if its model answers prompts.
+
+    Raises:
+        CardError: for an automatic model, naming the verb that it is for.
+    """
+    card = entry.card
+    if isinstance(card, AutomaticCard):
         raise CardError(
-            f"{entry.path}: {card.id!r} is {NAMES[card.kind]}, no general model. Give the one that it works "
-            f"on: {card.base.id!r}."
+            f"{entry.path}: {card.id!r} is {NAMES[card.kind]}, which takes no prompts. Use it: sam-moe "
+            f"segment SCAN --model {_named(entry)} --out LABELS; or give a model that answers prompts, "
+            f"such as {DEFAULT_MODEL!r}."
+        )
+    return Entry(card, entry.path)
+
+
+def as_automatic(entry: Entry[Card]) -> Entry[AutomaticCard]:
+    """The entry, if it is an automatic model's.
+
+    Raises:
+        CardError: for a model that answers prompts, naming the verb that it is for.
+    """
+    card = entry.card
+    if not isinstance(card, AutomaticCard):
+        raise CardError(
+            f"{entry.path}: {card.id!r} is {NAMES[card.kind]}, which answers prompts alone. Use it: sam-moe "
+            f"predict SCAN --point I J K --model {_named(entry)} --out MASK; or give an automatic model, "
+            f"such as {DEFAULT_AUTOMATIC!r}."
         )
     return Entry(card, entry.path)
 
 
 def list_experts() -> tuple[Entry[ExpertCard], ...]:
     """The experts that ship and the user's own, by id; a shipped id hides the user's."""
-    found: dict[str, Entry[ExpertCard]] = {}
-    for folder in card_folders():
-        found = {entry.card.id: entry for entry in Registry(folder).experts()} | found
-    return tuple(found[id] for id in sorted(found))
+    return _all(Registry.experts)
 
 
 def find_expert(expert: str | Path) -> Entry[ExpertCard]:
@@ -168,10 +214,12 @@ def find_expert(expert: str | Path) -> Entry[ExpertCard]:
 
 def list_gates() -> tuple[Entry[GateCard], ...]:
     """The gates that ship and the user's own, by id; a shipped id hides the user's."""
-    found: dict[str, Entry[GateCard]] = {}
-    for folder in card_folders():
-        found = {entry.card.id: entry for entry in Registry(folder).gates()} | found
-    return tuple(found[id] for id in sorted(found))
+    return _all(Registry.gates)
+
+
+def list_automatics() -> tuple[Entry[AutomaticCard], ...]:
+    """The automatic models that ship and the user's own, by id; a shipped id hides the user's."""
+    return _all(Registry.automatics)
 
 
 def find_gate(gate: str | Path) -> Entry[GateCard]:
@@ -193,7 +241,7 @@ def expert_at(path: Path) -> Entry[ExpertCard]:
     """The entry of an expert's card that lies here."""
     entry = read_entry(path)
     if not isinstance(entry.card, ExpertCard):
-        raise CardError(f"{path}: is the card of a {entry.card.kind}, not of an expert.")
+        raise CardError(f"{path}: is the card of {NAMES[entry.card.kind]}, not of an expert.")
     return Entry(entry.card, entry.path)
 
 
@@ -203,6 +251,20 @@ def gate_at(path: Path) -> Entry[GateCard]:
     if not isinstance(entry.card, GateCard):
         raise CardError(f"{path}: is the card of {NAMES[entry.card.kind]}, not of a gate.")
     return Entry(entry.card, entry.path)
+
+
+def _all(of_kind: Callable[[Registry], tuple[Entry[C], ...]]) -> tuple[Entry[C], ...]:
+    """Cards of one kind where ids are looked up, by id."""
+    found: dict[str, Entry[C]] = {}
+    for folder in card_folders():
+        found = {entry.card.id: entry for entry in of_kind(Registry(folder))} | found
+    return tuple(found[id] for id in sorted(found))
+
+
+def _named(entry: Entry[Card]) -> str:
+    """What finds a card again: its id where ids are looked up, else its folder."""
+    beside = entry.folder.resolve().parent
+    return entry.card.id if any(beside == place.resolve() for place in card_folders()) else str(entry.folder)
 
 
 def _with_broken(error: CardError, broken: tuple[CardError, ...]) -> CardError:

@@ -9,12 +9,14 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from sam_moe.config import nearest_first
-from sam_moe.errors import CardError
-from sam_moe.files import unreadable
+from sam_moe.errors import CardError, WeightsError
+from sam_moe.files import check_ordinary, sha256_of, unreadable
+from sam_moe.registry.automatic import AutomaticCard
 from sam_moe.registry.backbone import BackboneCard
 from sam_moe.registry.expert import ExpertCard
 from sam_moe.registry.gate import GateCard
@@ -24,7 +26,7 @@ from sam_moe.registry.reading import Card, read_card
 FOLDER_VARIABLE = "SAM_MOE_CHECKPOINTS"
 
 C = TypeVar("C", bound=Card, covariant=True)
-K = TypeVar("K", BackboneCard, ExpertCard, GateCard)
+K = TypeVar("K", BackboneCard, ExpertCard, GateCard, AutomaticCard)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ class Registry:
         """The entries of gates."""
         return _of(GateCard, self.list())
 
+    def automatics(self) -> tuple[Entry[AutomaticCard], ...]:
+        """The entries of automatic models."""
+        return _of(AutomaticCard, self.list())
+
     def get(self, id: str) -> Entry[Card]:
         """The entry with this id.
 
@@ -137,6 +143,40 @@ def read_entry(path: Path | str) -> Entry[Card]:
                     f"{path}: {field}.file: {named.file!r} links out of the folder; put the file there."
                 )
     return entry
+
+
+def check_weights(path: Path, weights: Weights, card: Path) -> None:
+    """See that a file is the one that a card names.
+
+    Raises:
+        WeightsError: where it is missing, or has another size or SHA-256.
+    """
+    try:
+        stat = path.stat()
+        check_ordinary(path, stat, WeightsError)
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{path}: no such file, though {card} names it. Restore it (git lfs pull?), or convert it again."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(unreadable(path, error)) from error
+    if stat.st_size == weights.size_bytes:
+        found = _known_sha256(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+        if found == weights.sha256:
+            return
+        difference = f"has SHA-256 {found}, the card says {weights.sha256}"
+    else:
+        difference = f"has {stat.st_size} bytes, the card says {weights.size_bytes}"
+    raise WeightsError(
+        f"{path}: {difference}. The file was changed or damaged: restore it; if it was converted, remove "
+        f"{path.parent} and convert it again."
+    )
+
+
+@lru_cache(maxsize=64)
+def _known_sha256(path: str, mtime_ns: int, size: int) -> str:
+    """Checksums in memory only: a file is read again when its time or size changes."""
+    return sha256_of(path, WeightsError)
 
 
 def default_folder() -> Path:

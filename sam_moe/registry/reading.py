@@ -1,4 +1,4 @@
-"""Cards from files and into files; which of the three a card is, its `kind` says."""
+"""Cards from files and into files; which kind a card is, its `kind` says."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,17 +7,21 @@ from typing import Any
 
 from sam_moe.config import check_json, read_object, write_json
 from sam_moe.errors import CardError
+from sam_moe.registry.automatic import AutomaticCard
 from sam_moe.registry.backbone import BackboneCard
 from sam_moe.registry.expert import ExpertCard
 from sam_moe.registry.gate import GateCard
 from sam_moe.registry.parts import FORMAT
 
-Card = BackboneCard | ExpertCard | GateCard
+# Cards of models that answer prompts, and of all models.
+PromptableCard = BackboneCard | ExpertCard | GateCard
+Card = PromptableCard | AutomaticCard
 
-_KINDS: dict[str, type[BackboneCard] | type[ExpertCard] | type[GateCard]] = {
+_KINDS: dict[str, type[Card]] = {
     "backbone": BackboneCard,
     "expert": ExpertCard,
     "gate": GateCard,
+    "automatic": AutomaticCard,
 }
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from sam_moe.config import nearest_first
 from sam_moe.errors import CardError, FileError
-from sam_moe.registry.finding import gate_at, holder_of, user_folder
+from sam_moe.registry.automatic import AutomaticCard
+from sam_moe.registry.backbone import BackboneCard
+from sam_moe.registry.finding import NAMES, gate_at, holder_of, user_folder
 from sam_moe.registry.folder import Entry, Registry, default_folder
 from sam_moe.registry.gate import GateCard
 from sam_moe.registry.parts import CARD
@@ -36,6 +38,12 @@ def remove_card(id: str, folder: Path | str | None = None, kinds: Sequence[str] 
             if shipped[id] == "expert":
                 message += f" For a gate without it: sam-moe experts remove {id} --gate GATE"
             raise CardError(message)
+        models = {e.card.id: e for e in cards if isinstance(e.card, BackboneCard | AutomaticCard)}
+        if id in models:
+            raise CardError(
+                f"{models[id].path}: {id!r} is {NAMES[models[id].card.kind]}, no {' or '.join(kinds)}. To "
+                f"remove it, delete its folder {models[id].folder}."
+            )
         known = ", ".join(nearest_first(id, entries)) or "none"
         raise CardError(
             f"{folder}: has no {' or '.join(kinds)} with id {id!r}. Known, nearest first: {known}."

@@ -89,6 +89,55 @@ def make_gate_card(**changes: object) -> dict:
     } | changes
 
 
+def make_automatic_card(**changes: object) -> dict:
+    """An automatic model of two data sets, each with an expert of its own."""
+    return {
+        "format": 1,
+        "id": "auto",
+        "system": "m4oe",
+        "kind": "automatic",
+        "title": "Neck and brain",
+        "architecture": {
+            "host": "conv_unet",
+            "image_size": 16,
+            "in_channels": 3,
+            "widths": [4, 8, 8],
+            "site_levels": 2,
+            "mlp_ratio": 2,
+            "classes": [3, 2],
+        },
+        "mixture": {"experts": ["ct", "mr"], "scores": "expert", "pooling": "slice", "ungated": 1},
+        "sets": [
+            {
+                "id": "neck",
+                "title": "CT of the neck",
+                "modality": "CT",
+                "expert": "ct",
+                "spacing_mm": [2.5, 2.5, 3.0],
+                "intensity": {"kind": "window", "low": -100.0, "high": 300.0},
+                "labels": [
+                    {"name": "cord", "parts": "largest", "refine": "box"},
+                    {"name": "larynx", "parts": "all", "refine": "none"},
+                ],
+                "far": 4.5,
+            },
+            {
+                "id": "brain",
+                "title": "T1 MR of the brain",
+                "modality": "MR T1",
+                "expert": "mr",
+                "spacing_mm": [1.0, 1.0, 1.0],
+                "intensity": {"kind": "mean"},
+                "labels": [{"name": "hippocampus", "parts": "all", "refine": "none"}],
+                "far": None,
+            },
+        ],
+        "weights": {"file": "model.safetensors", "sha256": SHA, "size_bytes": 10, "dtype": "float16"},
+        "licence": "CC-BY-SA-4.0",
+        "not_for": "Clinical use.",
+    } | changes
+
+
 @pytest.fixture
 def card():
     """Makes a backbone's card; a change given as a dict goes into the field of that name."""
@@ -111,6 +160,12 @@ def expert_card():
 def gate_card():
     """Makes the card of a gate over both."""
     return make_gate_card
+
+
+@pytest.fixture
+def automatic_card():
+    """Makes the card of an automatic model."""
+    return make_automatic_card
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_a_convolutional_encoder_needs_no_heads_and_a_card_is_a_vits_unless_it_s
         ("card", {"weights": {"sha256": "abc"}}, r"weights\.sha256: .*pattern"),
         ("card", {"weights": None}, r"a backbone needs 'weights' .* or 'hub'"),
         ("card", {"default_box_strategy": "corners"}, r"'corners' needs weights with corner embeddings"),
-        ("card", {"kind": "router"}, r"kind: 'router' is none of 'backbone', 'expert', 'gate'"),
+        ("card", {"kind": "router"}, r"kind: 'router' is none of 'backbone', 'expert', 'gate', 'automatic'"),
         ("card", {"kind": ["gate"]}, r"kind: \['gate'\] is none of"),
     ],
 )

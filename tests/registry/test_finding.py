@@ -3,13 +3,20 @@
 import pytest
 
 from sam_moe.errors import CardError
-from sam_moe.registry import default_folder
+from sam_moe.registry import AutomaticCard, default_folder
 from sam_moe.registry.finding import (
+    DEFAULT_AUTOMATIC,
+    PROMPTABLE,
+    as_automatic,
+    as_promptable,
     card_folders,
     find_backbone,
+    find_expert,
     find_gate,
+    find_model,
     gates_over,
     holder_of,
+    list_automatics,
     list_gates,
     user_folder,
 )
@@ -52,3 +59,63 @@ def test_for_a_folder_that_is_here_its_path_is_advised(mine, tmp_path, monkeypat
     with pytest.raises(CardError, match=r"no model with id 'other'.*is here, give \./other\."):
         find_gate("other")
     assert find_gate("./other").card.id == "other"
+
+
+@pytest.fixture
+def auto(placed, automatic_card):
+    """An automatic model in the user's folder."""
+    placed(user_folder(), automatic_card())
+    return find_model("auto")
+
+
+def test_an_automatic_model_is_found_by_id_card_and_folder(auto):
+    assert auto == find_model(auto.path) == find_model(str(auto.folder))
+    assert auto in list_automatics()
+    assert as_automatic(auto) == auto and type(auto.card) is AutomaticCard
+
+
+def test_where_it_is_of_no_use_an_automatic_model_names_what_it_is_for(auto):
+    with pytest.raises(CardError) as caught:
+        as_promptable(auto)
+    assert str(caught.value) == (
+        f"{auto.path}: 'auto' is an automatic model, which takes no prompts. Use it: sam-moe segment "
+        "SCAN --model auto --out LABELS; or give a model that answers prompts, such as 'small'."
+    )
+    with pytest.raises(
+        CardError, match=r"'auto' is an automatic model, no general model\. Give one, such as 's"
+    ):
+        find_backbone("auto")
+    with pytest.raises(CardError, match="'auto' is an automatic model, no expert"):
+        find_expert("auto")
+    with pytest.raises(CardError, match="is the card of an automatic model, not of a gate"):
+        find_gate("auto")
+
+
+@pytest.mark.parametrize(
+    ("id", "kind"), [("tiny", "a general model"), ("cord", "an expert"), ("moe", "a gate")]
+)
+def test_what_answers_prompts_is_no_automatic_model_and_names_its_verb(mine, id, kind):
+    entry = find_model(id)
+    assert as_promptable(entry) == entry
+    with pytest.raises(CardError) as caught:
+        as_automatic(entry)
+    assert str(caught.value) == (
+        f"{entry.path}: {id!r} is {kind}, which answers prompts alone. Use it: sam-moe predict SCAN --point "
+        f"I J K --model {id} --out MASK; or give an automatic model, such as {DEFAULT_AUTOMATIC!r}."
+    )
+
+
+def test_a_model_that_no_id_finds_is_named_by_its_folder(tmp_path, placed, automatic_card):
+    folder = placed(tmp_path / "runs", automatic_card()).parent
+    with pytest.raises(CardError, match=rf"sam-moe segment SCAN --model {folder} --out"):
+        as_promptable(find_model(folder))
+
+
+def test_an_unknown_id_is_answered_with_ids_of_the_kinds_that_are_wanted(auto):
+    with pytest.raises(CardError, match=r"no model with id 'autos'.* first: auto \(an automatic model\), "):
+        find_model("autos")
+    with pytest.raises(CardError, match=r"no model with id 'autos'") as caught:
+        find_model("autos", wanted=PROMPTABLE)
+    assert "auto (" not in str(caught.value) and "tiny (a general model)" in str(caught.value)
+    with pytest.raises(CardError, match=r"Known, nearest first: auto\.$"):
+        find_model("autos", user_folder(), wanted=(AutomaticCard,))

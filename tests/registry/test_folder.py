@@ -1,12 +1,13 @@
 """A folder of cards is listed by id and by kind; a bad card is an error, and none is skipped."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from sam_moe import registry
-from sam_moe.errors import CardError
-from sam_moe.registry import Registry
+from sam_moe.errors import CardError, WeightsError
+from sam_moe.registry import Registry, Weights, check_weights
 
 SHA = "0123456789abcdef" * 4
 
@@ -160,3 +161,36 @@ def test_a_folder_that_leads_back_to_itself_is_no_card(tmp_path, placed, card):
     placed(tmp_path, card())
     loop(tmp_path / "looped")
     assert [entry.card.id for entry in Registry(tmp_path).list()] == ["small"]
+
+
+def test_each_kind_is_listed_by_itself(tmp_path, placed, card, expert_card, gate_card, automatic_card):
+    for data in (card(), expert_card(), gate_card(), automatic_card()):
+        placed(tmp_path, data)
+    found = Registry(tmp_path)
+    lists = (found.backbones(), found.experts(), found.gates(), found.automatics())
+    assert [[entry.card.id for entry in each] for each in lists] == [["small"], ["cord"], ["gate"], ["auto"]]
+    assert found.automatics()[0].weights_path == tmp_path / "auto" / "model.safetensors"
+
+
+def test_the_weights_of_an_automatic_model_lie_in_its_folder(tmp_path, placed, automatic_card):
+    path = placed(tmp_path / "cards", automatic_card())
+    (tmp_path / "elsewhere").write_text("weights")
+    (path.parent / "model.safetensors").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CardError, match=r"weights\.file: 'model\.safetensors' links out of the folder"):
+        Registry(tmp_path / "cards").automatics()
+
+
+def test_a_file_of_weights_is_the_one_that_its_card_names_or_an_error(tmp_path):
+    path, where = tmp_path / "model.safetensors", tmp_path / "card.json"
+    path.write_bytes(b"weights")
+    known = Weights(file=path.name, sha256=sha256(b"weights").hexdigest(), size_bytes=7, dtype="float32")
+    check_weights(path, known, where)
+    path.write_bytes(b"Weights")
+    with pytest.raises(WeightsError, match=r"has SHA-256 [0-9a-f]{64}, the card says .*restore it"):
+        check_weights(path, known, where)
+    path.write_bytes(b"more weights")
+    with pytest.raises(WeightsError, match="has 12 bytes, the card says 7"):
+        check_weights(path, known, where)
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"no such file, though .*card\.json names it"):
+        check_weights(path, known, where)

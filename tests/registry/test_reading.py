@@ -3,15 +3,16 @@
 import pytest
 
 from sam_moe.errors import CardError
-from sam_moe.registry import BackboneCard, ExpertCard, GateCard, read_card, read_draft
+from sam_moe.registry import AutomaticCard, BackboneCard, ExpertCard, GateCard, read_card, read_draft
 
 SHA = "0123456789abcdef" * 4
 
 
 def test_the_kind_tells_the_cards_apart_and_a_card_without_one_is_a_backbones(
-    tmp_path, placed, card, expert_card, gate_card
+    tmp_path, placed, card, expert_card, gate_card, automatic_card
 ):
-    for data, kind in ((card(), BackboneCard), (expert_card(), ExpertCard), (gate_card(), GateCard)):
+    kinds = (BackboneCard, ExpertCard, GateCard, AutomaticCard)
+    for data, kind in zip((card(), expert_card(), gate_card(), automatic_card()), kinds, strict=True):
         assert type(read_card(placed(tmp_path, data))) is kind
     plain = {key: value for key, value in card(id="plain").items() if key != "kind"}
     assert type(read_card(placed(tmp_path, plain))) is BackboneCard
@@ -41,9 +42,10 @@ def test_a_draft_is_filled_in_and_what_it_says_goes_first(tmp_path, placed, expe
     assert filled == read_card(placed(tmp_path, expert_card()))
 
 
-def test_a_draft_must_be_an_experts(tmp_path, placed, gate_card):
-    with pytest.raises(CardError, match=r"kind: is 'gate'; give the card of an expert"):
-        read_draft(placed(tmp_path, gate_card()))
+def test_a_draft_must_be_an_experts(tmp_path, placed, gate_card, automatic_card):
+    for data in (gate_card(), automatic_card()):
+        with pytest.raises(CardError, match=rf"kind: is '{data['kind']}'; give the card of an expert"):
+            read_draft(placed(tmp_path, data))
 
 
 def test_what_a_draft_lacks_and_nobody_knows_is_named(tmp_path, placed, expert_card):

@@ -44,6 +44,17 @@ def test_only_these_kinds_are_taken_out(mine):
         remove_card("kord")
 
 
+def test_a_model_is_no_expert_and_goes_with_its_folder(mine, placed, automatic_card):
+    path = placed(user_folder(), automatic_card())
+    with pytest.raises(CardError) as caught:
+        remove_card("auto")
+    assert str(caught.value) == (
+        f"{path}: 'auto' is an automatic model, no expert or gate. To remove it, delete its folder "
+        f"{path.parent}."
+    )
+    assert path.exists()
+
+
 def test_what_ships_is_not_taken_out_and_says_so(mine, tmp_path, monkeypatch):
     tiny = find_backbone("tiny")
     (tmp_path / "cards").mkdir()

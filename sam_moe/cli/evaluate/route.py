@@ -46,13 +46,12 @@ def route(
         from sam_moe.files import check_writable, make_folder, sweep
         from sam_moe.ownership import check_folder
         from sam_moe.processes import share_threads
-        from sam_moe.registry.finding import find_model
+        from sam_moe.registry.finding import NAMES, find_model
 
         entry = find_model(model)
         if entry.card.kind != "gate":
             raise CardError(
-                f"{entry.card.id} is the card of a {entry.card.kind}. Expected a gate's; see "
-                "sam-moe checkpoints."
+                f"{entry.card.id} is {NAMES[entry.card.kind]}. Expected a gate; see sam-moe gates."
             )
         check_folder(out, ROUTES, [cases], force=writing.force)
         chosen = cases_in(cases)[:first]

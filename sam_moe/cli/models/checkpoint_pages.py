@@ -2,10 +2,11 @@
 
 from dataclasses import asdict
 
+from sam_moe.cli.models.automatic_pages import page as automatic_page
 from sam_moe.cli.models.card_text import credits, facts, in_words, measured, wrapped
 from sam_moe.cli.models.gate_pages import page as gate_page
 from sam_moe.cli.models.model_list import Checkpoint
-from sam_moe.registry import GateCard
+from sam_moe.registry import AutomaticCard, GateCard
 
 
 def page(item: Checkpoint) -> str:
@@ -13,6 +14,8 @@ def page(item: Checkpoint) -> str:
     card = item.entry.card
     if isinstance(card, GateCard):
         return gate_page(card, item)
+    if isinstance(card, AutomaticCard):
+        return automatic_page(card, item)
     lines = [f"{card.id}: {card.title}", *wrapped(card.description), ""]
     known = {
         "weights": f"{item.state}, {item.size}, {item.weights.dtype}" if item.weights else item.state,

@@ -9,8 +9,10 @@ from sam_moe.cli.models.card_text import columns
 from sam_moe.errors import CardError, WeightsError
 from sam_moe.registry import (
     CARD,
+    AutomaticCard,
     BackboneCard,
     Entry,
+    ExpertCard,
     GateCard,
     Registry,
     Weights,
@@ -18,6 +20,7 @@ from sam_moe.registry import (
 )
 from sam_moe.registry.finding import card_folders, find_backbone, find_card, user_folder
 
+ModelCard = BackboneCard | GateCard | AutomaticCard
 State = Literal["shipped", "your own", "converted", "fetched", "not yet fetched", "weights missing"]
 
 
@@ -25,10 +28,10 @@ State = Literal["shipped", "your own", "converted", "fetched", "not yet fetched"
 class Checkpoint:
     """A card, with the weights it has here."""
 
-    entry: Entry[BackboneCard | GateCard]
+    entry: Entry[ModelCard]
     state: State
     weights: Weights | None
-    weights_entry: Entry[BackboneCard | GateCard]
+    weights_entry: Entry[ModelCard]
 
     @property
     def complete(self) -> bool:
@@ -46,10 +49,15 @@ class Checkpoint:
         return f"{self.weights.size_bytes / 1e6:.1f} MB" if self.weights else "-"
 
     @property
+    def verb(self) -> str:
+        """The verb of `sam-moe` that it answers: with prompts or without."""
+        return "segment" if isinstance(self.entry.card, AutomaticCard) else "predict"
+
+    @property
     def licence(self) -> str:
         """The terms of the weights; of a gate's those of the whole mixture, where all parts are here."""
         card = self.entry.card
-        if isinstance(card, BackboneCard):
+        if not isinstance(card, GateCard):
             return card.licence
         try:
             return find_parts(Entry(card, self.entry.path)).licence
@@ -63,6 +71,7 @@ class Checkpoint:
             "id": card.id,
             "title": card.title,
             "kind": card.kind,
+            "verb": self.verb,
             "licence": self.licence,
             "state": self.state,
             "size_bytes": self.weights.size_bytes if self.weights else None,
@@ -75,7 +84,11 @@ def listed() -> list[Checkpoint]:
     found: dict[str, Checkpoint] = {}
     for folder in card_folders():
         registry = Registry(folder)
-        entries: tuple[Entry[BackboneCard | GateCard], ...] = (*registry.backbones(), *registry.gates())
+        entries: tuple[Entry[ModelCard], ...] = (
+            *registry.backbones(),
+            *registry.gates(),
+            *registry.automatics(),
+        )
         for entry in entries:
             found.setdefault(entry.card.id, _checkpoint(entry, shipped=folder == default_folder()))
     return list(found.values())
@@ -94,9 +107,9 @@ def find(id: str) -> Checkpoint:
     """
     entry = find_card(id)
     shipped = entry.folder.parent.resolve() == default_folder().resolve()
-    if isinstance(entry.card, BackboneCard | GateCard):
-        return _checkpoint(Entry(entry.card, entry.path), shipped)
     card = entry.card
+    if not isinstance(card, ExpertCard):
+        return _checkpoint(Entry(card, entry.path), shipped)
     raise CardError(
         f"{card.id!r} is an expert, no model; it works on {card.base.id!r}. See: sam-moe experts show {id}"
     )
@@ -104,12 +117,12 @@ def find(id: str) -> Checkpoint:
 
 def table(found: Sequence[Checkpoint]) -> str:
     """One line a model, in columns."""
-    rows = [("ID", "WEIGHTS", "SIZE", "LICENCE", "TITLE")]
-    rows += [(c.entry.card.id, c.state, c.size, c.licence, c.entry.card.title) for c in found]
+    rows = [("ID", "WEIGHTS", "SIZE", "LICENCE", "VERB", "TITLE")]
+    rows += [(c.entry.card.id, c.state, c.size, c.licence, c.verb, c.entry.card.title) for c in found]
     return columns(rows)
 
 
-def _checkpoint(entry: Entry[BackboneCard | GateCard], shipped: bool) -> Checkpoint:
+def _checkpoint(entry: Entry[ModelCard], shipped: bool) -> Checkpoint:
     if entry.card.weights is not None:
         here = entry.weights_path is not None and entry.weights_path.is_file()
         own: State = "converted" if isinstance(entry.card, BackboneCard) else "your own"

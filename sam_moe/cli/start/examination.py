@@ -15,10 +15,9 @@ from sam_moe.cli.models.model_list import listed
 from sam_moe.errors import SamMoeError
 from sam_moe.hosts.sam3d.segment_anything import prepare
 from sam_moe.processes import choose_device, processors, share_threads, threads
-from sam_moe.registry import Card, Entry, Weights, default_folder
-from sam_moe.registry.finding import list_experts, list_gates, user_folder
+from sam_moe.registry import Card, Entry, Weights, check_weights, default_folder
+from sam_moe.registry.finding import list_automatics, list_experts, list_gates, user_folder
 from sam_moe.space.files.header import available_memory_bytes
-from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file
 from sam_moe.version import versions
 
 _PACKAGES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK", "safetensors", "pydantic", "typer", "monai")
@@ -66,6 +65,7 @@ def examine() -> Health:
         "models": models,
         "experts": _experts(warnings),
         "gates": _gates(warnings),
+        "automatic models": _automatics(warnings),
     }
     return Health(facts, tuple(warnings), usable)
 
@@ -174,11 +174,24 @@ def _gates(warnings: list[str]) -> dict[str, str]:
     return states
 
 
+def _automatics(warnings: list[str]) -> dict[str, str]:
+    """Each automatic model's state, its file read and its checksum compared."""
+    states = {}
+    try:
+        for entry in list_automatics():
+            count = len(entry.card.sets)
+            state = _whole(entry, (entry.card.weights,), warnings)
+            states[entry.card.id] = f"{count} data set{'' if count == 1 else 's'}, {state}"
+    except SamMoeError as error:
+        _remark(error, warnings)
+    return states
+
+
 def _whole(entry: Entry[Card], files: Sequence[Weights | None], warnings: list[str]) -> str:
     try:
         for file in files:
             if file is not None:
-                check_file(entry.folder / file.file, file, entry.path)
+                check_weights(entry.folder / file.file, file, entry.path)
     except SamMoeError as error:
         _remark(error, warnings)
         return "not usable, see below"

@@ -32,7 +32,7 @@ class Place(nn.Module):
         """The map with what its place adds."""
         tokens = x.flatten(2).transpose(1, 2)
         added: Tensor = self.mlp(self.norm(tokens), asked)
-        return x + added.transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + added.transpose(1, 2).reshape(x.shape)
 
 
 class ConvUNet(nn.Module):

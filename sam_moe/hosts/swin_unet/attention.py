@@ -28,7 +28,7 @@ class Windows(NamedTuple):
         return self.tokens // self.edge
 
 
-class WindowAttention(nn.Module):
+class ShiftedWindowAttention(nn.Module):
     """Multi-head attention among the tokens of a window, with a learnt bias for each relative position.
 
     Swin (Liu et al., arXiv 2103.14030), section 3.2. The table of biases has `(2 edge - 1)^2` rows of the
@@ -63,12 +63,13 @@ class WindowAttention(nn.Module):
         x = x.view(batch, tokens, tokens, width)
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
-        qkv = self.qkv(x).view(batch, across, edge, across, edge, 3, self.heads, width // self.heads)
+        each = width // self.heads
+        qkv = self.qkv(x).view(batch, across, edge, across, edge, 3, self.heads, each)
         qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7)
-        q, k, v = qkv.reshape(3, batch, across * across, self.heads, edge * edge, -1).unbind(0)
+        q, k, v = qkv.reshape(3, batch, across * across, self.heads, edge * edge, each).unbind(0)
         scores = (q * self.scale) @ k.transpose(-2, -1) + self.bias()
         answer = scores.softmax(dim=-1) @ v
-        answer = answer.view(batch, across, across, self.heads, edge, edge, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        answer = answer.view(batch, across, across, self.heads, edge, edge, each).permute(0, 1, 4, 2, 5, 3, 6)
         answer = answer.reshape(batch, tokens, tokens, width)
         if shift:
             answer = answer.roll((shift, shift), (1, 2))

@@ -7,17 +7,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sam_moe.errors import GeometryError
-from sam_moe.hosts.swin_unet.blocks import (
-    EPS,
-    FeedForwardMaker,
-    Stage,
-    decoder_stage,
-    encoder_stage,
-    make_blocks,
-)
-from sam_moe.hosts.swin_unet.resizing import PatchEmbed, PatchExpand, PatchMerging
+from sam_moe.hosts.swin_unet.blocks import FeedForwardMaker
+from sam_moe.hosts.swin_unet.resizing import PatchEmbedding, PatchExpand
 from sam_moe.hosts.swin_unet.sizes import PATCH, STAGES, SwinSizes
+from sam_moe.hosts.swin_unet.stages import (
+    Manner,
+    StageSizes,
+    decoder_stage,
+    decoder_stages,
+    encoder_stage,
+    encoder_stages,
+)
 from sam_moe.shapes import Float, Int
+
+_EPS = 1e-5
+_MANNER = Manner(_EPS, StageSizes.windows, first=1)
 
 
 class SwinUNet(nn.Module):
@@ -38,18 +42,18 @@ class SwinUNet(nn.Module):
         super().__init__()
         self.sizes = sizes
         width = sizes.embed_dim
-        self.patch_embed = PatchEmbed(sizes.in_channels, width, PATCH, EPS)
-        down = [encoder_stage(sizes, level) for level in range(STAGES)]
-        self.layers = nn.ModuleList(_Down(stage, sizes.window, feed_forward) for stage in down)
-        deepest = down[-1]
-        self.norm = nn.LayerNorm(deepest.width)
-        self.layers_up = nn.ModuleList([PatchExpand(deepest.width, deepest.tokens, 2, EPS)])
+        self.patch_embed = PatchEmbedding(sizes.in_channels, width, PATCH, _EPS)
+        self.layers = nn.ModuleList(encoder_stages(sizes, feed_forward, _MANNER))
+        coarsest = encoder_stage(sizes, STAGES - 1)
+        self.norm = nn.LayerNorm(coarsest.width, eps=_EPS)
+        self.layers_up = nn.ModuleList([PatchExpand(coarsest.width, coarsest.tokens, 2, _EPS)])
         self.concat_back_dim = nn.ModuleList([nn.Identity()])
-        for stage in (decoder_stage(sizes, step) for step in range(1, STAGES)):
-            self.layers_up.append(_Up(stage, sizes.window, feed_forward))
-            self.concat_back_dim.append(nn.Linear(2 * stage.width, stage.width))
+        for step, stage in enumerate(decoder_stages(sizes, feed_forward, _MANNER), start=1):
+            self.layers_up.append(stage)
+            deep = decoder_stage(sizes, step).width
+            self.concat_back_dim.append(nn.Linear(2 * deep, deep))
         self.norm_up = nn.LayerNorm(width)
-        self.up = PatchExpand(width, sizes.tokens, PATCH, EPS)
+        self.up = PatchExpand(width, sizes.tokens, PATCH, _EPS)
         self.outputs = nn.ModuleList(nn.Conv2d(width, classes, 1, bias=False) for classes in sizes.classes)
 
     def forward(
@@ -98,7 +102,7 @@ class SwinUNet(nn.Module):
             self.layers_up[1:], self.concat_back_dim[1:], reversed(skipped[:-1]), strict=True
         ):
             x = layer(back(torch.cat([x, skip], dim=-1)), asked)
-        return self.up.squares(self.norm_up(x))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+        return self.up.squares(self.norm_up(x))
 
     def _weight(self, head: int, rows: int) -> Float[Tensor, "rows c"]:
         """A head's weights, cut or padded with zeros to so many rows: one product serves a batch."""
@@ -107,36 +111,7 @@ class SwinUNet(nn.Module):
         return functional.pad(convolution.weight.flatten(1), (0, 0, 0, rows - convolution.out_channels))
 
     def _picture(self, squares: Float[Tensor, "b n pixels c"]) -> Float[Tensor, "b c h w"]:
-        tokens = self.sizes.tokens
-        grid = squares.unflatten(2, (PATCH, PATCH)).unflatten(1, (tokens, tokens))
-        return grid.permute(0, 5, 1, 3, 2, 4).reshape(len(squares), -1, *[self.sizes.image_size] * 2)
-
-
-class _Down(nn.Module):
-    """A stage of the encoder: its blocks, then, but for the deepest, a merging."""
-
-    def __init__(self, stage: Stage, window: int, feed_forward: FeedForwardMaker) -> None:
-        super().__init__()
-        self.blocks = make_blocks(stage, window, feed_forward)
-        deepest = stage.name == f"layers.{STAGES - 1}"
-        self.downsample = None if deepest else PatchMerging(stage.width, stage.tokens, EPS)
-
-    def forward(self, x: Float[Tensor, "b n c"], asked: Any) -> Float[Tensor, "b m d"]:
-        for block in self.blocks:
-            x = block(x, asked)
-        return x if self.downsample is None else self.downsample(x)
-
-
-class _Up(nn.Module):
-    """A stage of the decoder: its blocks, then, but for the finest, an expansion."""
-
-    def __init__(self, stage: Stage, window: int, feed_forward: FeedForwardMaker) -> None:
-        super().__init__()
-        self.blocks = make_blocks(stage, window, feed_forward)
-        finest = stage.name == f"layers_up.{STAGES - 1}"
-        self.upsample = None if finest else PatchExpand(stage.width, stage.tokens, 2, EPS)
-
-    def forward(self, x: Float[Tensor, "b n c"], asked: Any) -> Float[Tensor, "b m d"]:
-        for block in self.blocks:
-            x = block(x, asked)
-        return x if self.upsample is None else self.upsample(x)
+        batch, _, _, channels = squares.shape
+        tokens, edge = self.sizes.tokens, self.sizes.image_size
+        grid = squares.view(batch, tokens, tokens, PATCH, PATCH, channels)
+        return grid.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, edge, edge)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from sam_moe.shapes import Float
 
 
-class PatchEmbed(nn.Module):
+class PatchEmbedding(nn.Module):
     """Patches of a picture as tokens, in the order of rows, normalised."""
 
     def __init__(self, channels: int, width: int, patch: int, eps: float) -> None:
@@ -64,4 +64,4 @@ class PatchExpand(nn.Module):
         """Put what tokens became in the order of rows of the finer square."""
         batch, _, _, width = squares.shape
         grid = squares.view(batch, self.tokens, self.tokens, self.factor, self.factor, width)
-        return grid.transpose(2, 3).reshape(batch, -1, width)
+        return grid.transpose(2, 3).reshape(batch, (self.tokens * self.factor) ** 2, width)

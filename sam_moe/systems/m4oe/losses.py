@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from monai.losses import DiceLoss
+from monai.losses.dice import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,7 +15,7 @@ _NEVER = -1e4  # a logit of no weight, finite so that its gradient is 0 and no N
 def segmentation_loss(
     logits: Float[Tensor, "b k h w"],
     target: Int[Tensor, "b h w"],
-    contoured: Bool[Tensor, "b k"],
+    contoured: Bool[Tensor, "b c"],
     sets: Int[Tensor, " b"],
     classes: Sequence[int],
 ) -> Float[Tensor, ""]:
@@ -27,7 +27,8 @@ def segmentation_loss(
     Args:
         logits: filled up to the most classes of the sets in the batch.
         target: class of each pixel, 0 for the background.
-        contoured: which classes the case of each row has contours of; the background always.
+        contoured: which classes the case of each row has contours of, the background always; perhaps more
+            classes than the batch has.
         sets: the data set of each row.
         classes: how many classes each data set has.
     """
@@ -55,8 +56,9 @@ def merged(logits: Float[Tensor, "b k h w"], contoured: Bool[Tensor, "b k"]) -> 
 
 def dice_loss(logits: Float[Tensor, "b k h w"], target: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """Mean Dice loss, over all rows at once, of the classes that they show; 0 where they show none."""
-    by_class = DiceLoss(
+    by_class: Tensor = DiceLoss(
         include_background=False, to_onehot_y=True, softmax=True, batch=True, reduction="none"
     )(logits, target[:, None]).flatten()
     shown = torch.stack([(target == number).any() for number in range(1, logits.shape[1])])
-    return (by_class * shown).sum() / shown.sum().clamp(min=1)
+    total: Tensor = (by_class * shown).sum()
+    return total / shown.sum().clamp(min=1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_moe.moe.dispatching.wide import FeedForward
+from sam_moe.moe.experts import ExpertDict
 from sam_moe.moe.gate import GateShape
 from sam_moe.moe.gates.linear import Linear
 from sam_moe.moe.names import Pooling, Scores
@@ -77,6 +78,11 @@ class ExpertPlace(nn.Module):
             SiteKind("token" if mixture.pooling == "token" else "prompt", "sum", "wide"),
         )
         self.gating_network = nn.Linear(width, width) if mixture.scores == "channel" else None
+
+    def expert(self, id: str) -> nn.Module:
+        """The expert of this id here."""
+        assert isinstance(self.site.experts, ExpertDict)
+        return self.site.experts[id]
 
     def forward(self, x: Float[Tensor, "b n c"], asked: Asked | None = None) -> Float[Tensor, "b n c"]:
         """The experts' joint answer to each vector; the routing goes to what was `asked`."""

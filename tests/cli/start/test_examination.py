@@ -12,6 +12,7 @@ import torch
 from sam_moe.cli.start.examination import examine
 from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone, user_folder
 from sam_moe.registry.removal import remove_card
+from tests.systems.m4oe.automatics import write_automatic
 from tests.systems.sam_med3d_moe.mixtures import write_expert, write_gate
 
 
@@ -75,6 +76,17 @@ def test_experts_and_gates_are_listed_and_what_is_wrong_with_them_named(sam_moe,
     found = examine()
     assert found.facts["gates"]["moe"].endswith("not usable, see below")
     assert any("experts: cord: no expert with id 'cord'" in warning for warning in found.warnings)
+
+
+def test_automatic_models_are_listed_and_what_is_wrong_with_them_named(sam_moe, cards):
+    entry = write_automatic(cards)
+    found = json.loads(sam_moe("doctor", "--json").out)
+    assert found["automatic models"] == {"auto": "2 data sets, SHA-256 as on the card"}
+    assert list(found["models"]) == [DEFAULT_MODEL] and found["warnings"] == []
+    entry.weights_path.unlink()
+    found = examine()
+    assert found.facts["automatic models"] == {"auto": "2 data sets, not usable, see below"}
+    assert any("model.safetensors: no such file" in warning for warning in found.warnings) and found.usable
 
 
 @pytest.mark.slow

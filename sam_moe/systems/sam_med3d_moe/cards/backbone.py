@@ -2,20 +2,13 @@
 
 import dataclasses
 import logging
-from functools import lru_cache
 from pathlib import Path
 
-from sam_moe.errors import CardError, FileError, WeightsError
-from sam_moe.files import check_ordinary, check_writable, sha256_of, unreadable
+from sam_moe.errors import CardError, FileError
+from sam_moe.files import check_writable
 from sam_moe.hosts.sam3d.loading import load_model
 from sam_moe.hosts.sam3d.model import SamMed3D
-from sam_moe.registry import (
-    CARD,
-    BackboneCard,
-    Entry,
-    Weights,
-    read_card,
-)
+from sam_moe.registry import CARD, BackboneCard, Entry, check_weights, read_card
 from sam_moe.registry.finding import as_backbone, find_backbone, user_folder
 from sam_moe.systems.sam_med3d_moe.cards.convert import convert
 from sam_moe.weights.checksums import fingerprint
@@ -34,7 +27,7 @@ def load_backbone(entry: Entry[BackboneCard]) -> SamMed3D:
         entry = _converted(entry)
     assert entry.card.weights is not None  # a card has weights or a hub, and what was converted has weights
     path = entry.folder / entry.card.weights.file
-    check_file(path, entry.card.weights, entry.path)
+    check_weights(path, entry.card.weights, entry.path)
     return load_model(path, entry.card.architecture)
 
 
@@ -81,37 +74,3 @@ def _converted(entry: Entry[BackboneCard]) -> Entry[BackboneCard]:
         )
     # The shipped card may have been corrected since: only the weights are taken from the kept one.
     return dataclasses.replace(entry, card=entry.card.model_copy(update={"weights": kept.weights}), path=path)
-
-
-def check_file(path: Path, weights: Weights, card: Path) -> None:
-    """See that a file is the one that a card names.
-
-    Raises:
-        WeightsError: where it is missing, or has another size or SHA-256.
-    """
-    try:
-        stat = path.stat()
-        check_ordinary(path, stat, WeightsError)
-    except FileNotFoundError as error:
-        raise WeightsError(
-            f"{path}: no such file, though {card} names it. Restore it (git lfs pull?), or convert it again."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise WeightsError(unreadable(path, error)) from error
-    if stat.st_size == weights.size_bytes:
-        found = _known_sha256(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-        if found == weights.sha256:
-            return
-        difference = f"has SHA-256 {found}, the card says {weights.sha256}"
-    else:
-        difference = f"has {stat.st_size} bytes, the card says {weights.size_bytes}"
-    raise WeightsError(
-        f"{path}: {difference}. The file was changed or damaged: restore it; if it was converted, remove "
-        f"{path.parent} and convert it again."
-    )
-
-
-@lru_cache(maxsize=64)
-def _known_sha256(path: str, mtime_ns: int, size: int) -> str:
-    """Checksums in memory only: a file is read again when its time or size changes."""
-    return sha256_of(path, WeightsError)

@@ -8,10 +8,10 @@ from sam_moe.errors import CardError, WeightsError
 from sam_moe.files import check_writable, sha256_of, sweep
 from sam_moe.hosts.sam3d.model import SamMed3D
 from sam_moe.hosts.sam3d.network.mask_decoder import MaskDecoder
-from sam_moe.registry import CARD, Draft, Entry, ExpertCard, most_restrictive, read_draft
+from sam_moe.registry import CARD, Draft, Entry, ExpertCard, check_weights, most_restrictive, read_draft
 from sam_moe.registry.finding import expert_at, find_expert, holder_of, user_folder
 from sam_moe.registry.removal import was_removed
-from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
+from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import take
 from sam_moe.systems.sam_med3d_moe.cards.keeping import record_of, refuse, same_weights, write_expert
 from sam_moe.systems.sam_med3d_moe.experts import KINDS, Converted, asked, kind_of, load_kind
@@ -124,7 +124,7 @@ def _incoming(source: Path, card: Path | str | None) -> _Incoming:
     if source.is_dir():
         finished = expert_at(source / CARD)
         weights = source / finished.card.weights.file
-        check_file(weights, finished.card.weights, finished.path)
+        check_weights(weights, finished.card.weights, finished.path)
         origin = read_metadata(weights).get("source_sha256", finished.card.weights.sha256)
         return _Incoming(source, read_draft(card or source / CARD), weights, origin)
     if card is None and not source.exists():
@@ -168,7 +168,7 @@ def _checked(entry: Entry[ExpertCard], base: LoadedBase) -> Checked:
     card = entry.card
     for file in (card.weights, card.feature_bank):
         if file is not None:
-            check_file(entry.folder / file.file, file, entry.path)
+            check_weights(entry.folder / file.file, file, entry.path)
     _check_base(read_draft(entry.path), base.sha256)
     taken = take(read_state(entry.folder / card.weights.file), base.model, str(entry.path), card)
     if taken.kind != card.expert_kind:
@@ -187,7 +187,7 @@ def load_expert(entry: Entry[ExpertCard], base: SamMed3D) -> MaskDecoder | SamMe
         WeightsError: for a file that is not the card's or does not fit the base.
     """
     path = entry.folder / entry.card.weights.file
-    check_file(path, entry.card.weights, entry.path)
+    check_weights(path, entry.card.weights, entry.path)
     return kind_of(entry.card).build(read_state(path), base, entry.card, str(path))
 
 

@@ -17,11 +17,11 @@ from sam_moe.registry import (
     Entry,
     ExpertCard,
     Weights,
+    check_weights,
     same_file,
     write_card,
 )
 from sam_moe.registry.finding import holder_of, user_folder
-from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file
 from sam_moe.systems.sam_med3d_moe.cards.expert_weights import Taken
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
 from sam_moe.weights.files import read_state, save_weights
@@ -70,7 +70,7 @@ def write_expert(
         files["weights"] = record_of(EXPERT_WEIGHTS, sha256_of(path), path.stat().st_size, dtype)
         if (named := card.feature_bank) is not None:
             source = draft.path.parent / named.file
-            check_file(source, named, draft.path)
+            check_weights(source, named, draft.path)
             shutil.copyfile(source, new / BANK)
             files["feature_bank"] = record_of(BANK, named.sha256, named.size_bytes, named.dtype)
         card = Draft(draft.path, {**draft.fields, **files}).finished(known)

@@ -15,9 +15,10 @@ from sam_moe.registry import (
     Entry,
     ExpertCard,
     GateCard,
+    check_weights,
 )
 from sam_moe.registry.mixture import Parts, find_parts
-from sam_moe.systems.sam_med3d_moe.cards.backbone import check_file, load_backbone
+from sam_moe.systems.sam_med3d_moe.cards.backbone import load_backbone
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_expert
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
 from sam_moe.systems.sam_med3d_moe.gate import gate_of
@@ -58,7 +59,7 @@ def load_mixture(
             "was trained on other weights. Restore these, or train the gate again."
         )
     for expert in parts.experts:
-        check_file(expert.folder / expert.card.weights.file, expert.card.weights, expert.path)
+        check_weights(expert.folder / expert.card.weights.file, expert.card.weights, expert.path)
     by_id = {expert.card.id: expert for expert in parts.experts}
 
     def make(id: str) -> Expert:
@@ -86,7 +87,7 @@ def load_gate(entry: Entry[GateCard], backbone: SamMed3D) -> Gate:
             f"{backbone.sizes.out_channels} channels. Give the sizes that the gate was trained with."
         )
     path = entry.folder / card.weights.file
-    check_file(path, card.weights, entry.path)
+    check_weights(path, card.weights, entry.path)
     state = {name: tensor.to(torch.float32) for name, tensor in read_state(path).items()}
     gate = gate_of(sizes)
     report = compare(state, gate.state_dict())

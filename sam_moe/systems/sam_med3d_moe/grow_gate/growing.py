@@ -21,12 +21,13 @@ from sam_moe.registry import (
     ExpertRef,
     GateCard,
     MadeBy,
+    check_weights,
     default_folder,
     same_file,
     write_card,
 )
 from sam_moe.registry.finding import user_folder
-from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, check_file, load_base
+from sam_moe.systems.sam_med3d_moe.cards.backbone import LoadedBase, load_base
 from sam_moe.systems.sam_med3d_moe.cards.experts import load_decoder
 from sam_moe.systems.sam_med3d_moe.cards.mixture import load_gate, selection_of
 from sam_moe.systems.sam_med3d_moe.experts import kind_of
@@ -199,7 +200,7 @@ def _banks(entry: Entry[GateCard]) -> dict[str, GateInput]:
             f"{entry.path}: feature_bank: missing, so that old routing cannot be kept. Train the gate again "
             "with sam-moe train-gate, which writes one."
         )
-    check_file(entry.folder / found.file, found, entry.path)
+    check_weights(entry.folder / found.file, found, entry.path)
     banks = load_banks(entry.folder / found.file)
     if lacking := [ref.id for ref in entry.card.experts if ref.id not in banks]:
         raise CardError(
