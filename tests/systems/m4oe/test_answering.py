@@ -65,7 +65,10 @@ def test_a_swin_network_answers_large_slices_in_tiles():
     last, of_last = asked(model, images[:, :, 24:])
     same(logits[:, :, :24], first[:, :, :24])
     same(logits[:, :, 32:], last[:, :, 8:])
-    low, high = torch.minimum(first[:, :, 24:], last[:, :, :8]), torch.maximum(first[:, :, 24:], last[:, :, :8])
+    low, high = (
+        torch.minimum(first[:, :, 24:], last[:, :, :8]),
+        torch.maximum(first[:, :, 24:], last[:, :, :8]),
+    )
     between = logits[:, :, 24:32]
     assert (between >= low - 1e-5).all() and (between <= high + 1e-5).all()
     for name, routing in found.items():  # of each slice its own tiles' mean
@@ -110,7 +113,9 @@ def test_the_routing_of_tokens_becomes_their_mean_by_hand():
     logits = torch.tensor([[[0.0, 2.0], [4.0, 0.0]]])
     weights = torch.tensor([[[0.25, 0.75], [0.75, 0.25]]])
     every = torch.arange(2).expand(1, 2, 2)
-    tokens = Routing(("a", "b"), logits, Selection(every, weights, torch.zeros(1, 2, dtype=torch.bool)), Dense())
+    tokens = Routing(
+        ("a", "b"), logits, Selection(every, weights, torch.zeros(1, 2, dtype=torch.bool)), Dense()
+    )
     one = by_row(tokens)
     assert one.logits.tolist() == [[2.0, 1.0]] and one.weights.tolist() == [[0.5, 0.5]]
     assert one.answered == ({"a": 0.5, "b": 0.5},) and one.granularity == "prompt"

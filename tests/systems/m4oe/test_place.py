@@ -128,6 +128,8 @@ def test_a_place_without_gate_is_one_part_for_all():
 
 
 def test_its_tensors_have_these_names():
-    expected = {f"site.experts.{id}.{n}.{kind}" for id in IDS[:3] for n in (0, 2) for kind in ("weight", "bias")}
+    expected = {
+        f"site.experts.{id}.{n}.{kind}" for id in IDS[:3] for n in (0, 2) for kind in ("weight", "bias")
+    }
     expected |= {f"site.gate.columns.{n}.{kind}" for n in range(3) for kind in ("weight", "bias")}
     assert set(place().state_dict()) == expected

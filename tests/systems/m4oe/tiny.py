@@ -6,8 +6,8 @@ from torch import nn
 from sam_moe.hosts.conv_unet.sizes import ConvSizes
 from sam_moe.hosts.swin_unet.sizes import SwinSizes
 from sam_moe.registry import ExpertMixture
-from sam_moe.systems.m4oe.learner import fresh_model
 from sam_moe.systems.m4oe.model import Slices
+from sam_moe.systems.m4oe.train.learner import fresh_model
 from tests.systems.toys import decided
 
 IDS = ("ct", "mr-t2", "mr-t1", "pet")

@@ -7,7 +7,7 @@ import torch
 from monai.losses.dice import DiceCELoss
 from torch.nn import functional as F
 
-from sam_moe.systems.m4oe.losses import dice_loss, merged, segmentation_loss
+from sam_moe.systems.m4oe.train.losses import dice_loss, merged, segmentation_loss
 from tests.systems.m4oe.tiny import noise
 
 ALL = torch.ones(1, 3, dtype=torch.bool)
