@@ -1,4 +1,4 @@
-"""Tiny M4oE networks of three experts on either host, their batches, and the same hosts with one expert alone."""
+"""Tiny M4oE networks of three experts on either host, their batches, and the hosts with one expert alone."""
 
 import torch
 from torch import nn
@@ -49,7 +49,7 @@ def batch(sizes, rows=4):
 
 
 class Part(nn.Module):
-    """A feed-forward part in a block, without any routing; `channel` weighs its channels as the public gate."""
+    """A feed-forward part in a block, without any routing; `channel` is the public gate of its channels."""
 
     def __init__(self, part, channel=None):
         super().__init__()

@@ -43,7 +43,7 @@ def test_one_set_with_all_contours_is_monais_loss():
 
 
 def test_sets_are_weighed_by_their_rows_and_see_their_own_classes_alone():
-    """Of four rows one is of set 1, whose head has two classes: a quarter of its loss, whatever fills it up."""
+    """Of four rows one is of set 1, whose head has two classes: a quarter of its loss, whatever fills up."""
     logits, target = noise(4, 3, 8, 8), labels(4, 8, 8, classes=2)
     contoured = torch.tensor([[True] * 3, [True, True, False], [True] * 3, [True] * 3])
     both = loss_of(logits, target, contoured, [0, 1, 0, 0], (3, 2))
