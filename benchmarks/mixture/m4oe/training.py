@@ -15,9 +15,9 @@ from sam_moe.files import make_folder, replace_text
 from sam_moe.progress import Progress
 from sam_moe.registry import CARD, AutomaticCard, DataSet, read_entry
 from sam_moe.systems.m4oe.load import load
-from sam_moe.systems.m4oe.settings import M4oERecipe
-from sam_moe.systems.m4oe.training import follow
-from sam_moe.systems.m4oe.validation import ScansValidation
+from sam_moe.systems.m4oe.train.following import follow
+from sam_moe.systems.m4oe.train.settings import M4oERecipe
+from sam_moe.systems.m4oe.train.validation import ScansValidation
 from sam_moe.training.engine.runlog import read_rows
 from sam_moe.training.slices.cache import SliceCache
 from sam_moe.training.slices.keeping import keep_slices

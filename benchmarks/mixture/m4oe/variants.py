@@ -28,7 +28,7 @@ from sam_moe.config import load_settings
 from sam_moe.files import make_folder, replace_text
 from sam_moe.processes import use_threads
 from sam_moe.progress import Progress
-from sam_moe.systems.m4oe.settings import M4oERecipe
+from sam_moe.systems.m4oe.train.settings import M4oERecipe
 
 HARD, PLAIN, TIMED = "hard", "plain", "plain-timed"
 RESULTS = ROOT / "benchmarks" / "results" / "mixture"
