@@ -5,11 +5,11 @@
 
 Needs the data folder (SAM_MOE_DATA). Every test scan of the sets that the models learnt is segmented as
 `sam-moe segment` does, and once more with the expert of its data set; sarcomas of the limbs, which no model
-learnt, are only held against what it learnt. Prints Dice by structure with 95 % intervals over patients, which modality the
-gates name, the information between their choice and the modality, how many foreign volumes are flagged,
-seconds, and each figure that was asked for, met or missed. A false alarm is a known test scan that is
-flagged; levels of 5 % are taken on these very scans, so they say how well foreign and known scans can be
-told apart, not what a level chosen beforehand would do.
+learnt, are only held against what it learnt. Prints Dice by structure with 95 % intervals over patients,
+which modality the gates name, the information between their choice and the modality, how many foreign volumes
+are flagged, seconds, and each figure that was asked for, met or missed. A false alarm is a known test scan
+that is flagged; the level of 5 % is taken on these very scans, so it shows how well foreign and known scans
+can be parted, not what a level chosen beforehand would do.
 
 Rows are kept one by one in RUN and moved to FOLDER/reproduce_m4oe.jsonl at the end; killed and started again
 it goes on. Beside them FOLDER gets reproduce_m4oe.csv, and m4oe_routing_MODEL.png and .csv: the experts of
