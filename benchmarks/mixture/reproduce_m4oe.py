@@ -41,7 +41,7 @@ from benchmarks.mixture.m4oe.figures import (
 )
 from benchmarks.mixture.m4oe.kept_rows import Rows
 from benchmarks.mixture.m4oe.scans import CHALLENGE, Job, Seen, jobs, known_cases, see
-from benchmarks.mixture.m4oe.seconds import seconds_of
+from benchmarks.mixture.m4oe.seconds import SECONDS, seconds_of
 from sam_moe.assemble.load import load_automatic
 from sam_moe.evaluation.routing.modality_picture import draw
 from sam_moe.evaluation.routing.picture import as_png
@@ -80,8 +80,8 @@ def main() -> None:
             raise SystemExit(f"{kept.path}: no rows of these weights of {model.id}. Run without --again.")
         print("\n".join(shown(model, rows)), flush=True)
         found += figures(rows, model.card)
-        if not asked.again:
-            found += seconds_of(model, known_cases(asked.challenge))
+        before = timed_before(asked.out / TABLE, model.id)
+        found += before if asked.again else seconds_of(model, known_cases(asked.challenge))
         picture(model, rows, asked.out)
     print("\n".join(verdicts(found)))
     replace_text(asked.out / TABLE, as_csv(found))
@@ -152,6 +152,18 @@ def shown(model: AutomaticModel, rows: Sequence[Seen]) -> list[str]:
         words = ", ".join(f"{id} {count}" for id, count in taken.items())
         lines.append(f"foreign {modality}, {len(own_rows)} volumes, taken for: {words}")
     return lines
+
+
+def timed_before(table: Path, model: str) -> list[Figure]:
+    """A model's seconds as they were measured with the kept rows."""
+    if not table.is_file():
+        return []
+    lines = csv.DictReader(table.read_text("utf-8").splitlines())
+    own = [line for line in lines if line["model"] == model and line["figure"].startswith(SECONDS)]
+    return [
+        Figure(model, line["figure"], float(line["asked"]), float(line["reached"]), least=False)
+        for line in own
+    ]
 
 
 def picture(model: AutomaticModel, rows: Sequence[Seen], out: Path) -> None:
