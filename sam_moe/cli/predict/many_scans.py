@@ -11,12 +11,12 @@ from sam_moe.cli.terminal.progress import ProgressLine
 from sam_moe.processes import rank
 
 if TYPE_CHECKING:
-    from sam_moe.predict.files.command import Loaded
+    from sam_moe.predict.files.command import Segmenter
     from sam_moe.predict.files.request import Asked
 
 
 def segment_many(
-    wanted: "Callable[[], Sequence[Asked]]", load: "Callable[[], Loaded[Asked]]", writing: Writing
+    wanted: "Callable[[], Sequence[Asked]]", load: "Callable[[], Segmenter[Asked]]", writing: Writing
 ) -> None:
     """Find what is wanted, run, print, and leave with exit code 1 where a scan failed.
 

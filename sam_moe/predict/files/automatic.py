@@ -117,7 +117,12 @@ class LoadedAutomaticModel:
     def record(self) -> ModelRecord:
         """What a manifest records of it: it lowers no prompt."""
         return ModelRecord(
-            id=self.model.id, weights_sha256=self.weights_sha256, flat_box=None, stroke=None, loop=None
+            id=self.model.id,
+            weights_sha256=self.weights_sha256,
+            box_strategy="none",
+            flat_box="none",
+            stroke="none",
+            loop="none",
         )
 
     def segment(self, scan: ReadScan[AutomaticRequest], progress: Progress) -> Segmented:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, runtime_checkable
 
 import torch
 
@@ -27,7 +27,7 @@ from sam_moe.predict.files.manifest import (
 )
 from sam_moe.predict.files.outputs import stamp_of
 from sam_moe.predict.files.request import Asked
-from sam_moe.predict.files.writing import Answer, Written, put_down
+from sam_moe.predict.files.writing import ScanAnswer, Written, put_down
 from sam_moe.predict.opening import opened
 from sam_moe.progress import Progress
 from sam_moe.space.files import fingerprint, read_header
@@ -60,22 +60,23 @@ class Segmented:
     """A scan with its answer, which nothing else keeps: it can be written while others are segmented."""
 
     scan: ReadScan[Any]
-    answer: Answer
+    answer: ScanAnswer
     model: ModelRecord
     device: torch.device
 
 
-class Loaded(Protocol[Asked]):
+@runtime_checkable
+class Segmenter(Protocol[Asked]):
     """A model that is loaded, for one kind of request."""
 
     def record(self) -> ModelRecord:
         """What a manifest records of it."""
 
     def segment(self, scan: ReadScan[Asked], progress: Progress) -> Segmented:
-        """Answer what is asked of a scan."""
+        """ScanAnswer what is asked of a scan."""
 
 
-def run(request: Asked, load: Callable[[], Loaded[Asked]], progress: Progress) -> Written:
+def run(request: Asked, load: Callable[[], Segmenter[Asked]], progress: Progress) -> Written:
     """Segment and write. Everything that can be wrong with the request is found before the model is loaded.
 
     Raises:

@@ -64,12 +64,10 @@ class ModelRecord(Record):
 
     id: str = Field(description="Id of its card.")
     weights_sha256: str | None = Field(None, description="Checksum of its file of weights.")
-    box_strategy: str | None = Field(
-        None, description="How boxes were lowered; none, as below, of a model without prompts."
-    )
-    flat_box: str | None = Field("box", description="By which rule boxes on one slice were.")
-    stroke: str | None = Field("middle", description="By which rule strokes were.")
-    loop: str | None = Field("deepest", description="By which rule loops were.")
+    box_strategy: str = Field(description="How boxes were lowered; 'none', as below, of one without prompts.")
+    flat_box: str = Field("box", description="By which rule boxes on one slice were.")
+    stroke: str = Field("middle", description="By which rule strokes were.")
+    loop: str = Field("deepest", description="By which rule loops were.")
     dtype: str = Field("float32", description="Of the encoder's products.")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sam_moe.errors import FileError, SamMoeError
 from sam_moe.files import make_folder, sweep
-from sam_moe.predict.files.command import Loaded, ReadScan, check, read_scan, write
+from sam_moe.predict.files.command import ReadScan, Segmenter, check, read_scan, write
 from sam_moe.predict.files.manifest import Begun, Manifest, ModelRecord, as_text, read_record
 from sam_moe.predict.files.outputs import holds, stamp_of
 from sam_moe.predict.files.overlap import overlapped
@@ -58,7 +58,7 @@ class Report:
 
 def run_many(
     wanted: Sequence[Asked],
-    load: Callable[[], Loaded[Asked]],
+    load: Callable[[], Segmenter[Asked]],
     progress: Progress,
     ended: Callable[[CaseReport], None],
 ) -> Report:

@@ -9,7 +9,7 @@ from sam_moe.predict.files.manifest import Manifest
 from sam_moe.predict.files.outputs import Outputs
 from sam_moe.space.grid import Grid
 
-Asked = TypeVar("Asked", bound="Request")
+_Own = TypeVar("_Own", bound="Request")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Request(ABC):
         return self.outputs.check(self.scan, self.inputs, force=self.force)
 
     @abstractmethod
-    def checked(self: Asked, grid: Grid) -> Asked:
+    def checked(self: _Own, grid: Grid) -> _Own:
         """The same request, found sound for a scan on this grid.
 
         Raises:
@@ -59,3 +59,6 @@ class Request(ABC):
     @abstractmethod
     def is_answered_by(self, record: Manifest) -> bool:
         """Whether a run record is of the same question."""
+
+
+Asked = TypeVar("Asked", bound=Request)

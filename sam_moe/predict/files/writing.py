@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -36,7 +36,8 @@ class Findings:
     automatic: AutomaticRecord | None = None
 
 
-class Answer(Protocol):
+@runtime_checkable
+class ScanAnswer(Protocol):
     """What was found in one scan, as it is written and shown; `str` gives it for a person."""
 
     @property
@@ -67,7 +68,7 @@ class Answer(Protocol):
 class Written:
     """The answer to one scan, its manifest, and the files they were written to."""
 
-    answer: Answer
+    answer: ScanAnswer
     manifest: Manifest
     files: dict[str, str]
 
