@@ -10,7 +10,7 @@ from torch import Tensor
 from sam_moe.shapes import Float
 
 _OVERLAP = 0.25  # of a tile's side, at least
-_SHOWN = 0.05  # of a scan's range above its least: air and padding are less
+_SHOWN = 0.05  # of a slice's range above its least: air and padding are less
 _LEAST_WEIGHT = 1e-3
 
 
@@ -28,8 +28,8 @@ def tiles_of(images: Float[Tensor, "n c x y"], edge: int) -> list[Tile]:
     MONAI's sliding window has one lattice for all slices; a head on a slice that has room for shoulders takes
     one tile of its six. A slice that shows nothing has none.
     """
-    low, high = float(images.min()), float(images.max())
-    shown = images.amax(dim=1) > low + _SHOWN * (high - low)
+    low, high = images.amin((1, 2, 3)), images.amax((1, 2, 3))
+    shown = images.amax(dim=1) > (low + _SHOWN * (high - low))[:, None, None]
     found = []
     for number, slice_ in enumerate(shown):
         x, y = (slice_.any(dim=axis).nonzero().flatten().tolist() for axis in (1, 0))
