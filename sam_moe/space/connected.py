@@ -12,7 +12,7 @@ Voxel = tuple[int, int, int]
 
 
 def largest_part(mask: Bool[Tensor, "i j k"]) -> Bool[Tensor, "i j k"]:
-    """The connected part with most voxels, corners connecting; of equals the first; empty of an empty mask."""
+    """The connected part with most voxels, corners connecting; of equals the first; empty of an empty one."""
     parts, count = _labelled(mask, np.ones((3, 3, 3), dtype=bool))
     if count <= 1:
         return mask
