@@ -56,20 +56,28 @@ def load_settings(cls: type[S], path: Path | str | None, overrides: Sequence[str
         ConfigError: naming the file or the override, the key, and the nearest known key.
     """
     where = "the default settings" if path is None else str(path)
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            found = parse_yaml(_read_text(path, ConfigError, _MOST_YAML))
-        except ValueError as error:
-            raise ConfigError(f"{where}: not readable as YAML: {error}") from error
-        data = {} if found is None else found  # an empty file
-        if not isinstance(data, dict):
-            raise ConfigError(f"{where}: expected 'key: value' lines, found a {type(data).__name__}.")
+    data = {} if path is None else read_settings(path)
     overridden = {_override(data, text): text for text in overrides}
     try:
         return cls.model_validate(data)
     except ValidationError as error:
         raise ConfigError(explain(error, cls, where, overridden)) from error
+
+
+def read_settings(path: Path | str) -> dict[str, Any]:
+    """What a YAML file of settings holds, unchecked; nothing for an empty file.
+
+    Raises:
+        ConfigError: naming the file, where it cannot be read or holds no 'key: value' lines.
+    """
+    try:
+        found = parse_yaml(_read_text(path, ConfigError, _MOST_YAML))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
+    data = {} if found is None else found  # an empty file
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected 'key: value' lines, found a {type(data).__name__}.")
+    return data
 
 
 def dump_settings(settings: Settings, path: Path | str) -> None:

@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple, get_args, get_type_hints
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -86,11 +87,16 @@ def _walk(cls: type[BaseModel], loc: Sequence[int | str], ends_with_key: bool) -
     path = ""
     models: list[type] = [cls]
     here: list[type] = [cls]
+    by_name = False  # whether `here` are the values of a mapping, whose key comes next
     for place, part in enumerate(loc, start=1):
         if isinstance(part, int):
             path += f"[{part}]"
             continue
+        shown = shortened(" ".join(part.split()), _SHOWN_KEY)
         models = here
+        if by_name:
+            path, by_name = f"{path}.{shown}", False
+            continue
         found = [_fields(model)[part] for model in models if part in _fields(model)]
         tagged = [model for model in models if part in _tags(model)]
         if (
@@ -99,7 +105,7 @@ def _walk(cls: type[BaseModel], loc: Sequence[int | str], ends_with_key: bool) -
             here = tagged
             continue
         here = [model for field in found for model in _records_in(field.annotation)]
-        shown = shortened(" ".join(part.split()), _SHOWN_KEY)
+        by_name = any(_is_mapping(field.annotation) for field in found)
         path += f".{shown}" if path else shown
     return path, models
 
@@ -125,3 +131,10 @@ def _records_in(annotation: Any) -> list[type]:
     if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         return [annotation]
     return [model for inner in get_args(annotation) for model in _records_in(inner)]
+
+
+def _is_mapping(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return any(_is_mapping(inner) for inner in get_args(annotation))
+    return origin in (dict, Mapping)

@@ -28,11 +28,19 @@ class Outer(Record):
     parts: tuple[Inner, ...] = Field((), min_length=1)
 
 
-def complaint(data):
+class Shelf(Record):
+    """Parts by name, and numbers by name."""
+
+    parts: dict[str, Inner]
+    spare: dict[str, Inner] | None = None
+    counts: dict[str, int] = Field({})
+
+
+def complaint(data, record=Outer):
     def explained():
         with pytest.raises(ValidationError) as error:
-            Outer.model_validate(data)
-        return explain(error.value, Outer, "a.json")
+            record.model_validate(data)
+        return explain(error.value, record, "a.json")
 
     text = explained()
     assert processor_seconds(explained) < LINEAR
@@ -52,6 +60,24 @@ def test_the_first_four_are_shown_and_the_others_counted():
 def test_a_sequence_that_is_too_short_only_for_its_bad_parts_is_no_problem_of_its_own():
     assert complaint({"name": "a", "parts": [{"size": "many"}]}).count("a.json: ") == 1
     assert "parts: Tuple should have at least 1 item" in complaint({"name": "a", "parts": []})
+
+
+@pytest.mark.parametrize("field", ["parts", "spare"])
+@pytest.mark.parametrize("name", ["left", "size", "Inner"])
+def test_a_wrong_key_of_what_a_mapping_holds_is_named_with_the_nearest(field, name):
+    given = {"parts": {}, field: {name: {"size": 1, "sise": 2}}}
+    assert complaint(given, Shelf) == (
+        f"a.json: {field}.{name}.sise: unknown key; did you mean 'size'? Known here: size"
+    )
+
+
+def test_what_a_mapping_holds_is_explained_as_elsewhere():
+    assert (
+        complaint({"parts": {"left": {}}}, Shelf) == "a.json: parts.left.size: missing; add it (How large.)"
+    )
+    assert "a.json: parts.left.size: Input should be" in complaint({"parts": {"left": {"size": -1}}}, Shelf)
+    assert "a.json: counts.left: Input should be" in complaint({"parts": {}, "counts": {"left": "x"}}, Shelf)
+    assert "a.json: parts.left: Input should be" in complaint({"parts": {"left": 3}}, Shelf)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """The challenges' committed results: models, experts and mixture beside classical tools and LiteMedSAM.
 
-    python -m benchmarks.challenges.evaluate [sarcoma] [multiorgan] [--fresh | --again] [--processes 2]
-                                    [--peer-patients N]
+    python -m benchmarks.challenges.evaluate [sarcoma] [multiorgan] [multimodal] [--fresh | --again]
+                                    [--processes 2] [--peer-patients N] [--system MODEL …] [--given MODEL …]
 
 The runner of `sam-moe evaluate` with more systems, each asked as far as it understands: there are tools that
 know clicks only, or a box only. Needs the data folder, scikit-image (`pip install -e '.[benchmarks]'`) and,
 for LiteMedSAM, what `slicewise.py` says. Models of one encoder share what it embeds: seconds of all but the
-first lack it. Killed and started again it goes on; --fresh begins anew, as after a training; --again asks
-nothing and makes record and report from the committed rows. Works in `NAME/run` beside this file; rows,
-record and report go to `NAME/result`.
+first lack it. `multimodal` is for automatic models, those that ship and such as are named: a --system finds
+itself what a scan shows, a --given is given its data set, as for variants without a trained gate. Killed and
+started again it goes on; --fresh begins anew, as after a training; --again asks nothing and makes record and
+report from the committed rows. Works in `NAME/run` beside this file; rows, record and report go to
+`NAME/result`.
 """
 
 import argparse
@@ -18,19 +20,21 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import DATA, ROOT
+from benchmarks.challenges.given import ask_given
 from benchmarks.peers import slicewise
 from benchmarks.peers.classical import ConfidenceConnected, CutEllipsoid, RandomWalker, ellipsoid
 from benchmarks.quality.tools import CUT, ELLIPSOID, GROWING, PEER, WALKER
 from sam_moe.cli.evaluate.result_table import table
 from sam_moe.evaluation.asking.protocols import Kind, scripts_for
-from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest, ask_models
+from sam_moe.evaluation.asking.systems import Reply, System, SystemUnderTest, ask_models, ask_systems
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
-from sam_moe.evaluation.evaluate import evaluate
+from sam_moe.evaluation.evaluate import MakeSystems, evaluate
 from sam_moe.evaluation.finishing import EvaluationRequest
 from sam_moe.evaluation.report.report import report
 from sam_moe.evaluation.results import REPORT, RESULT, ROWS, ResultFolder, read_result
@@ -49,8 +53,10 @@ EXPERTS = {
     "sarcoma": ("soft-tissue-tumour",),
     "multiorgan": ("esophagus", "spinal-cord", "hippocampus", "soft-tissue-tumour"),
 }
+AUTOMATIC = {"multimodal": ("auto-small", "m4oe-small")}
+NAMES = (*EXPERTS, *AUTOMATIC)
 # LiteMedSAM embeds every slice, 12 s a target and more: so many patients of each set are asked about.
-PEER_PATIENTS = {"sarcoma": 2, "multiorgan": 0}
+PEER_PATIENTS = {"sarcoma": 2, "multiorgan": 0, "multimodal": 0}
 _CT_BELOW = -200  # HU: a scan with such values is a CT
 
 _WORST = re.compile(r'<section id="worst">.*?</section>', re.DOTALL)
@@ -109,6 +115,11 @@ def systems(models: Sequence[str], peer: bool) -> tuple[SystemUnderTest, ...]:
     return (*ask_models(models, "cpu", share_embeddings=True), *classical(), *((Peer(),) if peer else ()))
 
 
+def automatic(models: Sequence[str], given: Sequence[str]) -> tuple[System, ...]:
+    """Automatic models, the last of which are given each scan's data set; made anew in each process."""
+    return (*ask_systems(models, "cpu"), *ask_given(given))
+
+
 def classical() -> tuple[Baseline, ...]:
     """The tools with their settings from `tuning.py`."""
     growing, walker, cut = ConfidenceConnected(), RandomWalker(), CutEllipsoid()
@@ -120,12 +131,24 @@ def classical() -> tuple[Baseline, ...]:
     )
 
 
-def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
+@dataclass(frozen=True)
+class Asked:
+    """How challenges are run; `system` and `given` are automatic models beside those that ship."""
+
+    processes: int
+    peer_patients: int | None
+    fresh: bool
+    system: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+
+
+def run(name: str, asked: Asked) -> Path:
     """Evaluate one challenge and put rows, record and report where they are committed."""
+    peer_patients = PEER_PATIENTS[name] if asked.peer_patients is None else asked.peer_patients
     folder = HERE / name
     challenge = load_challenge(folder / "challenge.yaml", DATA)
     work, result = folder / "run", folder / "result"
-    if fresh:
+    if asked.fresh:
         shutil.rmtree(work, ignore_errors=True)
     peer = slicewise.installed() and peer_patients > 0
     only = {}
@@ -138,12 +161,16 @@ def run(name: str, processes: int, peer_patients: int, fresh: bool) -> Path:
         challenge,
         scripts_for(challenge.protocol),
         work,
-        processes=processes,
+        processes=asked.processes,
         only=only,
         command=("python", "-m", "benchmarks.challenges.evaluate", name),
     )
-    models = (GENERAL, *EXPERTS[name], MIXTURE)
-    done = evaluate(request, partial(systems, models, peer), _tell)
+    make: MakeSystems = (
+        partial(automatic, (*AUTOMATIC[name], *asked.system), asked.given)
+        if name in AUTOMATIC
+        else partial(systems, (GENERAL, *EXPERTS[name], MIXTURE), peer)
+    )
+    done = evaluate(request, make, _show)
     assert done is not None
     result.mkdir(exist_ok=True)
     for file in (ROWS, REPORT):
@@ -171,7 +198,7 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
     replace_text(folder / RESULT, text + "\n")
 
 
-def _tell(stage: str, share: float) -> None:
+def _show(stage: str, share: float) -> None:
     print(f"{share:4.0%}  {stage}", file=sys.stderr, flush=True)
 
 
@@ -197,22 +224,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERTS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--processes", type=int, default=processors())
     parser.add_argument("--peer-patients", type=int, help="so many of each set for LiteMedSAM; 0 for none")
+    parser.add_argument(
+        "--system", action="append", default=[], help="an automatic model more, for multimodal"
+    )
+    parser.add_argument("--given", action="append", default=[], help="the same, given each scan's data set")
     parser.add_argument("--fresh", action="store_true", help="begin anew")
     parser.add_argument("--again", action="store_true", help="ask nothing: figures from the committed rows")
     asked = parser.parse_args()
-    unknown = set(asked.names) - set(EXPERTS)
+    unknown = set(asked.names) - set(NAMES)
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(EXPERTS)}")
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(NAMES)}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name in asked.names or EXPERTS:
+    how = Asked(asked.processes, asked.peer_patients, asked.fresh, tuple(asked.system), tuple(asked.given))
+    for name in asked.names or NAMES:
         if asked.again:
             again(HERE / name / "result")
             continue
-        peer = PEER_PATIENTS[name] if asked.peer_patients is None else asked.peer_patients
-        run(name, asked.processes, peer, asked.fresh)
+        run(name, how)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import torch
 from sam_moe.cli.options import Computing
 from sam_moe.cli.predict.loading import loaded
 from sam_moe.predict.files.command import run
-from sam_moe.predict.files.many import requests
+from sam_moe.predict.files.scans import prompted
 from sam_moe.processes import processors, share_threads
 from sam_moe.progress import silent
 from sam_moe.prompts import Box, Point, Prompt
@@ -57,7 +57,7 @@ def one_by_one(scans: Path, prompts: Path, out: Path, model: str) -> float:
     out.mkdir()
     start = perf_counter()
     ready = loaded(model, Computing("cpu"))
-    for request in requests(scans, prompts, out):
+    for request in prompted(scans, prompts, out):
         run(request, lambda: ready, silent)
     return perf_counter() - start
 

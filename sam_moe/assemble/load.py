@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, overload, runtime_checkable
+from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import torch
 
@@ -159,8 +159,18 @@ def loading(system: str) -> Loading:
     if SYSTEMS.check(system) not in SYSTEMS.own:
         others: Loading = SYSTEMS.load(system)
         return others
+    found: Loading = imported(system, "load").load
+    return found
+
+
+def imported(system: str, module: str) -> Any:
+    """A module of a paper of ours, which is imported now and not before.
+
+    Raises:
+        ConfigError: for a paper whose extra is not installed, with the command that installs it.
+    """
     try:
-        found: Loading = import_module(f"{SYSTEMS.room}.{system}.load").load
+        return import_module(f"{SYSTEMS.room}.{system}.{module}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "sam_moe":
             raise
@@ -169,4 +179,3 @@ def loading(system: str) -> Loading:
             f"models of {system} need {error.name}, which is not installed. Run: pip install "
             f"'sam-moe[{extra}]'"
         ) from error
-    return found

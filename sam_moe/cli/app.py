@@ -11,6 +11,7 @@ from sam_moe.cli.models.checkpoints import checkpoints, conversion
 from sam_moe.cli.models.experts import experts
 from sam_moe.cli.models.gates import gates
 from sam_moe.cli.options import EVERYWHERE
+from sam_moe.cli.predict.segment import segmentation
 from sam_moe.cli.predict.verb import prediction
 from sam_moe.cli.start.verbs import start
 from sam_moe.cli.train import training
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="Promptable 3D segmentation: point at it, get it.", rich_markup_mode=None, epilog=EVERYWHERE
 )
 app.add_typer(prediction)
+app.add_typer(segmentation)
 app.add_typer(conversion)
 app.add_typer(start)
 app.add_typer(checkpoints, name="checkpoints")

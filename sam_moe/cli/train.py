@@ -86,6 +86,44 @@ def train_gate(recipe: Recipe, change: Changes = None) -> None:
     _ended(made, f"Look at {made.parent / 'curve.png'}; use it: --model {made.parent}")
 
 
+@training.command(epilog=EVERYWHERE)
+def train(recipe: Recipe, change: Changes = None) -> None:
+    """Train a model without prompts by a recipe that names its paper, phase by phase.
+
+    Each phase is kept in the run's folder; started again on it, the training goes on where it stopped. It
+    ends with weights and a card there, and with what it reaches on validation scans, structure by structure.
+    """
+    import logging
+
+    from sam_moe.assemble.training import check_recipe
+    from sam_moe.cli.terminal.progress import ProgressLine
+
+    logging.getLogger("sam_moe.training").setLevel(logging.INFO)
+    check_recipe(recipe, change or ())
+    with ProgressLine() as progress:
+        from sam_moe.assemble.training import follow
+
+        made = follow(recipe, change or (), progress)
+    _measured(made)
+
+
+def _measured(made: Path) -> None:
+    """Print where an automatic model's weights are, what it reaches, and how to use it."""
+    from sam_moe.registry import CARD, AutomaticCard, read_card
+    from sam_moe.training.engine.machines import processes
+
+    if not processes().is_main_process:
+        return
+    typer.echo(str(made))
+    card = read_card(made.parent / CARD)
+    assert isinstance(card, AutomaticCard)
+    for row in card.measured:
+        typer.echo(
+            f"{row.metric} {row.value:.3f}  {row.protocol.partition(';')[0]}, {row.data} ({row.cases})"
+        )
+    typer.echo(f"Use it: sam-moe segment SCAN --model {made.parent} --out LABELS", err=True)
+
+
 def _ended(made: Path, use: str) -> None:
     """Print where the weights are, what they gained, and how to use them if they gained anything."""
     from sam_moe.config import load_settings

@@ -16,12 +16,14 @@ from sam_moe.evaluation.asking.casefile import Setup, begin, case_path
 from sam_moe.evaluation.asking.freshness import changed
 from sam_moe.evaluation.asking.locks import check_several, claimed
 from sam_moe.evaluation.asking.predictions import checksum, match
+from sam_moe.evaluation.asking.protocols import SIMULATED
 from sam_moe.evaluation.asking.runner import Folder, Work, supported_scripts, work_through
-from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.asking.systems import AutomaticUnderTest, System
 from sam_moe.evaluation.challenge.challenge import Case, cases_of
 from sam_moe.evaluation.derived import forget, tidy, withdraw_result
 from sam_moe.evaluation.finishing import EvaluationRequest, Finishing
 from sam_moe.evaluation.results import (
+    AUTOMATIC,
     CASES,
     REPORT,
     ResultFolder,
@@ -34,13 +36,15 @@ log = logging.getLogger(__name__)
 
 RESULT_LOCK = "result"  # no case file is called so: those end in .json
 
-MakeSystems = Callable[[], Sequence[SystemUnderTest]]
+MakeSystems = Callable[[], Sequence[System]]
 
 
 def evaluate(
     request: EvaluationRequest, make_systems: MakeSystems, progress: Progress
 ) -> ResultFolder | None:
     """Run every system on every case that its folder lacks, then write rows, record and report.
+
+    Systems that take no prompts are run without one, whether or not the request has that protocol.
 
     `make_systems` is called in every process, and must be a function that another process can import. Under
     `accelerate launch` the launcher's processes share the cases, and only the first returns the result.
@@ -57,6 +61,7 @@ def evaluate(
     cases = cases_of(request.challenge)
     progress("loading the systems", 0.0)
     systems = tuple(make_systems())
+    request = _with_unprompted(request, systems)
     notes = _left_out(request, cases, systems)
     given = _given(request, cases, systems)
     described = _described(systems, given)
@@ -110,9 +115,15 @@ def _when_writable(out: Path) -> Iterator[None]:
         yield
 
 
-def _given(
-    request: EvaluationRequest, cases: Sequence[Case], systems: Sequence[SystemUnderTest]
-) -> Folder | None:
+def _with_unprompted(request: EvaluationRequest, systems: Sequence[System]) -> EvaluationRequest:
+    """The request with the protocol of systems that take no prompts, where there are such systems."""
+    automatic = any(isinstance(system, AutomaticUnderTest) for system in systems)
+    if not automatic or not all(script.kinds for script in request.scripts):
+        return request
+    return replace(request, scripts=(SIMULATED[AUTOMATIC], *request.scripts))
+
+
+def _given(request: EvaluationRequest, cases: Sequence[Case], systems: Sequence[System]) -> Folder | None:
     if request.predictions is None:
         if not systems:
             raise ConfigError("no system. Expected one, by its id, or a folder of predictions.")
@@ -123,7 +134,7 @@ def _given(
     return Folder(id, match(cases, request.predictions), request.resample)
 
 
-def _described(systems: Sequence[SystemUnderTest], given: Folder | None) -> dict[str, dict[str, JsonValue]]:
+def _described(systems: Sequence[System], given: Folder | None) -> dict[str, dict[str, JsonValue]]:
     described = {system.id: system.describe() for system in systems}
     if given is not None:
         title = "masks made elsewhere" + ", resampled where need be" * given.resample
@@ -146,9 +157,7 @@ def _setup(
     )
 
 
-def _left_out(
-    request: EvaluationRequest, cases: Sequence[Case], systems: Sequence[SystemUnderTest]
-) -> list[str]:
+def _left_out(request: EvaluationRequest, cases: Sequence[Case], systems: Sequence[System]) -> list[str]:
     """The protocols and patients that a system is not run on, in words.
 
     Raises:
@@ -161,9 +170,12 @@ def _left_out(
     for system in systems:
         own = {script.name: script for script in supported_scripts(system, request.scripts)}
         if not own:
+            assert not isinstance(system, AutomaticUnderTest), "its protocol is always there"
             kinds = " and ".join(sorted(system.supports))
             raise ConfigError(f"{system.id} supports {kinds} only, and no protocol is made of these alone.")
         for script in request.scripts:
+            if bool(script.kinds) == isinstance(system, AutomaticUnderTest):
+                continue  # those that take prompts are asked by prompts, the others are not
             if script.name not in own:
                 notes.append(f"{system.id} was not prompted by {script.name}, which it does not support.")
             elif len(own[script.name].steps) < len(script.steps):

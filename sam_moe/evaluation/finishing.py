@@ -151,7 +151,7 @@ def result_of(challenge: Challenge, rows: Sequence[Row], how: Circumstances) -> 
 
 def _write_prompts(request: EvaluationRequest, prompts: dict[str, list[PromptCase]]) -> None:
     """One file where there is one system, else one a system: clicks follow each one's own answers."""
-    name = ",".join(script.name for script in request.scripts)
+    name = ",".join(script.name for script in request.scripts if script.kinds)
     for id, cases in prompts.items():
         path, up = request.out / PROMPTS, ""
         if len(prompts) > 1:

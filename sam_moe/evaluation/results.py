@@ -39,6 +39,8 @@ ROWS, RESULT, REPORT, CASES, PREDICTIONS, PROMPTS = (
 )
 
 GIVEN = "given"  # what stands for a prompt in rows of masks made elsewhere
+AUTOMATIC = "automatic"  # the same in rows of systems that only know the structure's name
+UNPROMPTED = (GIVEN, AUTOMATIC)
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Amount = Annotated[float, Field(ge=0)]
@@ -90,7 +92,8 @@ class Row(Settings):
     label: str = Field(description="The structure's name.")
     strata: dict[str, str] = Field({}, description="Groups that the case belongs to, such as modality.")
     prompt: str = Field(
-        description="The last prompt: box, click1, box+click3; given for masks from elsewhere."
+        description="The last prompt: box, click1, box+click3; automatic where there was none; given for "
+        "masks from elsewhere."
     )
     step: int = Field(ge=0, description="Place in the protocol, from 0.")
     status: Status = Field(description="ok, or what is wrong with the answer.")
@@ -127,8 +130,8 @@ class Row(Settings):
 
 
 def answers_to(prompt: str) -> str:
-    """What a table calls the answers to a prompt: "After click5", "Masks as given"."""
-    return "Masks as given" if prompt == GIVEN else f"After {prompt}"
+    """What a table calls the answers to a prompt: "After click5", "Without a prompt", "Masks as given"."""
+    return {GIVEN: "Masks as given", AUTOMATIC: "Without a prompt"}.get(prompt, f"After {prompt}")
 
 
 class Result(Record):

@@ -145,8 +145,8 @@ class MoESite(nn.Module):
         shared gate, the others answer nothing.
 
         Raises:
-            ConfigError: for an id that is there already, and for an expert that is missing or, for a bank,
-                given.
+            ConfigError: for an id that is there already, and for an expert that is missing, or that the
+                site's dispatch cannot run, or, for a bank, given.
         """
         if id in self.ids:
             raise ConfigError(f"expert {id!r} is at the site already. Give the new one another id.")
@@ -157,8 +157,8 @@ class MoESite(nn.Module):
         elif expert is None:
             raise ConfigError(f"expert {id!r} has no module. Give it one: `add({id!r}, module)`.")
         else:
+            self._check_dispatch(expert)
             self.experts[id] = expert
-            self._check_dispatch()
         if self.gate.experts < len(self.ids):
             self.gate.add_column()
 
@@ -174,11 +174,11 @@ class MoESite(nn.Module):
                 f"{', '.join(self.ids)}. Expected one column an expert, in the same order."
             )
 
-    def _check_dispatch(self) -> None:
+    def _check_dispatch(self, *more: nn.Module) -> None:
         if self.kind.dispatch != "wide":
             return
         fits = isinstance(self.experts, ExpertDict) and all(
-            isinstance(expert, FeedForward) for expert in self.experts.values()
+            isinstance(expert, FeedForward) for expert in (*self.experts.values(), *more)
         )
         if not fits or self.kind.granularity == "pixel" or self.kind.fusion != "sum":
             raise ConfigError(

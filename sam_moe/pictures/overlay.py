@@ -22,7 +22,7 @@ from sam_moe.prompts.prompt import Box, Item, Loop, Point, Stroke
 from sam_moe.shapes import Shaped
 
 # Distinct to people who are blind to red and green (Okabe and Ito), and bright on grey.
-_OUTLINES = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#d55e00", "#009e73")
+_OUTLINES = ("#56b4e9", "#e69f00", "#cc79a7", "#f0e442", "#d55e00", "#009e73", "#b3a6ff")
 _TRUTH, _POSITIVE, _NEGATIVE, _BOX = "#ffffff", "#33ff66", "#ff4040", "#ffe119"
 _EDGED: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="black")]
 _WIDTH_IN, _ROW_IN = 13.5, 5.4

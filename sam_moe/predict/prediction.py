@@ -207,15 +207,20 @@ class LabelMap:
         return dict.fromkeys(self.names.values(), "none")
 
     @cached_property
-    def volumes_ml(self) -> dict[str, float]:
-        """The volume of each named value in millilitres, in the order of values; 0 of what was not found."""
+    def voxels(self) -> dict[str, int]:
+        """How many voxels each name has, in the order of values; 0 of what was not found."""
         counts = value_counts(self.labels)
-        return {name: int(counts[value]) * self.grid.voxel_ml for value, name in sorted(self.names.items())}
+        return {name: int(counts[value]) for value, name in sorted(self.names.items())}
+
+    @property
+    def volumes_ml(self) -> dict[str, float]:
+        """The volume of each name in millilitres."""
+        return {name: count * self.grid.voxel_ml for name, count in self.voxels.items()}
 
     @property
     def not_found(self) -> tuple[str, ...]:
         """The names without a voxel."""
-        return tuple(name for name, volume in self.volumes_ml.items() if not volume)
+        return tuple(name for name, count in self.voxels.items() if not count)
 
     @staticmethod
     def read(path: str | Path) -> "LabelMap":

@@ -241,7 +241,7 @@ def expert_at(path: Path) -> Entry[ExpertCard]:
     """The entry of an expert's card that lies here."""
     entry = read_entry(path)
     if not isinstance(entry.card, ExpertCard):
-        raise CardError(f"{path}: is the card of a {entry.card.kind}, not of an expert.")
+        raise CardError(f"{path}: is the card of {NAMES[entry.card.kind]}, not of an expert.")
     return Entry(entry.card, entry.path)
 
 

@@ -80,13 +80,14 @@ def neighbours(stack: Float[Tensor, "x y z"], slices: Tensor | None = None) -> F
     return stack.permute(2, 0, 1)[index]
 
 
-def padded(images: Float[Tensor, "n 3 x y"], multiple: int) -> Float[Tensor, "n 3 u v"]:
-    """Images grown at their ends to sides of whole multiples, each by its own least number.
+def padded(images: Float[Tensor, "n 3 x y"], multiple: int, shortest: int = 0) -> Float[Tensor, "n 3 u v"]:
+    """Images grown at their ends to sides of whole multiples, none below `shortest`, each by its least number.
 
     What an image is given does not depend on those beside it, so slices may be answered in any batches.
     """
     _, channels, x, y = images.shape
     least = images.amin(dim=(1, 2, 3), keepdim=True)
-    grown = least.repeat(1, channels, x + -x % multiple, y + -y % multiple)
+    sides = (max(shortest, side + -side % multiple) for side in (x, y))
+    grown = least.repeat(1, channels, *sides)
     grown[:, :, :x, :y] = images
     return grown

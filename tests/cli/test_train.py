@@ -15,6 +15,15 @@ def test_a_recipe_and_its_overrides_reach_the_training(sam_moe, tmp_path, verb):
     assert unread.err.startswith("sam-moe: --set seed: expected KEY=VALUE")
 
 
+def test_a_recipe_of_a_paper_reaches_its_training(sam_moe, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("system: m4oe\n")
+    missing = sam_moe("train", recipe)
+    assert missing.code == 1 and f"{recipe}: run: missing; add it" in missing.err
+    recipe.write_text("seed: 1\n")
+    assert "expected one of: m4oe" in sam_moe("train", recipe).err
+
+
 def test_an_expert_that_gained_nothing_ends_with_a_warning_and_without_advice(capsys, tmp_path):
     from sam_moe.cli.train import _ended
     from sam_moe.registry import write_card

@@ -68,6 +68,36 @@ class Drawn(Growing):
         )
 
 
+class Bright:
+    """Takes no prompts: all bright voxels are the "ball"; it also knows a "stone", which no scan has."""
+
+    structures = frozenset({"ball", "stone"})
+
+    def __init__(self, id="bright", fails_on="", halves=False, above=150):
+        self.id, self.fails_on, self.halves, self.above, self.segmented = id, fails_on, halves, above, 0
+
+    def open(self, scan):
+        if self.fails_on == "open":
+            raise ValueError("too large for me")
+        self.scan = scan
+
+    def segment(self, names):
+        self.segmented += 1
+        if self.fails_on == "segment":
+            raise RuntimeError("out of\nmemory")
+        bright = (self.scan.array > self.above).numpy()
+        if self.fails_on == "grid":
+            return {"ball": Reply(bright[1:])}
+        if not self.halves:
+            return {"ball": Reply(bright, {"ct": 0.9, "mr": 0.1}, why="like CT")}
+        left, right = bright.copy(), bright.copy()
+        left[12:], right[:12] = False, False
+        return {"left": Reply(left), "right": Reply(right)}
+
+    def describe(self):
+        return {"id": self.id, "licence": "CC0-1.0"}
+
+
 def growing():
     """One system; importable, so that other processes can make it too."""
     return (Growing(),)
@@ -81,6 +111,11 @@ def drawing():
 def two():
     """Two systems."""
     return (Growing(), Growing("other"))
+
+
+def beside():
+    """A system that takes no prompts beside one that does."""
+    return (Bright(above=195), Growing())
 
 
 def write_challenge(folder: Path, cases: int = 3, **changes) -> Path:

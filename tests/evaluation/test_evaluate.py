@@ -25,7 +25,17 @@ from sam_moe.evaluation.results import read_result
 from sam_moe.prompts import promptset
 from sam_moe.space.files import read_header, write_mask
 from sam_moe.space.phantom import ball
-from tests.evaluation.answerers import GRID, Growing, growing, phantoms, run, two, untimed, write_challenge
+from tests.evaluation.answerers import (
+    GRID,
+    Growing,
+    beside,
+    growing,
+    phantoms,
+    run,
+    two,
+    untimed,
+    write_challenge,
+)
 
 KILLS = 12
 ROOT = Path(__file__).resolve().parents[2]
@@ -403,3 +413,39 @@ def test_several_processes_ask_about_each_case_once_and_all_are_in_the_result(tm
     whole = run(phantoms(tmp_path / "other", 5), tmp_path / "whole")
     assert untimed(read_result(out).rows) == untimed(whole.rows)
     assert output.count("asked") == sum(row.seconds > 0 for row in whole.rows)
+
+
+def test_a_system_without_prompts_stands_beside_one_with_whatever_the_protocol(tmp_path):
+    """It goes on where it stopped, and its prompts file holds the other's prompts alone."""
+    challenge = phantoms(tmp_path / "set")
+    whole = run(challenge, tmp_path / "whole", beside, protocol="clicks,box")
+    named = run(challenge, tmp_path / "named", beside, protocol="automatic,clicks,box")
+    assert untimed(whole.rows) == untimed(named.rows)
+    bright = [row for row in whole.rows if row.system == "bright"]
+    assert [(row.case, row.prompt) for row in bright] == [(f"p{n}_a", "automatic") for n in range(3)]
+    figures = whole.result.summary["all"]["bright"]["automatic"]["dice"]
+    assert figures["n"] == 3 and figures["ci95"][0] < figures["mean"] < figures["ci95"][1]
+    assert "automatic" in whole.result.protocol and whole.result.notes == ()
+    recorded = promptset.read(tmp_path / "whole" / "prompts.json")
+    assert recorded.name == "clicks,box" and len(recorded.cases) == 3
+    page = (tmp_path / "whole" / "report.html").read_text()
+    assert "Without a prompt" in page and "Experts" in page
+
+    kept = (tmp_path / "whole" / "cases" / "p0_a.json").read_bytes()
+    (tmp_path / "whole" / "cases" / "p1_a.json").unlink()
+    again = run(challenge, tmp_path / "whole", beside, protocol="clicks,box")
+    assert untimed(again.rows) == untimed(whole.rows)
+    assert (tmp_path / "whole" / "cases" / "p0_a.json").read_bytes() == kept
+
+
+def test_prompts_are_replayed_beside_a_system_without_any(tmp_path):
+    challenge = phantoms(tmp_path / "set")
+    first = run(challenge, tmp_path / "first", beside, protocol="clicks,box")
+    scripts = replays_of(promptset.read(tmp_path / "first" / "prompts.json"))
+    again = run(challenge, tmp_path / "again", beside, scripts=scripts)
+    assert untimed(again.rows) == untimed(first.rows)
+
+
+def test_a_protocol_without_prompts_is_none_for_a_system_that_takes_them(tmp_path):
+    with pytest.raises(ConfigError, match="growing supports box and point only"):
+        run(phantoms(tmp_path / "set"), tmp_path / "out", growing, protocol="automatic")

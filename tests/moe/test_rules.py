@@ -14,10 +14,11 @@ from sam_moe.moe.rules.dense import Dense
 from sam_moe.moe.rules.forced import Forced
 from sam_moe.moe.rules.threshold import Threshold
 from sam_moe.moe.rules.top_k import TopK
-from sam_moe.moe.selection import NamedRule, SelectionRule, confidence_of
+from sam_moe.moe.rules.uniform import Uniform
+from sam_moe.moe.selection import NamedRule, SelectionRule, confidence_of, is_raw
 
 CONFIDENCE = torch.tensor([[0.30, 0.62, 0.08], [0.50, 0.19, 0.31], [0.40, 0.10, 0.50]])
-EVERY = [Threshold(0.5), TopK(2), TopK(9), Argmax(), Forced(1), Dense()]
+EVERY = [Threshold(0.5), TopK(2), TopK(9), Argmax(), Forced(1), Dense(), Uniform()]
 
 
 def chosen(rule: SelectionRule) -> tuple[list, list, list]:
@@ -84,6 +85,14 @@ def test_dense_takes_all_in_the_gates_order_by_confidence():
     experts, weights, _ = chosen(Dense())
     assert experts == [[0, 1, 2]] * 3 and weights == CONFIDENCE.tolist()
     assert Dense().explain(CONFIDENCE, Dense().select(CONFIDENCE))[0] == "all 3 by confidence"
+
+
+def test_uniform_takes_all_alike_averaged_or_added():
+    assert chosen(Uniform()) == ([[0, 1, 2]] * 3, [[pytest.approx(1 / 3)] * 3] * 3, [False] * 3)
+    assert chosen(Uniform(raw=True)) == ([[0, 1, 2]] * 3, [[1.0] * 3] * 3, [False] * 3)
+    assert Uniform().explain(CONFIDENCE, Uniform().select(CONFIDENCE)) == ("all 3 alike",) * 3
+    assert (Uniform().describe(), Uniform(raw=True).describe()) == ("all, averaged", "all, added")
+    assert is_raw(Uniform(raw=True)) and not is_raw(Uniform())
 
 
 @given(st.integers(1, 4), st.integers(2, 6), st.integers(0, 1000), st.sampled_from(EVERY))

@@ -28,7 +28,8 @@ class Compared:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Compare after this prompt, such as click5; masks made elsewhere then stand for themselves. "
+            help="Compare after this prompt, such as click5; automatic masks and such as were "
+            "made elsewhere then stand for themselves. "
             "Repeatable; else after the first and the last that all were asked.",
         ),
     ] = None

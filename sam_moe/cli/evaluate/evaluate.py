@@ -17,8 +17,8 @@ Protocol = Annotated[
     typer.Option(
         "--protocol",
         metavar="P",
-        help="click, clicks, box, flat, stroke, strokes, loop, loops, cvpr2025 or cvpr2025-flat; several "
-        "with commas between. Else the challenge's.",
+        help="click, clicks, box, flat, stroke, strokes, loop, loops, cvpr2025, cvpr2025-flat; automatic: no "
+        "prompt. Several with commas between. Else the challenge's.",
     ),
 ]
 
@@ -45,7 +45,8 @@ class AskingOptions:
         typer.Option(
             "--system",
             metavar="ID",
-            help="Id, card or folder of a model, mixture or expert. Repeatable; else small and small-moe.",
+            help="Id, card or folder of a model, mixture or expert, or of an automatic model, which is asked "
+            "without a prompt. Repeatable; else small and small-moe.",
         ),
     ] = None
     protocol: Protocol = None
@@ -142,7 +143,7 @@ def evaluate(
         progress("reading the challenge")
         from functools import partial
 
-        from sam_moe.evaluation.asking.systems import ask_models
+        from sam_moe.evaluation.asking.systems import ask_models, ask_systems
         from sam_moe.evaluation.evaluate import evaluate as run
         from sam_moe.evaluation.finishing import EvaluationRequest
 
@@ -170,7 +171,7 @@ def evaluate(
             progress("answering as the container would")
             done = submit(read, ask_models(ids, asking.device)[0], scripts, out, request.command)
             return _show(done, writing.as_json)
-        found = run(request, partial(ask_models, ids, asking.device), progress)
+        found = run(request, partial(ask_systems, ids, asking.device), progress)
     if found is not None:  # None in all but the first of several processes
         _show(found, writing.as_json)
 

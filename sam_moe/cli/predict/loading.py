@@ -2,15 +2,25 @@
 
 from collections.abc import Sequence
 
-from sam_moe.assemble.load import load
+from sam_moe.assemble.load import load, load_automatic
 from sam_moe.cli.options import Computing, UsageError
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
-from sam_moe.predict.files.command import LoadedModel
+from sam_moe.predict.automatic.which import named
+from sam_moe.predict.files.automatic import LoadedAutomaticModel
+from sam_moe.predict.files.prompted import LoadedModel
 from sam_moe.processes import share_threads
 from sam_moe.prompts.lowering import Lowering
-from sam_moe.registry import CARD, Card, Entry, read_card
-from sam_moe.registry.finding import DEFAULT_MODEL, PROMPTABLE, as_promptable, find_model, user_folder
+from sam_moe.registry import CARD, AutomaticCard, Card, Entry, read_card
+from sam_moe.registry.finding import (
+    DEFAULT_AUTOMATIC,
+    DEFAULT_MODEL,
+    PROMPTABLE,
+    as_automatic,
+    as_promptable,
+    find_model,
+    user_folder,
+)
 
 _DEFAULTS = Computing()
 
@@ -32,6 +42,28 @@ def loaded(model: str | None, computing: Computing = _DEFAULTS) -> LoadedModel:
         lowering=rules,
     )
     return LoadedModel(chosen, weights_sha256(entry))
+
+
+def find_automatic(model: str | None, as_set: str | None) -> Entry[AutomaticCard]:
+    """Find a model that segments without a prompt, by id, card or folder.
+
+    Raises:
+        CardError: for an unknown one, or one that answers prompts.
+        UsageError: where it knows no data set of the name given.
+    """
+    entry = as_automatic(find_model(model or DEFAULT_AUTOMATIC, wanted=(AutomaticCard,)))
+    if as_set is not None:
+        try:
+            named(entry.card.sets, as_set)
+        except ConfigError as error:
+            raise UsageError(f"--as: {error}") from error
+    return entry
+
+
+def loaded_automatic(entry: Entry[AutomaticCard], device: str) -> LoadedAutomaticModel:
+    """Load a model that segments without a prompt."""
+    share_threads()
+    return LoadedAutomaticModel(load_automatic(entry.path, device=device), weights_sha256(entry))
 
 
 def lowering_of(given: Sequence[str]) -> Lowering:

@@ -1,36 +1,35 @@
-"""`sam-moe predict` on many scans: a line for each on stdout, what failed on stderr at the end."""
+"""Many scans in one command: a line for each on stdout, what failed on stderr at the end."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
-from sam_moe.cli.options import COMMAND_LINE, Writing
+from sam_moe.cli.options import Writing
 from sam_moe.cli.terminal.progress import ProgressLine
 from sam_moe.processes import rank
 
 if TYPE_CHECKING:
-    from sam_moe.predict.files.command import LoadedModel
+    from sam_moe.predict.files.command import Segmenter
+    from sam_moe.predict.files.request import Asked
 
 
 def segment_many(
-    scans: Path, prompts: Path, out: Path, load: "Callable[[], LoadedModel]", writing: Writing
+    wanted: "Callable[[], Sequence[Asked]]", load: "Callable[[], Segmenter[Asked]]", writing: Writing
 ) -> None:
-    """Run, print and leave with exit code 1 where a scan failed.
+    """Find what is wanted, run, print, and leave with exit code 1 where a scan failed.
 
     Of several processes the first one reports, and fails, for all: a launcher ends the others when one fails.
     """
     with ProgressLine(quiet=writing.as_json) as progress:
-        from sam_moe.predict.files.many import CaseReport, requests, run_many
+        from sam_moe.predict.files.many import CaseReport, run_many
 
         def report_case(case: CaseReport) -> None:
             if case.state == "done" and not writing.as_json:
                 typer.echo(f"{case.mask}: {case.text}")
 
-        wanted = requests(scans, prompts, out, ("sam-moe", *COMMAND_LINE.get()), force=writing.force)
-        report = run_many(wanted, load, progress, report_case)
+        report = run_many(wanted(), load, progress, report_case)
     if rank() != 0:
         return
     typer.echo(json.dumps(report.as_json()) if writing.as_json else str(report))

@@ -1,33 +1,20 @@
 """`sam-moe predict`: one scan and its prompts, or a folder of scans and a file of prompts."""
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sam_moe.cli.options import COMMAND_LINE, EVERYWHERE, Computing, ModelId, UsageError, Writing
+from sam_moe.cli.options import COMMAND_LINE, EVERYWHERE, Computing, ModelId, UsageError
 from sam_moe.cli.predict.prompt_options import PromptOptions, in_options
+from sam_moe.cli.predict.showing import Showing, show
 from sam_moe.cli.predict.typed_prompts import PromptCommand
 from sam_moe.cli.records import takes_records
 
 if TYPE_CHECKING:
-    from sam_moe.predict.files.command import LoadedModel
+    from sam_moe.predict.files.prompted import LoadedModel
 
 prediction = typer.Typer()
-
-
-@dataclass(frozen=True)
-class Showing(Writing):
-    """How a mask is written, and what is shown beside it."""
-
-    overlay: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Also draw three planes with prompts and outlines.")
-    ] = None
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Also say which experts of a mixture answered, and why.")
-    ] = False
 
 
 @prediction.command(cls=PromptCommand, epilog=EVERYWHERE)
@@ -75,23 +62,23 @@ def predict(
         return loaded(model, computing)
 
     typed, file = prompt.typed(), prompt.prompts
+    command = ("sam-moe", *COMMAND_LINE.get())
     if file is not None and is_folder(scan) and (is_folder(out) or not out.suffix):
         if showing.overlay is not None:
             raise UsageError("--overlay draws one scan. Leave it out, or give one scan and one mask")
         from sam_moe.cli.predict.many_scans import segment_many
+        from sam_moe.predict.files.scans import prompted
 
-        return segment_many(scan, file, out, load, showing)
+        return segment_many(lambda: prompted(scan, file, out, command, force=showing.force), load, showing)
     with ProgressLine(quiet=showing.as_json) as progress:
-        from sam_moe.predict.files.command import Request, run
+        from sam_moe.predict.files.command import run
+        from sam_moe.predict.files.prompted import PromptedRequest
 
-        command = ("sam-moe", *COMMAND_LINE.get())
-        request = Request(scan, out, typed, file, showing.overlay, command, force=showing.force)
+        request = PromptedRequest(
+            scan, out, showing.overlay, command, showing.force, prompt=typed, prompts_file=file
+        )
         try:
             done = run(request, load, progress)
         except PromptError as error:
             raise PromptError(in_options(str(error))) from error
-    typer.echo(json.dumps(done.as_json()) if showing.as_json else str(done))
-    if showing.explain and not showing.as_json:
-        typer.echo(done.explain())
-    if not showing.as_json:
-        typer.echo("\n".join(f"{what}: {path}" for what, path in done.files.items()), err=True)
+    show(done, showing)

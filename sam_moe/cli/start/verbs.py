@@ -35,13 +35,17 @@ def demo(
 ) -> None:
     """Segment the real scans that ship, MR and CT.
 
-    From a point and from a box each, held against their labels; writes the masks and pictures.
+    From a point and from a box each, and without a prompt; held against their labels; writes the masks,
+    labels and pictures.
     """
     from sam_moe.cli.terminal.progress import ProgressLine
 
     with ProgressLine() as progress:
-        from sam_moe.cli.predict.loading import loaded
-        from sam_moe.cli.start.demonstration import run
+        from sam_moe.cli.predict.loading import find_automatic, loaded, loaded_automatic
+        from sam_moe.cli.start.demonstration import Loads, run
 
-        report = run(out, lambda: loaded(model).model, progress, force=force)
+        loads = Loads(
+            lambda: loaded(model).model, lambda: loaded_automatic(find_automatic(None, None), "auto").model
+        )
+        report = run(out, loads, progress, force=force)
     typer.echo(report)

@@ -1,7 +1,7 @@
-"""A protocol run on one system and one target: prompt by prompt, each answer scored as it comes."""
+"""A protocol run on one system: target by target and prompt by prompt, or a whole scan without a prompt."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from sam_moe.errors import PromptError
 from sam_moe.evaluation.asking.protocols import Script
-from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
+from sam_moe.evaluation.asking.systems import AutomaticUnderTest, Reply, SystemUnderTest
 from sam_moe.evaluation.asking.targets import Target
-from sam_moe.evaluation.results import Status
+from sam_moe.evaluation.results import AUTOMATIC, Status
 from sam_moe.evaluation.scoring.scores import Scores, score, worst
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
@@ -54,6 +54,45 @@ def converse(system: SystemUnderTest, script: Script, target: Target) -> Iterato
                 items.append(item)
                 last = _answered(system, tuple(items), AnsweredStep(name, step, item, Reply(last.reply.mask)))
         yield last
+
+
+def segmented(system: AutomaticUnderTest, targets: Sequence[Target]) -> Iterator[AnsweredStep]:
+    """Have the open scan segmented once; a step for each of its targets, which are given by name alone.
+
+    A target made of several names is answered by their union. `seconds` are those of the whole scan, in each
+    step. Where the system fails, all its steps have failed; a structure that it does not know is missing.
+    """
+    start = perf_counter()
+    try:
+        replies = system.segment([name for target in targets for name in target.names or (target.label,)])
+    except Exception as error:  # whatever a system under test does wrong is its result
+        log.debug("%s failed", system.id, exc_info=True)
+        replies, reason = {}, failure(error)
+    else:
+        reason = ""
+    seconds = perf_counter() - start
+    for target in targets:
+        nothing = Reply(np.zeros_like(target.truth))
+        turn = AnsweredStep(AUTOMATIC, 0, None, nothing, "failed", reason, seconds)
+        yield turn if reason else _named(system, replies, target, turn)
+
+
+def _named(
+    system: AutomaticUnderTest, replies: Mapping[str, Reply], target: Target, turn: AnsweredStep
+) -> AnsweredStep:
+    """The step of a target by what was answered under its names."""
+    names = target.names or (target.label,)
+    own = [replies[name] for name in names if name in replies]
+    for reply in own:
+        wrong = _wrong(reply, target.truth)
+        if wrong is not None:
+            return replace(turn, status=wrong[0], reason=wrong[1])
+    if not own and system.structures.isdisjoint(names):
+        return replace(turn, status="missing", reason=f"{system.id} knows no {' or '.join(names)}")
+    if not own:  # known, but of another kind of scan than this was taken for
+        return replace(turn, status="ok", reason=next((reply.why for reply in replies.values()), ""))
+    mask = np.logical_or.reduce([reply.mask for reply in own])
+    return replace(turn, reply=replace(own[0], mask=mask), status="ok", reason=own[0].why)
 
 
 def failure(error: Exception) -> str:
@@ -104,5 +143,5 @@ class Scorer:
             self._scores = score(truth, self.target.judged(mask), spacing_mm, self.tolerance_mm)
             self._mask = mask
         found = self._scores.copy()
-        found["reason"] = found["reason"] or turn.reason
+        found["reason"] = "; ".join(filter(None, (found["reason"], turn.reason)))
         return found

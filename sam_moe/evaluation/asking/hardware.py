@@ -5,14 +5,14 @@ from collections.abc import Iterable
 import torch
 from pydantic import JsonValue
 
-from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.asking.systems import System
 from sam_moe.predict.files.manifest import machine
 from sam_moe.processes import processors, threads
 
 UNKNOWN = "unknown"
 
 
-def device_of(system: SystemUnderTest) -> str:
+def device_of(system: System) -> str:
     """Where a system computes, by its `device`, which torch understands; unknown where it has none."""
     found = getattr(system, "device", None)
     if found is None:

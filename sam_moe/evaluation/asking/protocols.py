@@ -9,6 +9,7 @@ from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.steps import Kind as Kind
 from sam_moe.evaluation.asking.steps import kinds_of, step_names
 from sam_moe.evaluation.asking.targets import Target
+from sam_moe.evaluation.results import AUTOMATIC
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.promptset import PromptSet
 from sam_moe.prompts.simulate import Mask, box_around, centre_point, challenge_click, next_click
@@ -44,7 +45,7 @@ class Script(Protocol):
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        """The kinds of prompts that a system must support."""
+        """The kinds of prompts that a system must support; none: it is for systems that take no prompts."""
 
     def item(self, target: Target, items: Sequence[Item], answer: Mask) -> Item | None:
         """The next prompt, after these items and the answer to them; None where there is no further one.
@@ -64,6 +65,8 @@ class Simulated:
     first. CVPR's: `challenge_click` and `challenge_box`: drawn on one slice of the third axis, and either
     taken from the target's first slice to its last, which the challenge's archives give, too, or left on its
     slice. (There structures are clicked side by side; here one after another.)
+
+    With neither box nor clicks there is no prompt: a system is given the structure's name alone, in one step.
     """
 
     name: str
@@ -76,6 +79,8 @@ class Simulated:
     @property
     def steps(self) -> tuple[str, ...]:
         """The names of the steps."""
+        if not self.first and not self.clicks:
+            return (self.name,)
         lead = f"{self.first}+" if self.first else ""
         begin = (self.first,) if self.first else ()
         return begin + tuple(f"{lead}{self.means}{n}" for n in range(1, self.clicks + 1))
@@ -86,7 +91,9 @@ class Simulated:
         return kinds_of(self.steps)
 
     def item(self, target: Target, items: Sequence[Item], answer: Mask) -> Item | None:
-        """The box, the first click, stroke or loop, or the one that mends the answer."""
+        """The box, the first click, stroke or loop, or the one that mends the answer; none without a kind."""
+        if not self.kinds:
+            return None
         axis = drawing_axis(target.spacing_mm)
         if self.first and not items:
             if self.cvpr:
@@ -108,6 +115,7 @@ class Simulated:
 SIMULATED: Mapping[str, Simulated] = {
     script.name: script
     for script in (
+        Simulated(AUTOMATIC, "no prompt: the structure's name alone, for systems that segment by themselves"),
         Simulated("click", "one click on the target's deepest voxel", clicks=1),
         Simulated("clicks", "a click on the deepest voxel, then four at the largest error", clicks=CLICKS),
         Simulated("box", "a box around the target, its sides moved by up to 5 %", "box"),

@@ -7,7 +7,7 @@ its case over.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from sam_moe.evaluation.asking.casefile import CaseFile, case_path, file_name, relative, write_whole
-from sam_moe.evaluation.asking.conversation import AnsweredStep, Scorer, converse, failure
+from sam_moe.evaluation.asking.conversation import AnsweredStep, Scorer, converse, failure, segmented
 from sam_moe.evaluation.asking.freshness import made_of
 from sam_moe.evaluation.asking.hardware import device_of
 from sam_moe.evaluation.asking.locks import claimed
 from sam_moe.evaluation.asking.predictions import GivenMasks, score_given
 from sam_moe.evaluation.asking.protocols import BETWEEN, Script, supported_part
-from sam_moe.evaluation.asking.systems import Reply, SystemUnderTest
+from sam_moe.evaluation.asking.systems import AutomaticUnderTest, Reply, System
 from sam_moe.evaluation.asking.targets import Target, targets_of
 from sam_moe.evaluation.asking.unread import reason_of, unread_rows
 from sam_moe.evaluation.challenge.challenge import Case, Challenge, Opened, open_case
@@ -70,7 +70,7 @@ class Work:
         return made_of(case) if given is None else made_of(case, given.masks, given.resample)
 
 
-def work_through(work: Work, systems: Sequence[SystemUnderTest], progress: Progress) -> None:
+def work_through(work: Work, systems: Sequence[System], progress: Progress) -> None:
     """Run every case without a file; return when all have one, whichever process wrote it."""
     start, before = perf_counter(), _finished(work)
     for wait in (False, True):  # at last those that others had: they are done by then, or dead
@@ -90,7 +90,7 @@ def work_through(work: Work, systems: Sequence[SystemUnderTest], progress: Progr
                 write_whole(ask_case(work, case, systems).model_copy(update={"made_of": made}), path)
 
 
-def ask_case(work: Work, case: Case, systems: Sequence[SystemUnderTest]) -> CaseFile:
+def ask_case(work: Work, case: Case, systems: Sequence[System]) -> CaseFile:
     """Every system's rows about one case; a case that cannot be read is a row a system and structure."""
     start = perf_counter()
     systems = [s for s in systems if case.patient in work.only.get(s.id, {case.patient})]
@@ -146,30 +146,42 @@ class _Answers:
     masks: dict[str, Mask] = field(default_factory=dict)
 
 
-def _answers_of(
-    work: Work, case: Case, scan: Volume, targets: Sequence[Target], system: SystemUnderTest
-) -> _Answers:
+def _answers_of(work: Work, case: Case, scan: Volume, targets: Sequence[Target], system: System) -> _Answers:
     """Run every protocol on every target; a scan that the system cannot open fails every step."""
-    found, scripts = _Answers(), supported_scripts(system, work.scripts)
+    found = _Answers()
+    several = sum(bool(script.kinds) for script in work.scripts) > 1
     try:
         system.open(scan)
         refusal = ""
     except Exception as error:  # as in a conversation: its failure is its result
         refusal = failure(error)
-    for target in targets:
+    for target, name, turns in _turns(system, supported_scripts(system, work.scripts), targets, refusal):
+        items: list[Item] = []
         scorer = Scorer(target, work.challenge.nsd_tolerance_mm)
-        for script in scripts:
-            items: list[Item] = []
-            for turn in _failed(script, target, refusal) if refusal else converse(system, script, target):
-                items += [turn.item] if turn.item is not None else []
-                found.rows.append(_row(system, case, target, turn, scorer(turn)))
-                if not refusal:
-                    found.masks[target.label] = turn.reply.mask
-            if items:
-                found.prompts[target.label + (BETWEEN + script.name) * (len(work.scripts) > 1)] = Prompt(
-                    tuple(items)
-                )
+        for turn in turns:
+            items += [turn.item] if turn.item is not None else []
+            found.rows.append(_row(system, case, target, turn, scorer(turn)))
+            if not refusal:
+                found.masks[target.label] = turn.reply.mask
+        if items:
+            found.prompts[target.label + (BETWEEN + name) * several] = Prompt(tuple(items))
     return found
+
+
+def _turns(
+    system: System, scripts: Sequence[Script], targets: Sequence[Target], refusal: str
+) -> Iterator[tuple[Target, str, Iterable[AnsweredStep]]]:
+    """The steps of each target and protocol, with the protocol's name."""
+    if isinstance(system, AutomaticUnderTest) and not refusal:
+        for target, turn in zip(targets, segmented(system, targets), strict=True):
+            yield target, turn.prompt, (turn,)
+        return
+    for target in targets:
+        for script in scripts:
+            if refusal or isinstance(system, AutomaticUnderTest):
+                yield target, script.name, _failed(script, target, refusal)
+            else:
+                yield target, script.name, converse(system, script, target)
 
 
 def _failed(script: Script, target: Target, reason: str) -> Iterator[AnsweredStep]:
@@ -179,7 +191,7 @@ def _failed(script: Script, target: Target, reason: str) -> Iterator[AnsweredSte
         yield AnsweredStep(name, step, None, nothing, "failed", reason)
 
 
-def _row(system: SystemUnderTest, case: Case, target: Target, turn: AnsweredStep, scores: Scores) -> Row:
+def _row(system: System, case: Case, target: Target, turn: AnsweredStep, scores: Scores) -> Row:
     return Row(
         system=system.id,
         case=case.id,
@@ -195,7 +207,7 @@ def _row(system: SystemUnderTest, case: Case, target: Target, turn: AnsweredStep
     )
 
 
-def _save(work: Work, case: Case, scan: Volume, system: SystemUnderTest, masks: Mapping[str, Mask]) -> None:
+def _save(work: Work, case: Case, scan: Volume, system: System, masks: Mapping[str, Mask]) -> None:
     """Keep the last answers in one map; where two claim a voxel, the structure named later has it."""
     folder = work.out / PREDICTIONS / file_name(system.id)
     make_folder(folder)
@@ -207,13 +219,15 @@ def _save(work: Work, case: Case, scan: Volume, system: SystemUnderTest, masks: 
     write_mask(folder / f"{file_name(case.id)}.nii.gz", labels, scan.grid, names)
 
 
-def supported_scripts(system: SystemUnderTest, scripts: Sequence[Script]) -> list[Script]:
-    """The scripts as far as a system supports them."""
-    own = (supported_part(script, system.supports) for script in scripts)
+def supported_scripts(system: System, scripts: Sequence[Script]) -> list[Script]:
+    """The scripts as far as a system supports them; without a prompt are asked those that take none."""
+    if isinstance(system, AutomaticUnderTest):
+        return [script for script in scripts if not script.kinds]
+    own = (supported_part(script, system.supports) for script in scripts if script.kinds)
     return [script for script in own if script is not None]
 
 
-def _steps(work: Work, systems: Sequence[SystemUnderTest]) -> dict[str, list[str]]:
+def _steps(work: Work, systems: Sequence[System]) -> dict[str, list[str]]:
     """The names of all steps of each system, by its id."""
     steps = {
         s.id: [step for script in supported_scripts(s, work.scripts) for step in script.steps]

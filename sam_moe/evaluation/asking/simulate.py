@@ -59,12 +59,16 @@ def simulate(
     """A simulated user's prompts for every target, at the errors of `system` where there are several steps.
 
     Raises:
-        ConfigError: for several steps and no system.
+        ConfigError: for several steps and no system, or a protocol without prompts.
         FileError: where `out` cannot be written, before the work.
         SamMoeError: where no case can be read, for the first reason. Of several the others go on without one
             that cannot be read, with a warning.
     """
     check_writable(out.parent)
+    if without := [script.name for script in scripts if not script.kinds]:
+        raise ConfigError(
+            f"the protocol {without[0]} has no prompts. Expected such as have some: clicks, box."
+        )
     if system is None and needs_answers(scripts):
         raise ConfigError(
             f"the protocol {', '.join(s.name for s in scripts)} clicks where an answer errs. Expected "

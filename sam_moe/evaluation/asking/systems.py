@@ -1,4 +1,4 @@
-"""Systems under test: what answers prompts on an opened scan, such as a model of ours."""
+"""Systems under test: what answers prompts on an opened scan, or segments it by itself."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
-from sam_moe.assemble.load import load
+from sam_moe.assemble.load import load, load_automatic
 from sam_moe.assemble.parts import find_parts
 from sam_moe.errors import ConfigError, PromptError
 from sam_moe.evaluation.asking.steps import ALL, Kind
+from sam_moe.predict.automatic.model import AutomaticModel, AutomaticSession
 from sam_moe.predict.cache import EmbeddingCache
 from sam_moe.predict.model import Model
 from sam_moe.predict.prediction import Prediction
 from sam_moe.predict.predictor import Predictor
 from sam_moe.prompts.prompt import Item
 from sam_moe.prompts.simulate import Mask
-from sam_moe.registry import BackboneCard, Card, Entry, GateCard
+from sam_moe.registry import AutomaticCard, BackboneCard, Card, Entry, GateCard
 from sam_moe.registry.finding import PROMPTABLE, as_promptable, find_model
 from sam_moe.space.volume import Volume
 
@@ -67,6 +68,37 @@ class SystemUnderTest(Protocol):
 
     def describe(self) -> dict[str, JsonValue]:
         """What to note about it: id, checksum, licence."""
+
+
+@runtime_checkable
+class AutomaticUnderTest(Protocol):
+    """What an evaluation needs of a system that takes no prompts: open a scan, segment it once.
+
+    What it raises makes a failed row of each of the scan's structures and no more.
+    """
+
+    @property
+    def id(self) -> str:
+        """Its name in every table."""
+
+    @property
+    def structures(self) -> frozenset[str]:
+        """The names of all structures that it knows, whatever the scan."""
+
+    def open(self, scan: Volume) -> None:
+        """Take up a scan."""
+
+    def segment(self, names: Sequence[str]) -> Mapping[str, Reply]:
+        """An answer for each structure that it looked for in the open scan, by name; empty: not found.
+
+        `names` are the structures that are scored; what else is answered is left out of the score.
+        """
+
+    def describe(self) -> dict[str, JsonValue]:
+        """What to note about it: id, checksum, licence."""
+
+
+System = SystemUnderTest | AutomaticUnderTest
 
 
 class ModelUnderTest:
@@ -132,6 +164,66 @@ def _reply(found: Prediction) -> Reply:
     return Reply(mask, dict(routing.experts), dict(routing.confidence), routing.why, regions)
 
 
+class AutomaticModelUnderTest:
+    """An automatic model of ours, which takes a scan for the data set that it is most like.
+
+    Weights that hold no reference cannot know which that is: there it is the set that has most of the names.
+    """
+
+    def __init__(self, model: AutomaticModel, described: Mapping[str, JsonValue]) -> None:
+        self.model, self._described = model, dict(described)
+        self.id = model.id
+        self.structures = frozenset(label.name for each in model.network.sets for label in each.labels)
+        self._session: AutomaticSession | None = None
+
+    def open(self, scan: Volume) -> None:
+        """Take up a scan."""
+        self._session = self.model.open(scan)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.device
+
+    def segment(self, names: Sequence[str]) -> Mapping[str, Reply]:
+        """The structures of the data set that the scan is taken for; `why` names that set."""
+        if self._session is None:
+            raise PromptError("no scan is open. Call open(scan) before segment(names).")
+        try:
+            found = self._session.segment()
+        except ConfigError:  # it knows several sets and has no reference to choose one by
+            found = self._session.segment(self._set_with(names))
+        labels, experts, why = found.labels.numpy(), found.experts, str(found.likeness)
+        return {name: Reply(labels == value, experts, why=why) for value, name in found.names.items()}
+
+    def _set_with(self, names: Sequence[str]) -> str:
+        sets = self.model.network.sets
+        return max(sets, key=lambda each: len({label.name for label in each.labels} & set(names))).id
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Id, title, checksum of the weights, licence."""
+        return self._described
+
+
+def ask_systems(models: Sequence[str], device: str = "auto") -> tuple[System, ...]:
+    """Models, mixtures, experts alone and automatic models as systems, by id, card or folder.
+
+    Raises:
+        ConfigError: for two of one id.
+        CardError: for an unknown id, the known ones listed.
+    """
+    systems: list[System] = []
+    for model in models:
+        entry = find_model(model)
+        if isinstance(entry.card, AutomaticCard):
+            loaded = load_automatic(entry.path, device=device)
+            systems.append(AutomaticModelUnderTest(loaded, describe(entry)))
+        else:
+            systems += ask_models((str(entry.path),), device)
+    _named_apart(systems)
+    return tuple(systems)
+
+
 def ask_models(
     models: Sequence[str], device: str = "auto", share_embeddings: bool = False
 ) -> tuple[ModelUnderTest, ...]:
@@ -149,15 +241,20 @@ def ask_models(
     for model in models:
         entry = as_promptable(find_model(model, wanted=PROMPTABLE))
         loaded = load(entry.path, device=device)
-        if any(other.id == loaded.id for other in systems):
-            raise ConfigError(
-                f"two systems are called {loaded.id}. Expected different ids; give each once, or "
-                "change the id in one card."
-            )
         described = describe(entry) | {"box_strategy": loaded.box_strategy, **loaded.lowering.model_dump()}
         described["embeddings"] = "shared with the systems of one encoder" if share_embeddings else "its own"
         systems.append(ModelUnderTest(loaded, described, shared))
+    _named_apart(systems)
     return tuple(systems)
+
+
+def _named_apart(systems: Sequence[System]) -> None:
+    ids = [system.id for system in systems]
+    if twice := next((id for id in ids if ids.count(id) > 1), None):
+        raise ConfigError(
+            f"two systems are called {twice}. Expected different ids; give each once, or "
+            "change the id in one card."
+        )
 
 
 def describe(entry: Entry[Card]) -> dict[str, JsonValue]:

@@ -15,7 +15,8 @@ class Target:
     """One structure of one case, with its truth.
 
     `scan` is the fingerprint of the scan, by which recorded prompts are found again. `ignored` is true where
-    nothing was annotated: such voxels are in no truth, and in no answer that is measured.
+    nothing was annotated: such voxels are in no truth, and in no answer that is measured. `names` are what
+    the structure is made of, by the names of its own set; its label alone where it is one of them.
     """
 
     case: str
@@ -25,6 +26,7 @@ class Target:
     scan: str = ""
     seed: int = 0
     ignored: Mask | None = None
+    names: tuple[str, ...] = ()
 
     def judged(self, answer: Mask) -> Mask:
         """An answer where the scan was annotated, nothing elsewhere."""
@@ -48,6 +50,7 @@ def targets_of(case: Case, opened: Opened, seed: int = 0) -> list[Target]:
             key,
             seed,
             opened.ignored,
+            case.names.get(label, ()),
         )
         for label, truth in opened.truths.items()
     ]

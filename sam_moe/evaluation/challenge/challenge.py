@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,8 @@ class Challenge(Settings):
 class Case:
     """One scan, perhaps of several series, with its label map; `labels` are its structures' values there.
 
-    `ignored` are the values of voxels that were not annotated: nnU-Net's label `ignore`.
+    `ignored` are the values of voxels that were not annotated: nnU-Net's label `ignore`. `names`: of a
+    structure that is made of others of the set's own names, these names.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Case:
     labels: Mapping[str, tuple[int, ...]]
     least_voxels: int = 1
     ignored: tuple[int, ...] = ()
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load_challenge(
@@ -125,12 +127,14 @@ def cases_of(challenge: Challenge) -> tuple[Case, ...]:
     for source in challenge.sets:
         for found in choose(source, challenge.root_of(source), challenge.folder):
             known |= set(found.names) - {IGNORE}
-            labels = _labels_of(source.labels or challenge.labels, found)
+            wanted = source.labels or challenge.labels
+            labels = _labels_of(wanted, found)
             met |= set(labels)
             if not labels:
                 log.info("%s: none of the challenge's structures; left out", found.case)
                 continue
-            cases.append(_case(challenge, source, found, labels))
+            case = _case(challenge, source, found, labels)
+            cases.append(replace(case, names=_names_of(wanted)))
     never = [name for name in challenge.labels if name not in met]
     if never and cases:
         near = nearest_first(never[0], known)[:8]
@@ -233,6 +237,12 @@ def _labels_of(wanted: Labels, found: FoundCase) -> dict[str, tuple[int, ...]]:
         if chosen:
             labels[structure] = chosen
     return labels
+
+
+def _names_of(wanted: Labels) -> dict[str, tuple[str, ...]]:
+    """The set's own names of each structure that has some."""
+    names = {label: tuple(v for v in values if isinstance(v, str)) for label, values in wanted.items()}
+    return {label: own for label, own in names.items() if own}
 
 
 def _case(

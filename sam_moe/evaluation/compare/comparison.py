@@ -9,7 +9,7 @@ import numpy as np
 from sam_moe.config import nearest_first
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.compare.ranking import SCHEMES, Pair, Ranking, compared, rank
-from sam_moe.evaluation.results import GIVEN, METRICS, ResultFolder, Row, answers_to
+from sam_moe.evaluation.results import METRICS, UNPROMPTED, ResultFolder, Row, answers_to
 from sam_moe.evaluation.scoring.bootstrap import RESAMPLES, Patients
 from sam_moe.evaluation.scoring.intervals import DIFFERENCE, UNBOUNDED
 from sam_moe.evaluation.scoring.known import check_known, ml_words, same_volume
@@ -73,8 +73,8 @@ def compare(
     """Rank the systems of some results, or `only` some of them, by every rule, after each of the prompts.
 
     Without `prompts` those are taken that begin or end a chain of prompts. Where prompts are given, masks
-    made elsewhere (`given`) stand for themselves: they answer without one. Missing answers count with the
-    worst values.
+    made elsewhere (`given`) and automatic ones stand for themselves: they answer without one. Missing answers
+    count with the worst values.
 
     Raises:
         ConfigError: for fewer than two systems, or such as differ in prompts or targets.
@@ -159,9 +159,9 @@ def _shared_prompts(rows: Mapping[str, Sequence[Row]]) -> list[str]:
         if set(prompts[other]) != set(prompts[first]):
             raise ConfigError(
                 f"{first} and {other} were not asked alike: {', '.join(prompts[first])} and "
-                f"{', '.join(prompts[other])}. Choose the prompt to compare after (--prompt NAME; masks made "
-                f"elsewhere, '{GIVEN}', can stand beside any), and which systems, where not all were asked "
-                "it (--system NAME)."
+                f"{', '.join(prompts[other])}. Choose the prompt to compare after (--prompt NAME; answers "
+                f"without a prompt, {' and '.join(UNPROMPTED)}, can stand beside any), and which systems, "
+                "where not all were asked it (--system NAME)."
             )
     return main_prompts(prompts[first])
 
@@ -170,7 +170,7 @@ def _table(system: str, rows: Sequence[Row], prompt: str, chosen: bool) -> dict[
     """A system's row for each target after a prompt."""
     own = [row for row in rows if row.prompt == prompt]
     if not own and chosen:
-        own = [row for row in rows if row.prompt == GIVEN]
+        own = [row for row in rows if row.prompt in UNPROMPTED]
     if not own:
         raise ConfigError(
             f"{system} was not asked '{prompt}', only {', '.join(prompts_of(rows))}. Choose a --prompt that "

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from sam_moe.evaluation.report.page import el, name_of, table
-from sam_moe.evaluation.results import METRICS, Metric
+from sam_moe.evaluation.results import METRICS, UNPROMPTED, Metric
 from sam_moe.evaluation.scoring.summary import OFFICIAL
 
 _ALIKE = 5e-4
@@ -61,12 +61,15 @@ def official(summary: Figures, prompts: Sequence[str]) -> Element | None:
 
 
 def parts(groups: Mapping[str, Figures], what: str, prompt: str, systems: Sequence[str]) -> Element:
-    """A row for each structure or group, a column for each system: Dice and NSD after one prompt."""
+    """A row for each structure or group, a column for each system: Dice and NSD after one prompt.
+
+    A system that takes no prompts stands beside any.
+    """
     head: list[str | Element] = [what, "targets"]
     head += [name_of(system, systems) for system in systems]
     rows = []
     for name, summary in groups.items():
-        found = {s: summary[s][prompt] for s in systems if prompt in summary.get(s, {})}
+        found = {s: own for s in systems if (own := _after(prompt, summary.get(s, {})))}
         if not found:
             continue
         best = _best([cells["dice"] for cells in found.values()], METRICS["dice"])
@@ -76,6 +79,11 @@ def parts(groups: Mapping[str, Figures], what: str, prompt: str, systems: Sequen
             cells.append(_both(found[system], best) if system in found else el("td", "–", class_="n"))
         rows.append(cells)
     return table(head, rows)
+
+
+def _after(prompt: str, figures: Figures) -> Figures | None:
+    """A system's figures after a prompt, or those that it has without one."""
+    return next((figures[name] for name in (prompt, *UNPROMPTED) if name in figures), None)
 
 
 def clicks(interactive: Mapping[str, Any]) -> Element | None:

@@ -18,7 +18,9 @@ class ConvSizes(Record):
     widths: tuple[_Positive, ...] = Field(
         (16, 32, 64, 128, 128), min_length=3, description="Channels of each level, the finest first."
     )
-    site_levels: _Positive = Field(2, description="How many of the coarsest levels have feed-forward places.")
+    site_levels: int = Field(
+        2, ge=0, description="How many of the coarsest levels have feed-forward places; 0 is the plain U-Net."
+    )
     mlp_ratio: _Positive = Field(2, description="Hidden width of a feed-forward place, in widths.")
     classes: tuple[_Positive, ...] = Field(
         min_length=1, description="Classes of each data set's head, background included."

@@ -64,7 +64,7 @@ class ModelRecord(Record):
 
     id: str = Field(description="Id of its card.")
     weights_sha256: str | None = Field(None, description="Checksum of its file of weights.")
-    box_strategy: str = Field(description="How boxes were lowered.")
+    box_strategy: str = Field(description="How boxes were lowered; 'none', as below, of one without prompts.")
     flat_box: str = Field("box", description="By which rule boxes on one slice were.")
     stroke: str = Field("middle", description="By which rule strokes were.")
     loop: str = Field("deepest", description="By which rule loops were.")
@@ -106,6 +106,30 @@ class TargetRecord(Record):
     answered: AnsweredRecord | None = Field(None, description="Of a mixture: the experts behind the answer.")
 
 
+class StructureRecord(Record):
+    """A structure that was looked for without a prompt."""
+
+    name: str
+    label: int = Field(description="Its value in the labels.")
+    voxels: int = Field(description="0 where it was not found.")
+    volume_ml: float
+
+
+class AutomaticRecord(Record):
+    """What a scan was taken for, and what was found in it without a prompt."""
+
+    asked: str | None = Field(None, description="The data set that was named; none where it was found.")
+    data_set: str = Field(description="The data set that the scan was taken for.")
+    words: str = Field(description="The same in words.")
+    unlike: bool = Field(description="Whether it lies farther out than nearly all of that set's own scans.")
+    distances: dict[str, float | None] = Field(description="To every data set's training scans.")
+    far: float | None = Field(None, description="Below it lie 95 % of the set's own scans.")
+    shares: dict[str, dict[str, float]] = Field(description="Mean weight of each expert, place by place.")
+    structures: tuple[StructureRecord, ...]
+    not_found: tuple[str, ...] = Field(description="Names of those without a voxel.")
+    timings_ms: dict[str, float] = Field(description="Milliseconds by stage.")
+
+
 class Manifest(Record):
     """What ran, on what, and what came out."""
 
@@ -122,8 +146,11 @@ class Manifest(Record):
     scan: ScanRecord
     model: ModelRecord
     machine: MachineRecord
-    targets: tuple[TargetRecord, ...]
-    prompts: PromptSet = Field(description="Replay with `--prompts <this file>`.")
+    targets: tuple[TargetRecord, ...] = ()
+    prompts: PromptSet | None = Field(
+        None, description="Replay with `--prompts <this file>`; none where there was no prompt."
+    )
+    automatic: AutomaticRecord | None = Field(None, description="Of a model without prompts: what it found.")
 
 
 class Begun(Record):
@@ -139,7 +166,9 @@ class Begun(Record):
     command: tuple[str, ...] = Field(description="The command line.")
     mask: str = Field(description="File name of the mask, beside this file.")
     files_sha256: tuple[str, ...] = Field(description="SHA-256 of all files of ours that may lie beside.")
-    prompts: PromptSet = Field(description="Replay with `--prompts <this file>`.")
+    prompts: PromptSet | None = Field(
+        None, description="Replay with `--prompts <this file>`; none where there was no prompt."
+    )
 
 
 def machine(device: torch.device | str) -> MachineRecord:
@@ -215,7 +244,12 @@ def read_prompts(path: Path) -> PromptSet:
         PromptError: naming the file and the field.
     """
     if path.name.endswith(RECORD):
-        return read_record(path, PromptError).prompts
+        prompts = read_record(path, PromptError).prompts
+        if prompts is None:
+            raise PromptError(
+                f"{path}: of a run without prompts. Expected a prompt set, or the record of sam-moe predict."
+            )
+        return prompts
     return read_json(PromptSet, path, PromptError)
 
 

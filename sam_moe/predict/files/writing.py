@@ -7,50 +7,79 @@ picture are those of the mask beside them, or are not there.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from sam_moe.config import write_json
 from sam_moe.files import replace_bytes, withdraw
 from sam_moe.ownership import sha256_or_none
-from sam_moe.predict.files.manifest import Begun, Manifest, now
+from sam_moe.pictures.scene import Scene
+from sam_moe.predict.files.manifest import AutomaticRecord, Begun, Manifest, TargetRecord, now
 from sam_moe.predict.files.outputs import Outputs
-from sam_moe.predict.prediction import Prediction
+from sam_moe.prompts.promptset import PromptSet
 from sam_moe.shapes import UInt8
 from sam_moe.space.files import labels_text, write_mask
 from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume
 
-TARGET = "target"  # what a mask's only target is called where it was given no name
+
+@dataclass(frozen=True)
+class Findings:
+    """What an answer adds to a manifest: targets and their prompts, or what was found without any."""
+
+    targets: tuple[TargetRecord, ...] = ()
+    prompts: PromptSet | None = None
+    automatic: AutomaticRecord | None = None
+
+
+@runtime_checkable
+class ScanAnswer(Protocol):
+    """What was found in one scan, as it is written and shown; `str` gives it for a person."""
+
+    @property
+    def mask(self) -> UInt8[Tensor, "i j k"]:
+        """The values on the scan's grid."""
+
+    @property
+    def names(self) -> dict[int, str] | None:
+        """The names of the mask's values; None where it has none."""
+
+    def findings(self) -> Findings:
+        """Its part of the manifest."""
+
+    def scene(self, scan: Volume) -> Scene:
+        """What a picture shows of it."""
+
+    def remarks(self) -> Iterable[str]:
+        """What a person should be warned of."""
+
+    def brief(self) -> str:
+        """One line, where many scans are answered."""
+
+    def explain(self) -> str:
+        """The experts behind it, and why these, in several lines."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """The predictions of one scan, their manifest, and the files they were written to."""
+    """The answer to one scan, its manifest, and the files they were written to."""
 
-    predictions: Mapping[str, Prediction]
+    answer: ScanAnswer
     manifest: Manifest
     files: dict[str, str]
 
     def __str__(self) -> str:
-        if list(self.predictions) == [TARGET]:
-            return str(self.predictions[TARGET])
-        width = max(len(name) for name in self.predictions)
-        return "\n".join(f"{name:<{width}}  {prediction}" for name, prediction in self.predictions.items())
-
-    def explain(self) -> str:
-        """The experts behind each target, and why these."""
-        if list(self.predictions) == [TARGET]:
-            return self.predictions[TARGET].explain()
-        return "\n".join(f"{name}: {found.explain()}" for name, found in self.predictions.items())
+        return str(self.answer)
 
     def as_json(self) -> dict[str, Any]:
         """The same for machines."""
-        kept = self.manifest.model_dump(mode="json", include={"scan", "model", "targets", "seconds"})
-        return {"files": self.files, **kept}
+        automatic = self.manifest.automatic is not None
+        kept = {"scan", "model", "seconds", "automatic" if automatic else "targets"}
+        return {"files": self.files, **self.manifest.model_dump(mode="json", include=kept)}
 
 
 def put_down(

@@ -4,6 +4,7 @@ NIfTI, NRRD, MHA and DICOM series in; NIfTI, NRRD and MHA out.
 """
 
 from sam_moe.space.files.beside import labels_beside, labels_text, names_beside, record_beside, suffix_of
+from sam_moe.space.files.dicom import holds_dicom
 from sam_moe.space.files.header import Header
 from sam_moe.space.files.labels import read_label_map, whole_numbers
 from sam_moe.space.files.reading import fingerprint, read, read_header
@@ -13,6 +14,7 @@ from sam_moe.space.grid import same_grid
 __all__ = [
     "Header",
     "fingerprint",
+    "holds_dicom",
     "labels_beside",
     "labels_text",
     "names_beside",

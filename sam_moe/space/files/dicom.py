@@ -45,6 +45,11 @@ def looks_like_dicom(start: bytes) -> bool:
     return start[128:132] == b"DICM"
 
 
+def holds_dicom(folder: Path) -> bool:
+    """Whether a file of DICOM lies directly in a folder."""
+    return any(_is_dicom(path) for path in sorted(folder.iterdir()))
+
+
 def read_dicom_header(path: Path) -> Header:
     """Read and check the headers of all files of the series."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its remarks go to stderr, ours are errors
@@ -152,11 +157,8 @@ def _look_through(folder: Path) -> tuple[dict[str, list[tuple[Path, Any]]], list
     found: dict[str, list[tuple[Path, Any]]] = {}
     others = []
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.name == "DICOMDIR" or path.name.startswith("._"):
-            continue  # pipes and devices too, and what macOS leaves beside each file of an archive
-        with open_file(path) as file:
-            if not looks_like_dicom(file.read(132)) and path.suffix.lower() not in (".dcm", ".ima"):
-                continue
+        if not _is_dicom(path):
+            continue
         try:
             about = _information(path)
         except FileError:
@@ -164,6 +166,13 @@ def _look_through(folder: Path) -> tuple[dict[str, list[tuple[Path, Any]]], list
         else:
             found.setdefault(_uid(about), []).append((path, about))
     return found, others
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file() or path.name == "DICOMDIR" or path.name.startswith("._"):
+        return False  # pipes and devices too, and what macOS leaves beside each file of an archive
+    with open_file(path) as file:
+        return looks_like_dicom(file.read(132)) or path.suffix.lower() in (".dcm", ".ima")
 
 
 def _about(files: list[tuple[Path, Any]]) -> str:

@@ -15,7 +15,7 @@ from sam_moe.systems.m4oe.model import M4oE, Slices
 from sam_moe.training.engine.seeds import seeded
 
 # Which loss a phase has: labels by known experts, gates alone, or labels by gates with the domain kept.
-Aim = Literal["known", "gate", "gated"]
+Aim = Literal["known", "gate", "gated", "added"]
 
 
 class SlicesLoss(nn.Module):
@@ -24,8 +24,9 @@ class SlicesLoss(nn.Module):
     Args:
         model: what learns.
         aim: "known" answers each slice by its data set's expert; "gate" asks the gates alone, on the features
-            of the known experts; "gated" answers by the gates, with `domain` times their cross-entropy.
-        domain: weight of that cross-entropy.
+            of the known experts; "gated" answers by the gates, with `domain` times their cross-entropy;
+            "added" answers by the known experts, with their gates' cross-entropy beside it.
+        domain: weight of that cross-entropy in "gated".
     """
 
     def __init__(self, model: M4oE, aim: Aim, domain: float = 0.1) -> None:
@@ -41,9 +42,8 @@ class SlicesLoss(nn.Module):
         if self.aim == "gate":
             return gate_loss(found.values(), known.index)
         loss = segmentation_loss(logits, batch["target"], batch["contoured"], heads, model.host.sizes.classes)
-        if self.aim == "gated" and self.domain:
-            loss = loss + self.domain * gate_loss(found.values(), known.index)
-        return loss
+        weight = {"gated": self.domain, "added": 1.0}.get(self.aim, 0.0)
+        return loss + weight * gate_loss(found.values(), known.index) if weight else loss
 
 
 def gate_loss(found: Iterable[Routing], owners: Int[Tensor, " b"]) -> Float[Tensor, ""]:

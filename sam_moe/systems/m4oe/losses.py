@@ -15,7 +15,7 @@ _NEVER = -1e4  # a logit of no weight, finite so that its gradient is 0 and no N
 def segmentation_loss(
     logits: Float[Tensor, "b k h w"],
     target: Int[Tensor, "b h w"],
-    contoured: Bool[Tensor, "b k"],
+    contoured: Bool[Tensor, "b c"],
     sets: Int[Tensor, " b"],
     classes: Sequence[int],
 ) -> Float[Tensor, ""]:
@@ -27,7 +27,8 @@ def segmentation_loss(
     Args:
         logits: filled up to the most classes of the sets in the batch.
         target: class of each pixel, 0 for the background.
-        contoured: which classes the case of each row has contours of; the background always.
+        contoured: which classes the case of each row has contours of, the background always; perhaps more
+            classes than the batch has.
         sets: the data set of each row.
         classes: how many classes each data set has.
     """

@@ -66,8 +66,9 @@ class M4oE(nn.Module):
         return {place.name: place.site for place in self._places}
 
     def experts(self) -> Mapping[str, nn.Module]:
-        """Each expert's feed-forward parts at all gated places, by its id."""
-        return {id: nn.ModuleList(place.expert(id) for place in self._places) for id in self.mixture.experts}
+        """Each expert's feed-forward parts at all gated places, by its id, in the order of columns."""
+        ids = self._places[0].site.ids if self._places else self.mixture.experts
+        return {id: nn.ModuleList(place.expert(id) for place in self._places) for id in ids}
 
     def phases(self) -> tuple[Phase, ...]:
         """What learns when: trunk with known experts, masked images, gate, all together."""

@@ -4,6 +4,7 @@ from sam_moe.moe.experts import key_of
 from sam_moe.moe.system import Phase
 from sam_moe.registry import ExpertMixture
 
+MASKED = "masked-"
 _GATE = "*.site.gate.*"
 
 
@@ -13,24 +14,17 @@ def phases_of(mixture: ExpertMixture) -> tuple[Phase, ...]:
     "trunk": the host, its heads and the experts, each row answered by the expert of its data set, so that the
     experts part from each other before any gate weighs them. "masked-<expert>": that expert alone, on masked
     images of its modality, the paper's pretraining (optional). "gate": the gates alone, on features of the
-    known experts, by the cross-entropy of the domain. "together": everything.
+    known experts, by the cross-entropy of the domain, where they score experts. "together": everything.
 
     The paper begins with the masked images, each expert in a network of its own, and puts a fresh gate on
     them; that order destroys what experts have learnt (`benchmarks/LOG.md`), so here the gate comes last.
     """
     if len(mixture.experts) == 1:
         return (Phase("trunk", ("host.*",)),)
-    gated = mixture.scores in ("expert", "forced", "uniform")
-    last = ("host.*",)
-    if not gated:
-        return (Phase("trunk", ("host.*",), keeps=(_GATE,)), *_masked(mixture))
+    scored = mixture.scores == "expert"
     return (
         Phase("trunk", ("host.*",), keeps=(_GATE,)),
-        *_masked(mixture),
-        Phase("gate", (_GATE,)),
-        Phase("together", last, keeps=() if mixture.scores == "expert" else (_GATE,)),
+        *(Phase(f"{MASKED}{id}", (f"*.site.experts.{key_of(id)}.*",)) for id in mixture.experts),
+        *((Phase("gate", (_GATE,)),) if scored else ()),
+        Phase("together", ("host.*",), keeps=() if scored else (_GATE,)),
     )
-
-
-def _masked(mixture: ExpertMixture) -> tuple[Phase, ...]:
-    return tuple(Phase(f"masked-{id}", (f"*.site.experts.{key_of(id)}.*",)) for id in mixture.experts)

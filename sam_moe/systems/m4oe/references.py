@@ -40,8 +40,10 @@ def distance(
 
 
 def left_out(profiles: Float[Tensor, "n p"]) -> list[float]:
-    """Each profile's distance to the reference of all others."""
-    found = []
+    """Each profile's distance to the reference of all others; nothing of one profile alone."""
+    found: list[float] = []
+    if len(profiles) == 1:
+        return found
     for number in range(len(profiles)):
         others = torch.cat([profiles[:number], profiles[number + 1 :]])
         found.append(distance(profiles[number], *reference(others)))

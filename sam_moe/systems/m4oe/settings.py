@@ -12,13 +12,13 @@ from sam_moe.training.slices.settings import Drawing, SliceData
 
 
 class PhaseRecipe(Record):
-    """One phase: what learns in it is the system's to say (`phases.py`), how long and from what is said here."""
+    """One phase: how long, and from what; what learns in it stands in `phases.py`."""
 
     phase: str = Field(
         min_length=1,
         description="trunk: all but the gates, each slice answered by its data set's expert; masked-EXPERT: "
-        "that expert, on masked images of its sets; gate: the gates, by the data set's expert; together: all; "
-        "add-EXPERT: an expert more, its column and its head, on a finished model.",
+        "that expert, on masked images of its sets; gate: the gates, by the data set's expert; together: "
+        "all; add-EXPERT: an expert more, its column and its sets' heads, on the model of `start`.",
     )
     schedule: ScheduleRecipe
     validate_every: int = Field(0, ge=0, description="Steps between validations; 0 keeps the last weights.")
@@ -61,7 +61,8 @@ class M4oERecipe(Settings):
         ids = [each.id for each in self.sets]
         if sorted(ids) != sorted(self.data.sets):
             raise ValueError(
-                f"data.sets names {', '.join(sorted(self.data.sets))}; expected the sets {', '.join(sorted(ids))}"
+                f"data.sets names {', '.join(sorted(self.data.sets))}; expected the sets "
+                f"{', '.join(sorted(ids))}"
             )
         for each in self.sets:
             if each.expert not in self.mixture.experts:

@@ -30,6 +30,7 @@ def ship(recipe: M4oERecipe, model: M4oE, train: SliceCache, validation: SliceCa
     Raises:
         ConfigError: for a weight too large for the numbers that the recipe stores.
     """
+    model.cpu()  # where scans are
     weights = _stored(model, recipe)
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     tensors, sets = _references(model, recipe.sets, train, validation)
@@ -70,9 +71,10 @@ def _references(
     """For each data set mean and precision of its training scans' profiles, and beyond what a scan is far.
 
     `far` is the distance that 95 % keep within, of the training scans, each held against all others, and of
-    the validation scans, whichever is larger. A model without gates has no profile, so no references.
+    the validation scans, whichever is larger; unknown where a set has one scan in all. A model whose gates
+    learnt nothing has no profile, so no references.
     """
-    if not model.sites():
+    if not any(parameter.any() for site in model.sites().values() for parameter in site.gate.parameters()):
         return {}, tuple(sets)
     network = AutomaticM4oE(model, tuple(sets), {})
     tensors: dict[str, Tensor] = {}
@@ -82,8 +84,8 @@ def _references(
         mean, precision = reference(own)
         tensors[MEAN.format(each.id)], tensors[PRECISION.format(each.id)] = mean, precision
         others = [distance(row, mean, precision) for row in profiles(network, validation, number)]
-        far = max([far_of(left_out(own)), *([far_of(others)] if others else [])])
-        found.append(each.model_copy(update={"far": round(far, 4)}))
+        far = max(far_of(part) for part in (left_out(own), others, [0.0]) if part)
+        found.append(each.model_copy(update={"far": float(f"{far:.4g}") or None}))
     return tensors, tuple(found)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sam_moe.moe.selection import SelectionRule
 from sam_moe.registry import DataSet
-from sam_moe.shapes import UInt8
+from sam_moe.shapes import Bool
 from sam_moe.slices.stack import neighbours
 from sam_moe.systems.m4oe.answering import answer
 from sam_moe.systems.m4oe.model import M4oE
@@ -54,7 +54,7 @@ class ScansValidation:
         return {**figures, "score": sum(means) / max(1, len(means))}
 
 
-def dice(found: UInt8[Tensor, "x y z"], wanted: UInt8[Tensor, "x y z"]) -> float:
+def dice(found: Bool[Tensor, "x y z"], wanted: Bool[Tensor, "x y z"]) -> float:
     """Dice of two masks; 1 where both are empty."""
     both, sizes = int((found & wanted).sum()), int(found.sum()) + int(wanted.sum())
     return 2 * both / sizes if sizes else 1.0

@@ -9,6 +9,7 @@ from typing import Any
 
 from sam_moe.cases.dataset import LabelledCase
 from sam_moe.errors import ConfigError
+from sam_moe.files import make_folder
 from sam_moe.progress import Progress, silent
 from sam_moe.registry import DataSet
 from sam_moe.training.scans.scan_files import content_of
@@ -53,6 +54,7 @@ def keep_slices(
             )
         return SliceCache(folder, sets)
     listed = list_cases(data, sets)[part]
+    make_folder(folder)
     origin = json.dumps(
         {"settings": settings, "cases": _chosen(listed), "files": _content(listed, sets, folder)}
     )

@@ -8,14 +8,16 @@ import pytest
 from benchmarks.challenges import evaluate as challenges
 from sam_moe.evaluation.asking.protocols import scripts_for
 from sam_moe.evaluation.asking.runner import supported_scripts
-from sam_moe.evaluation.asking.systems import SystemUnderTest
+from sam_moe.evaluation.asking.systems import AutomaticUnderTest, SystemUnderTest
 from sam_moe.evaluation.challenge.challenge import cases_of, load_challenge
 from sam_moe.evaluation.results import Result, read_result, write_result
 from sam_moe.prompts import Box, Point
 from sam_moe.space.phantom import ball
 from tests.evaluation.rows import study
+from tests.systems.m4oe.automatics import write_automatic
 
 classical, EXPERTS = challenges.classical, challenges.EXPERTS
+SETS = ("headneck-ct", "abdomen-mr", "hippocampus-mr")
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_an_unknown_challenge_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["challenges.py", "sarkoma"])
     with pytest.raises(SystemExit):
         challenges.main()
-    assert "known: sarcoma, multiorgan" in capsys.readouterr().err
+    assert "known: sarcoma, multiorgan, multimodal" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", EXPERTS)
@@ -89,3 +91,29 @@ def test_a_challenge_has_its_test_patients_and_committed_rows_are_of_these(name,
     assert {(row.case, row.patient) for row in kept.rows} == set(cases.items())
     systems = {row.system for row in kept.rows}
     assert {"small", "small-moe", *EXPERTS[name], *(tool.id for tool in classical())} <= systems
+
+
+def test_the_automatic_challenge_has_the_test_patients_of_three_sets(data_dir):
+    challenge = load_challenge(challenges.HERE / "multimodal" / "challenge.yaml", data_dir)
+    cases = cases_of(challenge)
+    counts = {name: sum(case.strata["set"] == name for case in cases) for name in SETS}
+    assert counts == {"headneck-ct": 12, "abdomen-mr": 4, "hippocampus-mr": 47}
+    assert len(challenge.labels) == 13 and scripts_for(challenge.protocol)[0].kinds == frozenset()
+    of_neck = next(case for case in cases if case.strata["set"] == "headneck-ct")
+    assert set(of_neck.labels) <= set(challenge.labels) and "liver" not in of_neck.labels
+
+
+def test_automatic_models_are_asked_as_they_are_and_given_the_data_set(tmp_path, phantom):
+    """Left to itself a model takes the phantom for one set; given it, for the set of the names."""
+    own = write_automatic(tmp_path / "own").folder
+    other = write_automatic(tmp_path / "other", id="other").folder
+    systems = challenges.automatic([str(own)], [str(other)])
+    assert [system.id for system in systems] == ["auto", "other"]
+    for system in systems:
+        assert isinstance(system, AutomaticUnderTest)
+        system.open(phantom[0])
+    taken = set(systems[0].segment(["hippocampus"]))
+    assert taken == set(systems[0].segment(["cord"]))
+    assert set(systems[1].segment(["hippocampus"])) == {"hippocampus"}
+    assert set(systems[1].segment(["cord", "larynx"])) == {"cord", "larynx"}
+    assert systems[1].describe()["data set"] == "given"

@@ -30,7 +30,7 @@ def test_it_writes_table_record_and_picture_and_prints_the_shares(sam_moe, data,
 
 def test_a_model_that_is_no_gate_is_refused_before_the_work(sam_moe, data, tmp_path):
     ran = sam_moe("experts", "route", data, "--model", DEFAULT_MODEL, "--out", tmp_path / "made")
-    assert (ran.code, "is the card of a backbone. Expected a gate's" in ran.err) == (1, True)
+    assert (ran.code, f"{DEFAULT_MODEL} is a general model. Expected a gate" in ran.err) == (1, True)
     assert not (tmp_path / "made").exists()
 
 

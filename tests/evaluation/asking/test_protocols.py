@@ -168,3 +168,9 @@ def test_a_target_nobody_recorded_and_a_case_without_its_scan_are_refused():
     bare = PromptCase.of("a.nii", {"liver": Prompt((Point((1, 1, 1)),))})
     with pytest.raises(PromptError, match="no fingerprint"):
         replays_of(PromptSet(name="clicks", cases=(bare,)))
+
+
+def test_without_a_prompt_there_is_one_step_and_no_item():
+    (script,) = scripts_for("automatic")
+    assert script.steps == ("automatic",) and script.kinds == frozenset()
+    assert script.item(TARGET, (), NOTHING) is None

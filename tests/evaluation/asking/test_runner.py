@@ -1,7 +1,11 @@
 """Every case is asked about once, by whichever process; what cannot be read or answered is a row."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from sam_moe.evaluation.asking.casefile import case_path, read_casefile
 from sam_moe.evaluation.asking.locks import claimed
@@ -9,8 +13,8 @@ from sam_moe.evaluation.asking.protocols import scripts_for
 from sam_moe.evaluation.asking.runner import Work, ask_case, work_through
 from sam_moe.evaluation.asking.unread import UNKNOWN_DIAGONAL_MM
 from sam_moe.evaluation.challenge.challenge import cases_of
-from sam_moe.space.files import read
-from tests.evaluation.answerers import Growing, phantoms
+from sam_moe.space.files import read, write_mask
+from tests.evaluation.answerers import Bright, Growing, phantoms
 
 STEPS = ["click1", "click2", "click3", "click4", "click5"]
 
@@ -110,8 +114,6 @@ def test_a_case_that_another_has_is_left_to_it_until_nothing_else_is_left(work):
 
 
 def test_a_process_whose_parent_has_died_stops(work):
-    from dataclasses import replace
-
     work_through(replace(work, parent=1_000_000), [Growing()], silent)
     assert not any(case_path(work.out, case.id).is_file() for case in work.cases)
 
@@ -133,3 +135,69 @@ def test_a_case_file_reads_back_to_the_last_bit(work):
     assert kept.prompts == again.prompts
     for a, b in zip(kept.rows, again.rows, strict=True):
         assert a.model_copy(update={"seconds": b.seconds}) == b
+
+
+def test_without_a_prompt_a_scan_is_segmented_once_and_each_structure_is_a_row(tmp_path):
+    """A structure that the system does not find is empty; one that it does not know is missing."""
+    labels = {"ball": [1], "stone": [2], "moon": [3]}
+    challenge = phantoms(tmp_path / "set", 1, labels=labels)
+    truth = tmp_path / "set" / "labels" / "p0_a.nii.gz"
+    volume = read(truth)
+    volume.array[0, 0, :2] = torch.tensor([2, 3], dtype=volume.array.dtype)
+    write_mask(truth, volume.array, volume.grid)
+    work = Work(challenge, cases_of(challenge), scripts_for("automatic,click"), tmp_path / "out")
+    bright = Bright()
+    found = ask_case(work, work.cases[0], [bright, Growing()])
+    own = {row.label: row for row in found.rows if row.system == "bright"}
+    assert bright.segmented == 1 and list(own) == ["ball", "stone", "moon"]
+    assert {row.prompt for row in own.values()} == {"automatic"}
+    assert own["ball"].status == "ok" and own["ball"].dice > 0.99 and own["ball"].reason == "like CT"
+    assert own["ball"].answered == {"ct": 0.9, "mr": 0.1}
+    assert own["stone"].status == "empty" and own["stone"].dice == 0
+    assert own["stone"].reason == "the prediction is empty; like CT"
+    assert (own["moon"].status, own["moon"].reason) == ("missing", "bright knows no moon")
+    assert len({row.seconds for row in own.values()}) == 1
+    assert [row.prompt for row in found.rows if row.system == "growing"] == ["click1"] * 3
+    assert list(found.prompts) == ["growing"]
+    assert [target.name for target in found.prompts["growing"].targets] == ["ball", "stone", "moon"]
+
+
+def test_a_structure_of_several_names_is_the_union_of_their_masks(tmp_path):
+    """As a set's own table names the parts of what a challenge has as one."""
+    halves = {"left": 1, "right": 2}
+    challenge = phantoms(tmp_path / "set", 1, labels={"ball": ["left", "right"]})
+    path = tmp_path / "set" / "labels" / "p0_a.nii.gz"
+    volume = read(path)
+    volume.array[12:] *= 2
+    write_mask(path, volume.array, volume.grid)
+    case = {"id": "p0_a", "image": "images/p0_a.nii.gz", "label": "labels/p0_a.nii.gz"}
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({"cases": [case], "labels": halves}))
+    work = Work(challenge, cases_of(challenge), scripts_for("automatic"), tmp_path / "out")
+    (row,) = ask_case(work, work.cases[0], [Bright(halves=True)]).rows
+    assert row.label == "ball" and row.status == "ok" and row.dice > 0.99
+
+
+@pytest.mark.parametrize(
+    ("fails_on", "status", "reason"),
+    [
+        ("open", "failed", "ValueError: too large for me"),
+        ("segment", "failed", "RuntimeError: out of memory"),
+        ("grid", "wrong_grid", "the answer has shape (23, 22, 20), the scan (24, 22, 20)"),
+    ],
+)
+def test_a_system_without_prompts_that_fails_has_the_worst_values(work, fails_on, status, reason):
+    work = replace(work, scripts=scripts_for("automatic"))
+    (row,) = ask_case(work, work.cases[0], [Bright(fails_on=fails_on)]).rows
+    assert (row.prompt, row.status, row.reason, row.dice) == ("automatic", status, reason, 0.0)
+    assert row.volume_error_ml == row.truth_ml > 0
+
+
+def test_a_scan_that_cannot_be_read_is_a_row_of_a_system_without_prompts(work):
+    work = replace(work, scripts=scripts_for("automatic,clicks"))
+    path = work.cases[0].images["image"]
+    path.write_bytes(path.read_bytes()[:300])
+    found = ask_case(work, work.cases[0], [Bright(), Growing()])
+    assert [(row.system, row.prompt) for row in found.rows] == [
+        ("bright", "automatic"),
+        *(("growing", step) for step in STEPS),
+    ]

@@ -74,3 +74,9 @@ def test_a_disk_that_is_read_only_is_noticed_before_anybody_is_asked(tmp_path, s
     with pytest.raises(FileError, match="cannot be written"):
         simulate(phantoms(tmp_path / "set", 1), scripts_for("clicks"), small_disk / "p.json", asked, silent)
     assert asked.asked == 0
+
+
+def test_a_protocol_without_prompts_has_none_to_write(tmp_path):
+    challenge = phantoms(tmp_path / "set", 1)
+    with pytest.raises(ConfigError, match="the protocol automatic has no prompts"):
+        simulate(challenge, scripts_for("click,automatic"), tmp_path / "p.json", None, silent)

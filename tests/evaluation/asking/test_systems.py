@@ -5,11 +5,19 @@ import pytest
 
 from sam_moe.assemble.load import load
 from sam_moe.errors import CardError, ConfigError, PromptError
-from sam_moe.evaluation.asking.systems import ModelUnderTest, SystemUnderTest, ask_models, describe
+from sam_moe.evaluation.asking.systems import (
+    AutomaticUnderTest,
+    ModelUnderTest,
+    SystemUnderTest,
+    ask_models,
+    ask_systems,
+    describe,
+)
 from sam_moe.prompts import Box, Point
 from sam_moe.registry import Entry
 from sam_moe.registry.finding import find_model
 from sam_moe.space.phantom import ball
+from tests.systems.m4oe.automatics import write_automatic
 
 pytestmark = pytest.mark.slow
 
@@ -96,3 +104,37 @@ def test_unknown_and_repeated_systems_are_refused():
         ask_models(["smal"])
     with pytest.raises(ConfigError, match="two systems are called small"):
         ask_models(["small", "small"])
+
+
+def test_an_automatic_model_answers_for_all_structures_of_the_set_that_a_scan_is_like(tmp_path, generator):
+    folder = write_automatic(tmp_path).folder
+    small, system = ask_systems(["small", str(folder)], "cpu")
+    assert isinstance(small, SystemUnderTest) and not isinstance(small, AutomaticUnderTest)
+    assert isinstance(system, AutomaticUnderTest) and not isinstance(system, SystemUnderTest)
+    assert system.structures == {"cord", "larynx", "hippocampus"} and system.describe()["id"] == "auto"
+    scan = ball(generator)[0]
+    with pytest.raises(PromptError, match="no scan is open"):
+        system.segment(["cord"])
+    system.open(scan)
+    replies, found = system.segment(["cord"]), system.model.open(scan).segment()
+    assert list(replies) == list(found.names.values())
+    for value, name in found.names.items():
+        assert np.array_equal(replies[name].mask, found.labels.numpy() == value)
+        assert replies[name].mask.dtype == np.bool_ and replies[name].answered == found.experts
+        assert replies[name].why == str(found.likeness)
+
+
+def test_two_systems_of_one_id_are_refused_whatever_they_take(tmp_path):
+    folder = str(write_automatic(tmp_path).folder)
+    with pytest.raises(ConfigError, match="two systems are called auto"):
+        ask_systems([folder, folder], "cpu")
+
+
+def test_without_references_a_scan_is_taken_for_the_set_that_has_the_names(tmp_path, generator):
+    folder = write_automatic(tmp_path, references=False).folder
+    (system,) = ask_systems([str(folder)], "cpu")
+    system.open(ball(generator)[0])
+    assert set(system.segment(["hippocampus"])) == {"hippocampus"}
+    replies = system.segment(["larynx", "skin"])
+    assert set(replies) == {"cord", "larynx"}
+    assert replies["cord"].why.startswith("taken for CT of the neck, as asked")

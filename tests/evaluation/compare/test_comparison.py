@@ -64,11 +64,12 @@ def test_one_system_of_two_results_is_told_apart_by_its_folder():
     assert compare(twins, resamples=20).systems == ("small (x)", "small (new/x)")
 
 
-def test_masks_made_elsewhere_stand_beside_a_prompt_that_is_asked_for():
-    given = [one.model_copy(update={"prompt": "given"}) for one in study({"theirs": 0.3}, clicks=1)]
+@pytest.mark.parametrize("without", ["given", "automatic"])
+def test_answers_without_a_prompt_stand_beside_a_prompt_that_is_asked_for(without):
+    given = [one.model_copy(update={"prompt": without}) for one in study({"theirs": 0.3}, clicks=1)]
     results = [folder(study({"ours": 0.0})), folder(given, "two")]
     with pytest.raises(
-        ConfigError, match="ours and theirs were not asked alike: click1, click2, click3 and given"
+        ConfigError, match=f"ours and theirs were not asked alike: click1, click2, click3 and {without}"
     ):
         compare(results)
     found = compare(results, prompts=["click3"], resamples=20)

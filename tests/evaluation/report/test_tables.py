@@ -49,6 +49,14 @@ def test_structures_have_a_column_for_each_system():
     assert kidney[4] == liver[4] == "–"
 
 
+@pytest.mark.parametrize("without", ["automatic", "given"])
+def test_a_system_without_prompts_stands_beside_any(without):
+    rows = [*TWO, row(0.9, system="peer", label="liver", case="case0", patient="p0", prompt=without)]
+    made = parts(summarise(rows)["labels"], "structure", "click1", ["small", "tiny", "peer"])
+    _, kidney, liver = cells_of(made)
+    assert kidney[4] == "–" and liver[4].startswith("0.900")
+
+
 def test_the_official_table_says_what_dropped_out():
     rows = [row(0.8, official={"hd95_mm": 4.0}), missing(case="b1", patient="b", official={"hd95_mm": None})]
     assert official(summarise(rows)["all"], ["click1"]) is not None

@@ -25,7 +25,7 @@ BLOCK = DataSet(
     intensity=Window(low=0, high=100),
     # On its way from air to bright an edge is grey: a rind, which is not the largest part
     labels=(Label(name="grey", parts="largest"), Label(name="bright")),
-    far=4,
+    far=6,
 )
 SHADE = DataSet(
     id="shade",

@@ -45,7 +45,7 @@ def test_a_scan_beyond_the_sets_own_is_unlike_anything_trained(network):
     found = recognised(network, halves(91, 100))  # 0.955 and 0.91: off by 0.455 and 0.91, a tenth is one
     assert found.unlike and found.distance == pytest.approx(10 * np.hypot(0.455, 0.91), rel=1e-5)
     assert (
-        str(found) == "like CT of a block, unlike anything trained (distance 10.2, 95 % of its own below 4.0)"
+        str(found) == "like CT of a block, unlike anything trained (distance 10.2, 95 % of its own below 6.0)"
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sam_moe.errors import FileError, PromptError
-from sam_moe.predict.files.command import LoadedModel, Request, run
+from sam_moe.predict.files.command import run
+from sam_moe.predict.files.prompted import LoadedModel, PromptedRequest
 from sam_moe.progress import silent
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -41,16 +42,16 @@ def files(folder):
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
 def test_the_mask_is_written_in_the_format_of_its_suffix(scan, load, tmp_path, suffix):
     out = tmp_path / f"mask{suffix}"
-    done = run(Request(scan, out, MIDDLE), load, silent)
+    done = run(PromptedRequest(scan, out, prompt=MIDDLE), load, silent)
     mask = read(out)
-    assert torch.equal(mask.array, done.predictions["target"].mask)
+    assert torch.equal(mask.array, done.answer.predictions["target"].mask)
     assert mask.grid.same_as(read(scan).grid)
     assert record_beside(out).is_file()
 
 
 def test_the_stages_are_reported_in_order(scan, load, tmp_path):
     stages_seen = []
-    request = Request(scan, tmp_path / "m.nii", MIDDLE, overlay=tmp_path / "m.png")
+    request = PromptedRequest(scan, tmp_path / "m.nii", prompt=MIDDLE, overlay=tmp_path / "m.png")
     run(request, load, lambda stage, share: stages_seen.append(stage))
     stages = ["reading the scan", "loading the model", "segmenting", "encoding", "drawing", "writing"]
     assert list(dict.fromkeys(stages_seen)) == stages
@@ -70,7 +71,7 @@ def test_the_stages_are_reported_in_order(scan, load, tmp_path):
 def test_what_could_not_be_written_is_refused_before_the_work(scan, tmp_path, out, overlay, complaint):
     before = files(tmp_path)
     out = tmp_path / out.format(folder=tmp_path.name)
-    request = Request(scan, out, MIDDLE, overlay=overlay and tmp_path / overlay)
+    request = PromptedRequest(scan, out, prompt=MIDDLE, overlay=overlay and tmp_path / overlay)
     with pytest.raises(FileError, match=complaint):
         run(request, never, silent)
     assert files(tmp_path) == before
@@ -78,26 +79,30 @@ def test_what_could_not_be_written_is_refused_before_the_work(scan, tmp_path, ou
 
 def test_a_mask_is_not_put_among_the_files_of_a_dicom_series(tmp_path):
     with pytest.raises(FileError, match="belongs to the scan"):
-        run(Request(tmp_path, tmp_path / "mask.nii.gz", MIDDLE), never, silent)
+        run(PromptedRequest(tmp_path, tmp_path / "mask.nii.gz", prompt=MIDDLE), never, silent)
 
 
 def test_a_link_to_the_scan_is_the_scan(scan, tmp_path):
     (tmp_path / "link.nii.gz").symlink_to(scan)
     with pytest.raises(FileError, match="belongs to the scan"):
-        run(Request(scan, tmp_path / "link.nii.gz", MIDDLE), never, silent)
+        run(PromptedRequest(scan, tmp_path / "link.nii.gz", prompt=MIDDLE), never, silent)
 
 
 def test_a_prompt_outside_the_scan_is_refused_before_the_work(scan, tmp_path):
     with pytest.raises(PromptError, match="lies outside the volume"):
-        run(Request(scan, tmp_path / "m.nii", Prompt((Point((99, 0, 0)),))), never, silent)
+        run(PromptedRequest(scan, tmp_path / "m.nii", prompt=Prompt((Point((99, 0, 0)),))), never, silent)
     with pytest.raises(PromptError, match="negative points alone"):
-        run(Request(scan, tmp_path / "m.nii", Prompt((Point((2, 2, 2), False),))), never, silent)
+        run(
+            PromptedRequest(scan, tmp_path / "m.nii", prompt=Prompt((Point((2, 2, 2), False),))),
+            never,
+            silent,
+        )
 
 
 def test_a_scan_that_cannot_be_read_whole_is_refused_before_the_model_is_loaded(scan, tmp_path):
     (tmp_path / "cut.nii").write_bytes(gzip.decompress(scan.read_bytes())[:-1000])
     with pytest.raises(FileError, match="truncated"):
-        run(Request(tmp_path / "cut.nii", tmp_path / "m.nii", MIDDLE), never, silent)
+        run(PromptedRequest(tmp_path / "cut.nii", tmp_path / "m.nii", prompt=MIDDLE), never, silent)
 
 
 @pytest.mark.parametrize("whole_targets", [False, True])
@@ -108,18 +113,22 @@ def test_a_target_that_is_not_found_is_warned_of(scan, load, tmp_path, caplog, w
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
     whole = Prompt((Box((0, 0, 0), (48, 48, 48)),))  # larger than a region
-    done = run(Request(scan, tmp_path / "m.nii.gz", whole), lambda: LoadedModel(model, "a" * 64), silent)
-    assert done.predictions["target"].voxels == 0
+    done = run(
+        PromptedRequest(scan, tmp_path / "m.nii.gz", prompt=whole),
+        lambda: LoadedModel(model, "a" * 64),
+        silent,
+    )
+    assert done.answer.predictions["target"].voxels == 0
     assert "nothing was found for target" in caplog.text
 
 
 def test_a_file_of_one_target_keeps_its_name_and_its_label(scan, load, tmp_path):
     case = PromptCase.of("scan.nii.gz", {"spleen": MIDDLE}, {"spleen": 9})
     write(PromptSet(name="one", cases=(case,)), tmp_path / "one.json")
-    done = run(Request(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "one.json"), load, silent)
+    done = run(PromptedRequest(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "one.json"), load, silent)
     assert read(tmp_path / "m.nii.gz").array.unique().tolist() == [0, 9]
     assert json.loads((tmp_path / "m.labels.json").read_text()) == {"9": "spleen"}
-    assert str(done) == f"spleen  {done.predictions['spleen']}"
+    assert str(done) == f"spleen  {done.answer.predictions['spleen']}"
     assert [target["label"] for target in done.as_json()["targets"]] == [9]
 
 
@@ -127,4 +136,4 @@ def test_of_several_targets_the_one_that_is_wrong_is_named(scan, tmp_path):
     case = PromptCase.of("scan.nii.gz", {"spleen": MIDDLE, "liver": Prompt((Point((99, 0, 0)),))})
     write(PromptSet(name="two", cases=(case,)), tmp_path / "two.json")
     with pytest.raises(PromptError, match=r"two\.json: target 'liver': point \(99, 0, 0\)"):
-        run(Request(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "two.json"), never, silent)
+        run(PromptedRequest(scan, tmp_path / "m.nii.gz", prompts_file=tmp_path / "two.json"), never, silent)

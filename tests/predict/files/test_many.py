@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam_moe.errors import FileError
-from sam_moe.predict.files.command import LoadedModel, Request, run
-from sam_moe.predict.files.many import requests, run_many
+from sam_moe.predict.files.command import run
+from sam_moe.predict.files.many import run_many
+from sam_moe.predict.files.prompted import LoadedModel, PromptedRequest
+from sam_moe.predict.files.scans import prompted as requests
 from sam_moe.progress import silent
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -59,9 +60,9 @@ def test_masks_lie_as_their_scans_do_and_are_those_of_one_scan_at_a_time(go, sca
     report, states, reported = go()
     assert states == ["done"] * 3 and len(reported) == 3
     for image, mask in zip(IMAGES, ("one", "below/two", "three"), strict=True):
-        alone = run(Request(scans / image, tmp_path / "alone.nii.gz", MIDDLE), load, silent)
+        alone = run(PromptedRequest(scans / image, tmp_path / "alone.nii.gz", prompt=MIDDLE), load, silent)
         found = read(tmp_path / "masks" / f"{mask}.nii.gz")
-        assert torch.equal(found.array, alone.predictions["target"].mask)
+        assert torch.equal(found.array, alone.answer.predictions["target"].mask)
     assert "3 scans: 3 done" in str(report)
 
 
@@ -113,14 +114,6 @@ def test_other_prompts_other_weights_and_lost_masks_are_done_again(go, load, tmp
     model = load().model
     other = lambda: LoadedModel(model, "b" * 64)  # noqa: E731
     assert go(prompt=Prompt((Point((22, 24, 24)),)), loaded=other)[1] == ["done"] * 3
-
-
-def test_scans_are_looked_for_in_their_folder_then_beside_the_prompts(scans, tmp_path):
-    file = prompted(scans)
-    (tmp_path / "other").mkdir()
-    (scans / "three.nii").rename(tmp_path / "other" / "three.nii")
-    found = [request.scan for request in requests(tmp_path / "other", file, tmp_path / "masks")]
-    assert found == [scans / IMAGES[0], scans / IMAGES[1], tmp_path / "other/three.nii"]
 
 
 def test_two_cases_do_not_share_a_mask_and_stop_no_other(load, scans, tmp_path):
@@ -195,12 +188,6 @@ def test_a_folder_that_cannot_be_written_is_one_row_for_each_scan_in_it(go, scan
     report, states, _ = go()
     assert states == ["done", "failed", "done"]
     assert "internal error" not in report.failed[0].text and "Expected a folder" in report.failed[0].text
-
-
-def test_masks_need_a_folder(scans, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(FileError, match="Expected a folder"):
-        requests(scans, prompted(scans), tmp_path / "file")
 
 
 def test_the_report_is_plain_json(go):

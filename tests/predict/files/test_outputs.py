@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from sam_moe.errors import FileError
-from sam_moe.predict.files.command import LoadedModel, Request, run
+from sam_moe.predict.files.command import run
 from sam_moe.predict.files.outputs import Outputs, stamp_of
+from sam_moe.predict.files.prompted import LoadedModel, PromptedRequest
 from sam_moe.progress import silent
 from sam_moe.prompts.prompt import Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -46,7 +47,7 @@ def test_files_that_we_did_not_write_are_refused_and_replaced_only_by_force(
 ):
     (tmp_path / name).write_bytes(content)
     before = files(tmp_path)
-    request = Request(scan, tmp_path / "q.nii.gz", CLICK, overlay=tmp_path / "q.png")
+    request = PromptedRequest(scan, tmp_path / "q.nii.gz", prompt=CLICK, overlay=tmp_path / "q.png")
     with pytest.raises(FileError, match=f"{name}: is there already.* --force"):
         run(request, never, silent)
     assert files(tmp_path) == before
@@ -56,7 +57,7 @@ def test_files_that_we_did_not_write_are_refused_and_replaced_only_by_force(
 
 
 def test_what_an_earlier_run_wrote_is_replaced_without_a_word(scan, load, tmp_path):
-    request = Request(scan, tmp_path / "q.nii.gz", CLICK, overlay=tmp_path / "q.png")
+    request = PromptedRequest(scan, tmp_path / "q.nii.gz", prompt=CLICK, overlay=tmp_path / "q.png")
     for _ in range(2):
         run(request, load, silent)
     (tmp_path / "q.nii.gz").write_bytes(b"edited by hand")
@@ -73,7 +74,9 @@ def test_a_prompt_file_is_never_replaced_by_the_names_of_its_mask(scan, tmp_path
     for force in (False, True):
         with pytest.raises(FileError, match="which is read"):
             run(
-                Request(scan, tmp_path / "q.nii.gz", prompts_file=tmp_path / "q.labels.json", force=force),
+                PromptedRequest(
+                    scan, tmp_path / "q.nii.gz", prompts_file=tmp_path / "q.labels.json", force=force
+                ),
                 never,
                 silent,
             )
@@ -81,15 +84,15 @@ def test_a_prompt_file_is_never_replaced_by_the_names_of_its_mask(scan, tmp_path
 
 
 def test_a_manifest_may_be_asked_again_in_its_own_place(scan, load, tmp_path):
-    run(Request(scan, tmp_path / "q.nii.gz", CLICK), load, silent)
-    again = Request(scan, tmp_path / "q.nii.gz", prompts_file=tmp_path / "q.run.json")
+    run(PromptedRequest(scan, tmp_path / "q.nii.gz", prompt=CLICK), load, silent)
+    again = PromptedRequest(scan, tmp_path / "q.nii.gz", prompts_file=tmp_path / "q.run.json")
     assert run(again, load, silent).manifest.prompts.cases[0].prompt("target") == CLICK
 
 
 def test_two_masks_do_not_share_a_record(scan, load, tmp_path):
-    run(Request(scan, tmp_path / "q.nii", CLICK), load, silent)
+    run(PromptedRequest(scan, tmp_path / "q.nii", prompt=CLICK), load, silent)
     with pytest.raises(FileError, match=r"q\.run\.json: belongs to .*q\.nii, which lies beside"):
-        run(Request(scan, tmp_path / "q.nii.gz", CLICK), never, silent)
+        run(PromptedRequest(scan, tmp_path / "q.nii.gz", prompt=CLICK), never, silent)
 
 
 def link(kind, scan, place):
@@ -102,20 +105,20 @@ def test_a_link_to_the_scan_is_the_scan_whatever_its_kind(scan, tmp_path, kind, 
     link(kind, scan, tmp_path / "other.nii.gz")
     before = scan.read_bytes()
     with pytest.raises(FileError, match="belongs to the scan"):
-        run(Request(scan, tmp_path / "other.nii.gz", CLICK, force=force), never, silent)
+        run(PromptedRequest(scan, tmp_path / "other.nii.gz", prompt=CLICK, force=force), never, silent)
     assert scan.read_bytes() == before and scan.samefile(tmp_path / "other.nii.gz")
 
 
 @pytest.mark.parametrize("name", ["x" * 250 + ".nii.gz", "x" * 248 + ".nii", "ä" * 124 + ".nii.gz"])
 def test_names_too_long_for_a_file_or_those_beside_it_are_refused_before_the_work(scan, tmp_path, name):
     with pytest.raises(FileError, match="no name for a file"):
-        run(Request(scan, tmp_path / name, CLICK), never, silent)
+        run(PromptedRequest(scan, tmp_path / name, prompt=CLICK), never, silent)
 
 
 def test_a_scan_whose_name_no_file_can_have_is_refused_in_one_line(tmp_path):
     for name in ("x" * 300 + ".nii.gz", "x" * 300 + "/scan.nii.gz"):
         with pytest.raises(FileError):
-            run(Request(tmp_path / name, tmp_path / "q.nii.gz", CLICK), never, silent)
+            run(PromptedRequest(tmp_path / name, tmp_path / "q.nii.gz", prompt=CLICK), never, silent)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a read-only folder")
@@ -126,9 +129,13 @@ def test_a_read_only_folder_is_noticed_before_the_work(scan, tmp_path):
         pytest.skip("no mounts here")
     try:
         with pytest.raises(FileError, match="cannot be written.*[Rr]ead-only"):
-            run(Request(scan, folder / "q.nii.gz", CLICK), never, silent)
+            run(PromptedRequest(scan, folder / "q.nii.gz", prompt=CLICK), never, silent)
         with pytest.raises(FileError, match="cannot be written.*[Rr]ead-only"):
-            run(Request(scan, tmp_path / "q.nii.gz", CLICK, overlay=folder / "q.png"), never, silent)
+            run(
+                PromptedRequest(scan, tmp_path / "q.nii.gz", prompt=CLICK, overlay=folder / "q.png"),
+                never,
+                silent,
+            )
     finally:
         os.system(f"umount {folder}")
 
@@ -138,9 +145,9 @@ def test_odd_names_of_scans_are_recorded_as_text(scan, load, tmp_path):
         odd = tmp_path / os.fsdecode(name)
         odd.write_bytes(scan.read_bytes())
         out = tmp_path / os.fsdecode(b"m" + name)
-        run(Request(odd, out, CLICK), load, silent)
-        run(Request(odd, out, CLICK), load, silent)  # its record is read, and known as ours
-        run(Request(odd, out, prompts_file=Outputs(out).record), load, silent)
+        run(PromptedRequest(odd, out, prompt=CLICK), load, silent)
+        run(PromptedRequest(odd, out, prompt=CLICK), load, silent)  # its record is read, and known as ours
+        run(PromptedRequest(odd, out, prompts_file=Outputs(out).record), load, silent)
 
 
 def test_a_stamp_changes_with_whatever_is_written_or_replaced(scan, tmp_path):

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from sam_moe.files import PREFIX
-from sam_moe.predict.files.command import LoadedModel, Request, run
+from sam_moe.predict.files.command import run
 from sam_moe.predict.files.manifest import Manifest, read_prompts, read_record
 from sam_moe.predict.files.many import finished
 from sam_moe.predict.files.outputs import Outputs, holds
+from sam_moe.predict.files.prompted import LoadedModel, PromptedRequest
 from sam_moe.progress import silent
 from sam_moe.prompts.prompt import Box, Point, Prompt
 from sam_moe.prompts.promptset import PromptCase, PromptSet, write
@@ -33,12 +34,12 @@ def ways(tmp_path, generator):
     """Three ways to ask for one mask: by a click, by a file of two names, by one of another name."""
     scan, out = tmp_path / "scan.nii.gz", tmp_path / "m.nii.gz"
     write_volume(scan, ball(generator)[0])
-    requests = [Request(scan, out, CLICK)]
+    requests = [PromptedRequest(scan, out, prompt=CLICK)]
     for name, targets in (("two", {"liver": CLICK, "kidney": OTHER}), ("one", {"spleen": OTHER})):
         file = tmp_path / "asked" / f"{name}.json"
         file.parent.mkdir(exist_ok=True)
         write(PromptSet(name=name, cases=(PromptCase.of("../scan.nii.gz", targets),)), file)
-        requests.append(Request(scan, out, prompts_file=file))
+        requests.append(PromptedRequest(scan, out, prompts_file=file))
     return requests
 
 

@@ -9,7 +9,8 @@ hippocampus), each with an expert of its own.
 import torch
 
 from sam_moe.registry import AutomaticCard, read_entry, write_card
-from sam_moe.systems.m4oe.model import M4oE
+from sam_moe.systems.m4oe.load import module_of
+from sam_moe.systems.m4oe.references import MEAN, PRECISION
 from sam_moe.weights.files import WEIGHTS, save_weights
 from tests.registry.conftest import make_automatic_card
 from tests.systems.sam_med3d_moe.mixtures import weights_record
@@ -17,10 +18,9 @@ from tests.systems.sam_med3d_moe.mixtures import weights_record
 
 def tiny_network(card, seed=0):
     """The network of a card by seeded noise, its gates too, so that they have opinions."""
-    owners = tuple(card.mixture.experts.index(each.expert) for each in card.sets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = M4oE(card.architecture, card.mixture, owners)
+        network = module_of(card)
         for name, parameter in network.named_parameters():
             if ".gate." in name:
                 torch.nn.init.normal_(parameter)
@@ -28,13 +28,13 @@ def tiny_network(card, seed=0):
 
 
 def reference_state(card, network):
-    """For each set a mean profile that is its own expert's column alone, and a precision of ones."""
+    """For each set a mean profile in which its own expert stands out, and the unit precision."""
     experts, places = len(card.mixture.experts), len(network.sites())
     state = {}
     for each in card.sets:
-        column = torch.eye(experts)[card.mixture.experts.index(each.expert)]
-        state[f"reference.{each.id}.mean"] = column.repeat(places)
-        state[f"reference.{each.id}.precision"] = torch.eye(experts * places)
+        column = torch.eye(experts)[card.mixture.experts.index(each.expert)] - 1 / experts
+        state[MEAN.format(each.id)] = column.repeat(places)
+        state[PRECISION.format(each.id)] = torch.eye(experts * places)
     return state
 
 

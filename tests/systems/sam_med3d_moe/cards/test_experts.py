@@ -218,7 +218,7 @@ def test_experts_are_found_by_id_and_by_path_and_are_no_models(source, draft, ti
     assert find_expert("cord") == find_expert(entry.folder) == find_expert(str(entry.path)) == entry
     with pytest.raises(CardError, match=r"no expert with id 'chord'\. Known, nearest first: cord"):
         find_expert("chord")
-    with pytest.raises(CardError, match="is the card of a backbone, not of an expert"):
+    with pytest.raises(CardError, match="is the card of a general model, not of an expert"):
         find_expert(Registry().get("tiny").path)
     for name in ("cord", user_folder() / "cord"):
         with pytest.raises(CardError, match=r"'cord' is an expert, no general model\. Give the one .*'tiny'"):

@@ -1,0 +1,65 @@
+"""Two small data sets in a folder, and the recipe of a tiny automatic model of them."""
+
+import json
+
+import torch
+import yaml
+
+from sam_moe.space.files import write_mask, write_volume
+from sam_moe.space.grid import Grid
+from sam_moe.space.volume import Volume
+from tests.registry.conftest import make_automatic_card
+
+GRID = Grid.around((0, 0, 0), (18, 16, 6), (2.5, 2.5, 3.0))
+SETS = {"neck": {"cord": 1, "larynx": 2}, "brain": {"hippocampus": 1}}
+PARTS = {"train": ("a", "b"), "validation": ("c",), "test": ("d", "e")}
+
+
+def write_data(root):
+    """The two folders, their splits file beside them: boxes brighter than what is around them."""
+    for number, (name, labels) in enumerate(SETS.items()):
+        cases = []
+        for place, case in enumerate("abcde"):
+            truth = torch.zeros(GRID.shape, dtype=torch.uint8)
+            for value in labels.values():
+                truth[2 + 5 * value : 6 + 5 * value, 4:9, 1:5] = value
+            generator = torch.Generator().manual_seed(place)
+            image = torch.rand(GRID.shape, generator=generator) * 20 + number * 50 + truth * 90.0
+            files = {kind: f"{kind}s/{case}.nii.gz" for kind in ("image", "label")}
+            for kind in files:
+                (root / name / f"{kind}s").mkdir(parents=True, exist_ok=True)
+            write_volume(root / name / files["image"], Volume(image, GRID))
+            write_mask(root / name / files["label"], truth, GRID, None)
+            cases.append({"id": case, **files})
+        (root / name / "dataset.json").write_text(json.dumps({"cases": cases, "labels": labels}))
+    splits = {name: {part: list(ids) for part, ids in PARTS.items()} for name in SETS}
+    (root / "splits.json").write_text(json.dumps({"sets": splits}))
+
+
+def write_recipe(folder, **changes):
+    """The data and a recipe of two steps a phase; gives the recipe's path."""
+    write_data(folder / "data")
+    card = make_automatic_card()
+    fast = {"steps": 4, "batch_size": 2, "warmup": 0, "average": 0.5, "save_every": 2, "learning_rate": 0.01}
+    source = {"layout": "folders", "splits": str(folder / "data" / "splits.json")}
+    recipe = {
+        "system": "m4oe",
+        "run": str(folder / "run"),
+        "card": {key: card[key] for key in ("id", "title", "licence", "not_for")},
+        "architecture": card["architecture"],
+        "mixture": card["mixture"],
+        "sets": card["sets"],
+        "data": {
+            "folder": str(folder / "data"),
+            "sets": {
+                name: {part: [{**source, "root": name, "part": part}] for part in ("train", "validation")}
+                for name in SETS
+            },
+        },
+        "drawing": {"tile": 16},
+        "phases": [{"phase": phase, "schedule": fast} for phase in ("trunk", "gate", "together")],
+        "store": "float32",
+    } | changes
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path
