@@ -79,7 +79,10 @@ class OfM4oE(Contract):
 
     def fields(self, experts):
         mixture = tiny.mixture_of(experts, **self.mixture)
-        changes = {"architecture": self.sizes.model_dump(mode="json"), "mixture": mixture.model_dump(mode="json")}
+        changes = {
+            "architecture": self.sizes.model_dump(mode="json"),
+            "mixture": mixture.model_dump(mode="json"),
+        }
         return make_automatic_card(sets=sets_of(mixture.experts[:3]), **changes)
 
     def make(self, rule, experts):
@@ -95,7 +98,9 @@ class OfM4oE(Contract):
 
     def batch(self, rows):
         batch = tiny.batch(self.sizes, rows)
-        return batch._replace(images=batch.images.double())  # the deep host rounds more than the sentences allow
+        return batch._replace(
+            images=batch.images.double()
+        )  # the deep host rounds more than the sentences allow
 
     def alone(self, system, index, batch):
         with torch.no_grad():
@@ -132,7 +137,9 @@ class OfM4oE(Contract):
         samples, run = Samples(Drawn(self.sizes)), Run(folder, 1)
         try:
             loss = SlicesLoss(model, "gated")
-            return train(Learner(loss, model), samples, schedule, run, reporting=Reporting(row=report)).weights
+            return train(
+                Learner(loss, model), samples, schedule, run, reporting=Reporting(row=report)
+            ).weights
         except Stopped:
             return None
 
