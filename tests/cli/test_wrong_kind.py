@@ -75,7 +75,9 @@ def test_every_verb_names_what_to_use_instead(sam_moe, places, tmp_path):
         right = ran.code in (1, 2) and not ran.out and len(lines) == 1
         answers[words] = complaint if right and complaint in lines[0] else f"{ran.code}: {ran.err}"
     assert answers == WRONG
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
+    assert not [path for path in tmp_path.rglob("out*") if path.is_file()] and not list(
+        tmp_path.glob("out/*/*")
+    )
 
 
 def test_a_recipe_names_what_to_build_on_instead(sam_moe, places, recipe, task):  # noqa: F811

@@ -27,7 +27,9 @@ def test_one_expert_serves_rows_in_any_number():
 
 @pytest.mark.parametrize("index", [2, -1])
 def test_an_expert_without_a_column_is_refused(index):
-    with pytest.raises(ConfigError, match=f"the known expert of a row has index {index}, but the gate knows 0 to 1"):
+    with pytest.raises(
+        ConfigError, match=f"the known expert of a row has index {index}, but the gate knows 0 to 1"
+    ):
         ByRow(torch.tensor([0, index])).select(torch.full((2, 2), 0.5))
 
 

@@ -6,8 +6,8 @@ from copy import deepcopy
 from typing import Any
 
 from sam_moe.hosts.conv_unet.sizes import ConvSizes
-from sam_moe.systems.m4oe.learner import fresh_model
-from sam_moe.systems.m4oe.settings import M4oERecipe
+from sam_moe.systems.m4oe.train.learner import fresh_model
+from sam_moe.systems.m4oe.train.settings import M4oERecipe
 
 Data = dict[str, Any]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sam_moe.config import Settings, load_settings
-from sam_moe.systems.m4oe.settings import M4oERecipe
+from sam_moe.systems.m4oe.train.settings import M4oERecipe
 
 RECIPES: dict[str, type[Settings]] = {"train": M4oERecipe}
 

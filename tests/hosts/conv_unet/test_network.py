@@ -65,7 +65,7 @@ def test_a_place_is_given_normalised_vectors_of_its_map_and_adds_its_answer():
 
 
 def test_without_its_places_it_is_monais_unet():
-    """The same convolutions under MONAI's names, level by level; only that ours keeps channels where it expands."""
+    """The same convolutions under MONAI's names, level by level; ours keep channels where they expand."""
     sizes = ConvSizes(image_size=32, widths=(4, 6, 8, 8, 10), site_levels=1, classes=(3,))
     ours = network(sizes, lambda *_: Nothing())
     theirs = BasicUNet(2, 3, 3, features=(4, 6, 8, 8, 10, 4), upsample="deconv").eval()

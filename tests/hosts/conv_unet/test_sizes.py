@@ -27,7 +27,8 @@ def test_the_finest_level_has_no_places():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"classes": ()}, {"classes": (0,)}, {"classes": (2,), "widths": (4, 8)}, {"classes": (2,), "x": 1}]
+    "wrong",
+    [{"classes": ()}, {"classes": (0,)}, {"classes": (2,), "widths": (4, 8)}, {"classes": (2,), "x": 1}],
 )
 def test_sizes_of_nothing_are_refused(wrong):
     with pytest.raises(ValidationError):

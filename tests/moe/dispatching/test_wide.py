@@ -41,7 +41,7 @@ def site(rule, dispatch, granularity="token", count=3):
 
 
 def test_one_expert_of_one_hidden_unit_by_hand():
-    """1 in, weight 2, bias 1: gelu(3) = 2.99595; times 4 and 0.5 added: 12.48380; weighed by a quarter: 3.12095."""
+    """1 in, weight 2, bias 1: gelu(3) = 2.99595; times 4, plus 0.5: 12.48380; a quarter of it: 3.12095."""
     one = FeedForward(1, 1)
     for parameter, value in zip(one.parameters(), (2.0, 1.0, 4.0, 0.5), strict=True):
         nn.init.constant_(parameter, value)

@@ -1,7 +1,8 @@
-"""M4oE keeps the contract of all systems: on both hosts, by slice and by token, with the public gate as well."""
+"""M4oE keeps the contract of all systems: on both hosts, by slice and by token, with the public gate too."""
 
 import json
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from sam_moe.moe.dispatching.wide import FeedForward
 from sam_moe.moe.rules.dense import Dense
 from sam_moe.moe.rules.uniform import Uniform
 from sam_moe.registry import read_entry
-from sam_moe.systems.m4oe.learner import SlicesLoss
 from sam_moe.systems.m4oe.load import load
+from sam_moe.systems.m4oe.train.learner import SlicesLoss
 from sam_moe.training.engine.loop import Learner, Reporting, Run, train
 from sam_moe.training.engine.samples import Samples
 from sam_moe.training.engine.schedule import Schedule
@@ -60,9 +61,8 @@ def sets_of(experts):
 class OfM4oE(Contract):
     """What all have in common."""
 
-    rule, sizes, mixture = Dense(), tiny.CONV, {"pooling": "slice"}
+    rule, sizes, mixture, gates = Dense(), tiny.CONV, MappingProxyType({"pooling": "slice"}), True
     traits = Traits("prompt", general=False)
-    gates = True
 
     @pytest.fixture(autouse=True)
     def card(self, tmp_path_factory):
@@ -149,7 +149,7 @@ class TestConvBySlice(OfM4oE):
 
 
 class TestConvByToken(OfM4oE):
-    mixture, traits = {"pooling": "token", "ungated": 0}, Traits("token", general=False)
+    mixture, traits = MappingProxyType({"pooling": "token", "ungated": 0}), Traits("token", general=False)
 
 
 class TestSwinBySlice(OfM4oE):
@@ -157,12 +157,13 @@ class TestSwinBySlice(OfM4oE):
 
 
 class TestSwinByToken(OfM4oE):
-    sizes, mixture, traits = tiny.SWIN, {"pooling": "token"}, Traits("token", general=False)
+    sizes, mixture = tiny.SWIN, MappingProxyType({"pooling": "token"})
+    traits = Traits("token", general=False)
 
 
 class TestPublicChannelGate(OfM4oE):
     """All experts are added and their channels weighed, so it does not matter which expert is which."""
 
     rule, gates = Uniform(raw=True), False
-    mixture = {"scores": "channel", "pooling": "token", "ungated": 0}
+    mixture = MappingProxyType({"scores": "channel", "pooling": "token", "ungated": 0})
     traits = Traits("token", sums_to_one=False, general=False, permutable=False)

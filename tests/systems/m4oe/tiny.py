@@ -1,4 +1,4 @@
-"""Tiny M4oE networks of three experts on either host, their batches, and the same hosts with one expert alone."""
+"""Tiny M4oE networks of three experts on either host, their batches, and the hosts with one expert alone."""
 
 import torch
 from torch import nn
@@ -6,8 +6,8 @@ from torch import nn
 from sam_moe.hosts.conv_unet.sizes import ConvSizes
 from sam_moe.hosts.swin_unet.sizes import SwinSizes
 from sam_moe.registry import ExpertMixture
-from sam_moe.systems.m4oe.learner import fresh_model
 from sam_moe.systems.m4oe.model import Slices
+from sam_moe.systems.m4oe.train.learner import fresh_model
 from tests.systems.toys import decided
 
 IDS = ("ct", "mr-t2", "mr-t1", "pet")
@@ -49,7 +49,7 @@ def batch(sizes, rows=4):
 
 
 class Part(nn.Module):
-    """A feed-forward part in a block, without any routing; `channel` weighs its channels as the public gate."""
+    """A feed-forward part in a block, without any routing; `channel` is the public gate of its channels."""
 
     def __init__(self, part, channel=None):
         super().__init__()

@@ -14,7 +14,7 @@ from benchmarks.mixture.m4oe.recipes import (
     without_last,
 )
 from benchmarks.mixture.m4oe.variants import read_base
-from sam_moe.systems.m4oe.settings import M4oERecipe
+from sam_moe.systems.m4oe.train.settings import M4oERecipe
 from tests.benchmarks.mixture.m4oe.tiny import write_recipe
 
 

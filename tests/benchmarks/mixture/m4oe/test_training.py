@@ -8,7 +8,7 @@ from benchmarks.mixture.m4oe.variants import read_base
 from sam_moe.assemble.load import load_automatic
 from sam_moe.config import load_settings
 from sam_moe.progress import silent
-from sam_moe.systems.m4oe.settings import M4oERecipe
+from sam_moe.systems.m4oe.train.settings import M4oERecipe
 from tests.benchmarks.mixture.m4oe.tiny import write_recipe
 
 

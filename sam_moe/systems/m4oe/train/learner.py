@@ -10,8 +10,8 @@ from sam_moe.moe.losses import domain_loss
 from sam_moe.moe.routing import Routing
 from sam_moe.registry import ExpertMixture, HostSizes
 from sam_moe.shapes import Float, Int
-from sam_moe.systems.m4oe.losses import segmentation_loss
 from sam_moe.systems.m4oe.model import M4oE, Slices
+from sam_moe.systems.m4oe.train.losses import segmentation_loss
 from sam_moe.training.engine.seeds import seeded
 
 # Which loss a phase has: labels by known experts, gates alone, or labels by gates with the domain kept.

@@ -10,7 +10,7 @@ from sam_moe.moe.experts import key_of
 from sam_moe.moe.system import Phase
 from sam_moe.registry import AutomaticCard
 from sam_moe.systems.m4oe.model import M4oE, Slices
-from sam_moe.systems.m4oe.settings import M4oERecipe
+from sam_moe.systems.m4oe.train.settings import M4oERecipe
 
 ADD = "add-"
 

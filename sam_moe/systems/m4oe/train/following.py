@@ -14,15 +14,15 @@ from sam_moe.moe.system import Phase, learning
 from sam_moe.progress import Progress, silent
 from sam_moe.registry import AutomaticCard
 from sam_moe.registry.finding import find_card
-from sam_moe.systems.m4oe.adding import ADD, adding_phase, check_start, extend
-from sam_moe.systems.m4oe.learner import Aim, SlicesLoss, fresh_model
 from sam_moe.systems.m4oe.load import load
-from sam_moe.systems.m4oe.masked import MaskedLoss
 from sam_moe.systems.m4oe.model import M4oE
 from sam_moe.systems.m4oe.phases import MASKED
-from sam_moe.systems.m4oe.settings import M4oERecipe, PhaseRecipe
-from sam_moe.systems.m4oe.shipping import ship
-from sam_moe.systems.m4oe.validation import ScansValidation
+from sam_moe.systems.m4oe.train.adding import ADD, adding_phase, check_start, extend
+from sam_moe.systems.m4oe.train.learner import Aim, SlicesLoss, fresh_model
+from sam_moe.systems.m4oe.train.masked import MaskedLoss
+from sam_moe.systems.m4oe.train.settings import M4oERecipe, PhaseRecipe
+from sam_moe.systems.m4oe.train.shipping import ship
+from sam_moe.systems.m4oe.train.validation import ScansValidation
 from sam_moe.training.engine.best import Kept, Validation
 from sam_moe.training.engine.loop import Learner, Reporting, Run, train
 from sam_moe.training.engine.machines import note_machine, processes

@@ -13,8 +13,8 @@ from sam_moe.slices.glance import glance_at
 from sam_moe.systems.m4oe.automatic import AutomaticM4oE
 from sam_moe.systems.m4oe.model import M4oE
 from sam_moe.systems.m4oe.references import MEAN, PRECISION, distance, far_of, left_out, reference
-from sam_moe.systems.m4oe.settings import M4oERecipe
-from sam_moe.systems.m4oe.validation import ScansValidation
+from sam_moe.systems.m4oe.train.settings import M4oERecipe
+from sam_moe.systems.m4oe.train.validation import ScansValidation
 from sam_moe.training.engine.machines import hardware, machines
 from sam_moe.training.engine.runlog import hours_of, read_rows
 from sam_moe.training.recipes.card import save_named
