@@ -16,7 +16,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def whole(data, tmp_path_factory):
-    """A recipe that was followed without a stop: its file, its run's folder and the stages of its progress."""
+    """A recipe that was followed without a stop: its file, its run's folder, the stages of its progress."""
     run, stages = tmp_path_factory.mktemp("run") / "whole", []
     path = write_recipe(data, run)
     weights = follow(path, progress=lambda stage, share: stages.append(stage))

@@ -1,15 +1,15 @@
-"""A recipe followed phase by phase: what each changes, stops anywhere, and a model that segments at the end."""
+"""A recipe followed phase by phase: what each changes, stops anywhere, a model that segments at the end."""
 
 import json
 import shutil
 
 import pytest
 import torch
-from torch import nn
 
 import sam_moe
 from sam_moe.config import load_settings
 from sam_moe.errors import ConfigError
+from sam_moe.moe.gate import Gate
 from sam_moe.moe.system import tensors_of
 from sam_moe.systems.m4oe.train.following import END, follow
 from sam_moe.systems.m4oe.train.learner import fresh_model

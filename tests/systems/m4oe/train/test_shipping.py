@@ -15,6 +15,7 @@ from sam_moe.systems.m4oe.train.learner import fresh_model
 from sam_moe.systems.m4oe.train.settings import M4oERecipe
 from sam_moe.systems.m4oe.train.shipping import profiles, ship
 from sam_moe.training.slices.cache import SliceCache, cache_folder
+from sam_moe.training.slices.keeping import keep_slices
 from sam_moe.weights.files import read_state
 from tests.systems.m4oe.scans import write_recipe
 from tests.systems.toys import decided
@@ -83,7 +84,7 @@ def test_a_reference_is_of_the_training_scans_profiles_and_far_beyond_the_valida
         assert each.far == pytest.approx(max(left + held_out), rel=1e-3)
 
 
-def test_references_are_kept_in_full_precision_and_tell_a_scan_of_the_set_from_others(shipped):
+def test_references_are_kept_in_single_precision(shipped):
     weights, _ = shipped()
     state = read_state(weights)
     assert {
@@ -100,8 +101,6 @@ def test_gates_that_learnt_nothing_know_no_scan(shipped, scores):
 
 
 def test_a_single_training_scan_has_a_reference_and_is_far_beyond_the_validation_scan(shipped, whole, data):
-    from sam_moe.training.slices.keeping import keep_slices
-
     recipe = load_settings(M4oERecipe, whole.path, ())
     sources = recipe.data.model_dump(mode="json")
     for source in sources["sets"].values():
