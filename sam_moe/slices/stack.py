@@ -81,7 +81,7 @@ def neighbours(stack: Float[Tensor, "x y z"], slices: Tensor | None = None) -> F
 
 
 def padded(images: Float[Tensor, "n 3 x y"], multiple: int, shortest: int = 0) -> Float[Tensor, "n 3 u v"]:
-    """Images grown at their ends to sides of whole multiples, none below `shortest`, each by its least number.
+    """Images grown at their ends to sides of whole multiples, not below `shortest`, each by its own least.
 
     What an image is given does not depend on those beside it, so slices may be answered in any batches.
     """

@@ -153,6 +153,13 @@ def test_images_grow_at_their_ends_alone_to_whole_multiples(multiple, sides):
     assert torch.equal(grown[:, :, :5, :7], images)
 
 
+@pytest.mark.parametrize(("shortest", "sides"), [(0, (8, 8)), (6, (8, 8)), (12, (12, 12))])
+def test_sides_are_no_shorter_than_asked_for(shortest, sides):
+    images = torch.randn(2, 3, 5, 7)
+    assert padded(images, 4, shortest).shape == (2, 3, *sides)
+    assert torch.equal(padded(images, 4, shortest)[:, :, :5, :7], images)
+
+
 def test_each_image_is_padded_by_its_own_least_whatever_is_beside_it():
     images = torch.stack([torch.full((3, 2, 2), 5.0), torch.full((3, 2, 2), -1.0)])
     images[0, 1, 0, 0] = 3.0
