@@ -6,10 +6,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help install demo test quick checks reproduce reproduce-train challenges schema clean
+.PHONY: help install demo test quick checks reproduce reproduce-m4oe reproduce-train challenges schema clean
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18 | sed 's/^/make /'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 18 | sed 's/^/make /'
 
 install: $(VENV)/.installed  ## Make .venv and install sam-moe into it, editable
 
@@ -33,6 +33,9 @@ EXPERTS := esophagus spinal-cord hippocampus soft-tissue-tumour
 
 reproduce: $(VENV)/.benchmarks  ## The mixture's table and picture, from the shipped weights and the data folder
 	$(BIN)/python -m benchmarks.mixture.reproduce
+
+reproduce-m4oe: $(VENV)/.benchmarks  ## The automatic models' table and pictures, from the shipped weights and the data folder
+	$(BIN)/python -m benchmarks.mixture.reproduce_m4oe
 
 reproduce-train: $(VENV)/.benchmarks  ## The same from nothing: some hours of training on two cores first
 	BIN=$(BIN) DATA=$(DATA) EXPERTS="$(EXPERTS)" sh benchmarks/train_all.sh

@@ -58,6 +58,7 @@ def test_everything_public_is_documented(module):
         node.name
         for node in tree.body
         if isinstance(node, definitions) and not node.name.startswith("_") and not ast.get_docstring(node)
+        if "overload" not in map(ast.unparse, node.decorator_list)  # the function itself is documented
     ]
     assert bare == []
 

@@ -37,7 +37,7 @@ class Loaded(Protocol):
 
 
 @runtime_checkable
-class LoadedAutomatic(Protocol):
+class LoadedSegmenter(Protocol):
     """What a paper makes of an automatic model's card: a network that answers slices."""
 
     @property
@@ -51,7 +51,7 @@ class Loading(Protocol):
 
     def __call__(
         self, entry: Entry[Card], folder: Path | str | None, device: str, box_strategy: str | None
-    ) -> Loaded | LoadedAutomatic:
+    ) -> Loaded | LoadedSegmenter:
         """Load what a card describes, as its kind demands; arguments and errors are those of `load`."""
 
 
@@ -146,7 +146,7 @@ def load_automatic(
 
 def _automatic(entry: Entry[AutomaticCard], folder: Path | str | None, device: str) -> AutomaticModel:
     loaded = loading(entry.card.system)(entry, folder, device, None)
-    assert isinstance(loaded, LoadedAutomatic)  # as the card's kind demands
+    assert isinstance(loaded, LoadedSegmenter)  # as the card's kind demands
     return AutomaticModel(loaded.network, entry.card, entry.card.id, choose_device(device))
 
 

@@ -41,5 +41,5 @@ def follow(path: Path, overrides: Sequence[str] = (), progress: Progress = silen
     from sam_moe.assemble.load import imported
 
     system = check_recipe(path, overrides)
-    made: Path = imported(system, "training").follow(path, overrides, progress)
+    made: Path = imported(system, "train.following").follow(path, overrides, progress)
     return made

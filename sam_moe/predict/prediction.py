@@ -9,16 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam_moe.errors import GeometryError
+from sam_moe.errors import FileError, GeometryError
 from sam_moe.predict.answered import Answered
 from sam_moe.prompts.prompt import Prompt
-from sam_moe.shapes import Float, UInt8
-from sam_moe.space.extents import extent, part_of
-from sam_moe.space.files import write_mask
+from sam_moe.registry import Refine
+from sam_moe.shapes import Bool, Float, UInt8
+from sam_moe.space.extents import extent, part_of, value_counts
+from sam_moe.space.files import names_beside, read_label_map, write_mask
 from sam_moe.space.foreign import to_monai, to_torchio
 from sam_moe.space.grid import Grid
+from sam_moe.space.naming import SUFFIXES
 from sam_moe.space.sampling import IndexBox
 from sam_moe.space.volume import Volume, resample, resample_seen
+
+_LARGEST_VALUE = 255  # of a label map, which is of bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,12 @@ class Prediction:
         between voxels that do not exceed one half does not exceed it either (ours).
         """
         return resample_seen(self.answer, self.grid, within=(_extent(self.answer), *self._bounds))
+
+    @property
+    def part(self) -> tuple[Bool[Tensor, "x y z"], tuple[slice, ...]]:
+        """The mask where the target may be, and the slices of the scan; all else is outside it."""
+        probability, where = self._seen
+        return probability > 0.5, where
 
     @property
     def _bounds(self) -> tuple[Grid, ...]:
@@ -186,13 +196,20 @@ class LabelMap:
     names: dict[int, str]
     predictions: dict[str, Prediction] = field(default_factory=dict)
 
+    @property
+    def made_by(self) -> str:
+        """Whose labels these are."""
+        return "a label map"
+
+    @property
+    def refine(self) -> Mapping[str, Refine]:
+        """By name whether a promptable model answers the box of the mask better; "none" where not known."""
+        return dict.fromkeys(self.names.values(), "none")
+
     @cached_property
     def voxels(self) -> dict[str, int]:
         """How many voxels each name has, in the order of values; 0 of what was not found."""
-        memory = self.labels.permute(sorted(range(3), key=lambda axis: -self.labels.stride()[axis]))
-        counts = torch.zeros(256, dtype=torch.int64)
-        for plane in memory:  # plane by plane: counting takes 8 bytes a voxel
-            counts += plane.flatten().bincount(minlength=256)
+        counts = value_counts(self.labels)
         return {name: int(counts[value]) for value, name in sorted(self.names.items())}
 
     @property
@@ -204,6 +221,30 @@ class LabelMap:
     def not_found(self) -> tuple[str, ...]:
         """The names without a voxel."""
         return tuple(name for name, count in self.voxels.items() if not count)
+
+    @staticmethod
+    def read(path: str | Path) -> "LabelMap":
+        """Read a map from a file, with the names beside it; "label 3" where a value has none.
+
+        Args:
+            path: of a label map as `save` writes it, or of any other tool's.
+
+        Raises:
+            FileError, GeometryError: as `read`, and for values above 255, or below 0.
+        """
+        volume = read_label_map(path)
+        low, high = int(volume.array.amin()), int(volume.array.amax())
+        if low < 0 or high > _LARGEST_VALUE:
+            raise FileError(
+                f"{path}: labels from {low} to {high}. Expected 0 to {_LARGEST_VALUE}; renumber them."
+            )
+        names = names_beside(Path(path)) if str(path).lower().endswith(SUFFIXES) else {}
+        labels = volume.array.to(torch.uint8)
+        unnamed = [
+            n for n, count in enumerate(value_counts(labels).tolist()) if n and count and n not in names
+        ]
+        names |= {value: f"label {value}" for value in unnamed}
+        return LabelMap(labels, volume.grid, dict(sorted(names.items())))
 
     @staticmethod
     def joined(predictions: Mapping[str, Prediction]) -> "LabelMap":

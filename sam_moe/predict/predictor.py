@@ -12,6 +12,7 @@ from sam_moe.predict.history import History, Turn
 from sam_moe.predict.parts import ModelParts
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.regions.where import bounds_of, home_of
+from sam_moe.predict.starting.start import Start, start
 from sam_moe.predict.timing import Cost, timed
 from sam_moe.progress import Progress
 from sam_moe.prompts.lowering import lower
@@ -51,6 +52,7 @@ class Predictor:
     ) -> None:
         self.model, self.scan, self.scan_fingerprint = model, scan, scan_fingerprint
         self.cache, self.progress = cache, progress
+        self._outside = outside
         self._follower = Follower(model, scan, scan_fingerprint, outside, cache, progress)
         self._history = History(model.history_bytes)
         self._one_at_a_time = RLock()
@@ -113,6 +115,11 @@ class Predictor:
             history = self._history
             return self._walk(history.forth, history.back) if history.future else self._standing()
 
+    def standing(self) -> Prediction | None:
+        """The standing answer, the same to the bit; None where there is no target."""
+        with self._one_at_a_time:
+            return self._standing()
+
     def predict_targets(self, targets: Mapping[str, Prompt]) -> LabelMap:
         """Answer several targets and join them; where two claim a voxel, the more probable one has it.
 
@@ -138,6 +145,37 @@ class Predictor:
                     for (name, prompt), there in pairs
                 }
             )
+
+    def start_from(self, label_map: LabelMap, refine: Mapping[str, str] | None = None) -> Start:
+        """Take up a label map: each label is a target whose mask stands, and which prompts refine.
+
+        Nothing is answered yet: the masks are shown as they are. The session's own target stays.
+
+        Args:
+            label_map: on the scan's grid; an automatic model's `segment()`, or `LabelMap.read` of a file.
+            refine: in place of what the map says of its labels: "box", the model answers the box of a mask
+                better than the mask is; "none", the mask is kept, and a click changes the piece it lies in.
+
+        Raises:
+            GeometryError: for a map on another grid.
+            PromptError: for a map that names no label, or one name twice, and for `refine` of another name
+                or by another rule.
+            ValuesError: for labels without a name.
+        """
+        model = self.model
+        share = replace(model, history_bytes=model.history_bytes // max(1, 2 * len(label_map.names)))
+
+        def fresh() -> "Predictor":
+            return Predictor(
+                share,
+                self.scan,
+                self.scan_fingerprint,
+                self._outside,
+                cache=self.cache,
+                progress=self.progress,
+            )
+
+        return start(label_map, self.scan.grid, refine, fresh, model.history_bytes // 2)
 
     def _start_turn(
         self, items: Sequence[Item | Prompt], last: Turn | None, region: Grid | None = None

@@ -7,6 +7,7 @@ from sam_moe.registry.automatic import (
     HostSizes,
     Intensity,
     Label,
+    Refine,
 )
 from sam_moe.registry.backbone import BackboneCard
 from sam_moe.registry.expert import Base, Cover, ExpertCard, LoraRanks
@@ -71,6 +72,7 @@ __all__ = [
     "Positive",
     "Preprocessing",
     "PromptableCard",
+    "Refine",
     "Registry",
     "Sha256",
     "Weights",

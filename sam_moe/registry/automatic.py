@@ -40,6 +40,8 @@ class AboveMean(Record):
     kind: Literal["mean"] = Field("mean", description="How numbers are made comparable.")
 
 
+# What a promptable model does with an automatic mask: leaves it, or answers its box.
+Refine = Literal["none", "box"]
 Intensity = Annotated[Window | AboveMean, Field(discriminator="kind")]
 
 
@@ -50,7 +52,7 @@ class Label(Record):
     parts: Literal["all", "largest"] = Field(
         "all", description="Whether all connected parts of its answer are kept, or the largest one."
     )
-    refine: Literal["none", "box"] = Field(
+    refine: Refine = Field(
         "none",
         description="Whether a promptable model answers the box of the automatic mask better than the mask "
         "is; decided on validation cases.",

@@ -22,7 +22,7 @@ from sam_moe.registry import (
 )
 from sam_moe.registry.plugins import offered
 
-DEFAULT_MODEL, DEFAULT_AUTOMATIC = "small", "auto-small"
+DEFAULT_MODEL, DEFAULT_AUTOMATIC, DEFAULT_THEN = "small", "auto-small", "small-moe"
 CACHE_VARIABLE = "SAM_MOE_CACHE"
 _NO_HOME = Path(os.devnull) / f"no home folder, set {CACHE_VARIABLE}"
 C = TypeVar("C", bound=Card)

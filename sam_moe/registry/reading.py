@@ -89,6 +89,15 @@ def read_draft(path: Path | str) -> Draft:
     return Draft(Path(path), data)
 
 
+def weights_named_in(path: Path) -> str | None:
+    """The file that a card names as its weights; None without a card that can be read, or that has any."""
+    try:
+        weights = read_card(path).weights
+    except CardError:
+        return None
+    return None if weights is None else weights.file
+
+
 def write_card(card: Card, path: Path | str) -> None:
     """Write a card in one step; `read_card` gives it back equal."""
     write_json(card, path)

@@ -36,7 +36,7 @@ def glance(scan: Volume, data_set: DataSet) -> Float[Tensor, "n 3 x y"]:
     return torch.cat(images)
 
 
-def glance_at(stack: Float[Tensor, "x y z"]) -> Float[Tensor, "n 3 x y"]:
+def glance_at(stack: Float[Tensor, "x y z"]) -> Float[Tensor, "n 3 u v"]:
     """What `glance` gives of a scan, of its prepared stack."""
     x, y = _sides(stack.shape)
     return neighbours(stack[x, y], _slices(stack.shape[2]))

@@ -78,16 +78,3 @@ def neighbours(stack: Float[Tensor, "x y z"], slices: Tensor | None = None) -> F
     wanted = torch.arange(count) if slices is None else slices
     index = torch.stack([(wanted + step).clamp(0, count - 1) for step in (-1, 0, 1)], dim=1)
     return stack.permute(2, 0, 1)[index]
-
-
-def padded(images: Float[Tensor, "n 3 x y"], multiple: int, shortest: int = 0) -> Float[Tensor, "n 3 u v"]:
-    """Images grown at their ends to whole multiples, at least `shortest`, each by its own least number.
-
-    What an image is given does not depend on those beside it, so slices may be answered in any batches.
-    """
-    _, channels, x, y = images.shape
-    least = images.amin(dim=(1, 2, 3), keepdim=True)
-    sides = (max(shortest, side + -side % multiple) for side in (x, y))
-    grown = least.repeat(1, channels, *sides)
-    grown[:, :, :x, :y] = images
-    return grown

@@ -33,6 +33,8 @@ _NEEDED_TORCH = "2.10"
 _METADATA = "sam_moe"
 _ALLOWED = threading.Lock()
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
+# Where trainers keep tensors beside other things.
+_INSIDE = ("model_state_dict", "state_dict", "model")
 # Modules around a module; none of the model's own is called so.
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
@@ -40,9 +42,10 @@ _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 def read_state(path: Path | str) -> dict[str, Tensor]:
     """Read the named tensors of a `.pth`, `.pt` or `.safetensors` file, on the CPU, as stored.
 
-    Looks inside `model_state_dict` or `state_dict` where there is one, and takes off the names what wrappers
-    put there, at any depth: `module.` of distributed training, `_orig_mod.` of `torch.compile` and those of
-    FSDP and of activation checkpoints. The tensors may be mapped to the file: copy what must outlive it.
+    Looks inside `model_state_dict`, `state_dict` or `model` where there is one, and takes off the names what
+    wrappers put there, at any depth: `module.` of distributed training, `_orig_mod.` of `torch.compile` and
+    those of FSDP and of activation checkpoints. The tensors may be mapped to the file: copy what must outlive
+    it.
 
     Raises:
         WeightsError: for anything but a complete file of finite tensors, saying what it is instead.
@@ -50,7 +53,7 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     state = _read_safetensors(path) if _is_safetensors(path) else _unwrap(_read_pickle(path), path)
     if not state:
-        raise WeightsError(f"{path}: holds no tensors. Give a checkpoint of a SAM-Med3D.")
+        raise WeightsError(f"{path}: holds no tensors. Give a checkpoint.")
     state = _unwrap_names(state, path)
     _check_numbers(state, path)
     return state
@@ -181,7 +184,7 @@ def _unwrap(found: Any, path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path}: holds a {type(found).__name__}, not named tensors. Save `model.state_dict()`."
         )
-    wrapper = next((key for key in ("model_state_dict", "state_dict") if key in found), None)
+    wrapper = next((key for key in _INSIDE if key in found), None)
     state = found if wrapper is None else found[wrapper]
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: {wrapper!r} holds a {type(state).__name__}, not named tensors.")
@@ -190,7 +193,7 @@ def _unwrap(found: Any, path: Path) -> dict[str, Tensor]:
             keys = ", ".join(str(key) for key in list(found)[:8])
             raise WeightsError(
                 f"{path}: {name!r} is a {type(tensor).__name__}, not a tensor. Expected named tensors, alone "
-                f"or under 'model_state_dict' or 'state_dict'; the file's keys are {keys}."
+                f"or under {', '.join(map(repr, _INSIDE))}; the file's keys are {keys}."
             )
     return {name: tensor.detach() for name, tensor in state.items()}
 

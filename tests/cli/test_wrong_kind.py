@@ -28,8 +28,7 @@ NO_GATE = "auto/card.json: is the card of an automatic model, not of a gate."
 WRONG = {
     "predict {scan} --point 24 24 24 --model auto --out {out}.nii.gz": NO_PROMPTS,
     "demo --model auto --out {out}": NO_PROMPTS,
-    "evaluate {challenge} --system auto --protocol click --out {out}": NO_PROMPTS,
-    "evaluate {challenge} --system small --system auto --protocol click --out {out}": NO_PROMPTS,
+    "evaluate {challenge} --system auto --protocol click --grand-challenge --out {out}": NO_PROMPTS,
     "simulate {challenge} --system auto --protocol clicks --out {out}.json": NO_PROMPTS,
     "segment {scan} --model small --out {out}.nii.gz": PROMPTS_ALONE.format(
         kind="a general model", id="small"
@@ -75,7 +74,9 @@ def test_every_verb_names_what_to_use_instead(sam_moe, places, tmp_path):
         right = ran.code in (1, 2) and not ran.out and len(lines) == 1
         answers[words] = complaint if right and complaint in lines[0] else f"{ran.code}: {ran.err}"
     assert answers == WRONG
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
+    assert not [path for path in tmp_path.rglob("out*") if path.is_file()] and not list(
+        tmp_path.glob("out/*/*")
+    )
 
 
 def test_a_recipe_names_what_to_build_on_instead(sam_moe, places, recipe, task):  # noqa: F811

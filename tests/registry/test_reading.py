@@ -4,6 +4,7 @@ import pytest
 
 from sam_moe.errors import CardError
 from sam_moe.registry import AutomaticCard, BackboneCard, ExpertCard, GateCard, read_card, read_draft
+from sam_moe.registry.reading import weights_named_in
 
 SHA = "0123456789abcdef" * 4
 
@@ -21,6 +22,13 @@ def test_the_kind_tells_the_cards_apart_and_a_card_without_one_is_a_backbones(
 def test_a_newer_format_is_told_before_its_unknown_kind(tmp_path, placed, card):
     with pytest.raises(CardError, match=r"format: 2 is newer than 1, the newest known here; update sam-moe"):
         read_card(placed(tmp_path, card(format=2, kind="router")))
+
+
+def test_the_weights_of_a_card_are_named_and_those_of_none_are_none(tmp_path, placed, automatic_card):
+    assert weights_named_in(placed(tmp_path, automatic_card())) == automatic_card()["weights"]["file"]
+    assert weights_named_in(tmp_path / "nowhere.json") is None
+    (tmp_path / "broken.json").write_text("{")
+    assert weights_named_in(tmp_path / "broken.json") is None
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '"card"', "{", ""])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sam_moe.registry.automatic import AboveMean, DataSet, Label, Window
-from sam_moe.slices.stack import axial_grid, comparable, neighbours, padded, prepare
+from sam_moe.slices.stack import axial_grid, comparable, neighbours, prepare
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -143,19 +143,3 @@ def test_a_single_slice_is_its_own_neighbours():
 
 def test_no_slices_give_none():
     assert neighbours(torch.randn(2, 3, 5), torch.zeros(0, dtype=torch.long)).shape == (0, 3, 2, 3)
-
-
-@pytest.mark.parametrize(("multiple", "sides"), [(1, (5, 7)), (4, (8, 8)), (7, (7, 7)), (16, (16, 16))])
-def test_images_grow_at_their_ends_alone_to_whole_multiples(multiple, sides):
-    images = torch.randn(2, 3, 5, 7)
-    grown = padded(images, multiple)
-    assert grown.shape == (2, 3, *sides)
-    assert torch.equal(grown[:, :, :5, :7], images)
-
-
-def test_each_image_is_padded_by_its_own_least_whatever_is_beside_it():
-    images = torch.stack([torch.full((3, 2, 2), 5.0), torch.full((3, 2, 2), -1.0)])
-    images[0, 1, 0, 0] = 3.0
-    grown = padded(images, 4)
-    assert grown[0, :, 2:].unique().tolist() == [3] and grown[1, :, :, 2:].unique().tolist() == [-1]
-    assert torch.equal(padded(images[:1], 4), grown[:1])

@@ -10,7 +10,7 @@ from sam_moe.moe.routing import Routing
 from sam_moe.predict.automatic.asking import Automatic
 from sam_moe.registry import DataSet
 from sam_moe.shapes import Float
-from sam_moe.systems.m4oe.answering import answer
+from sam_moe.systems.m4oe.answering import answer, by_row
 from sam_moe.systems.m4oe.automatic import AutomaticM4oE
 
 
@@ -36,7 +36,7 @@ class Watched:
         """The network's, whose routing is kept."""
         logits, found = self.network.answer(images, data_set)
         for place, routing in found.items():
-            self.kept.setdefault(place, []).append(routing.weights.flatten(1, -2).mean(dim=1).cpu())
+            self.kept.setdefault(place, []).append(by_row(routing).weights.cpu())
         return logits, found
 
     def distance(self, profile: Float[Tensor, " p"], data_set: int) -> float | None:

@@ -7,14 +7,19 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
+import torch
 import yaml
 
 from sam_moe.config import load_settings, read_object
 from sam_moe.errors import ConfigError
+from sam_moe.evaluation.routing.modalities import ModalityRouting, ScanChoices, by_modality
 from sam_moe.files import make_folder, replace_text
 from sam_moe.progress import Progress
 from sam_moe.registry import CARD, AutomaticCard, DataSet, read_entry
+from sam_moe.slices.stack import neighbours
+from sam_moe.systems.m4oe.answering import answer
 from sam_moe.systems.m4oe.load import load
+from sam_moe.systems.m4oe.model import M4oE
 from sam_moe.systems.m4oe.train.following import follow
 from sam_moe.systems.m4oe.train.settings import M4oERecipe
 from sam_moe.systems.m4oe.train.validation import ScansValidation
@@ -31,7 +36,9 @@ class Record:
     """What a training came to; Dice by "<set>/<structure>", by set, and "score", the mean of the sets.
 
     `losses` are means over the steps since the checkpoint before; `processor_s` is the time that the
-    processors spent on the training alone.
+    processors spent on the training alone. `nats` is the information between the gates' choice and the
+    modality of test slices, summed over places, `shuffled` that of modalities dealt anew; None where no gate
+    weighs experts.
     """
 
     name: str
@@ -42,6 +49,8 @@ class Record:
     losses: Mapping[int, float]
     validation: Mapping[str, float]
     test: Mapping[str, float]
+    nats: float | None = None
+    shuffled: float | None = None
 
 
 class ProcessorClock:
@@ -92,15 +101,19 @@ def trained(name: str, data: Mapping[str, Any], folder: Path, shared: Path, show
     clock = ProcessorClock(folder, show)
     follow(asked, progress=clock)
     recipe = load_settings(M4oERecipe, asked)
+    test = test_scans(recipe, shared)
+    routing = routing_of(folder, test, recipe.sets)
     record = Record(
         name,
         recipe.seed,
         sum(each.schedule.steps for each in recipe.phases),
         parameters=sum(p.numel() for p in _module(folder).parameters()),
-        processor_s=round(clock.seconds([each.phase for each in recipe.phases]), 1),
+        processor_s=round(clock.seconds([each.phase for each in recipe.phases]), 3),
         losses=losses_of(folder, recipe),
         validation=dice_of(folder, keep_slices(recipe.data, recipe.sets, "validation", folder), recipe.sets),
-        test=dice_of(folder, test_scans(recipe, shared), recipe.sets),
+        test=dice_of(folder, test, recipe.sets),
+        nats=None if routing is None else round(routing.nats, 4),
+        shuffled=None if routing is None else round(routing.shuffled, 5),
     )
     replace_text(folder / RECORD, json.dumps(asdict(record), indent=1) + "\n")
     return record
@@ -132,6 +145,22 @@ def dice_of(folder: Path, scans: SliceCache, sets: tuple[DataSet, ...]) -> dict[
     return {name: round(value, 4) for name, value in measure(dict(model.state_dict())).items()}
 
 
+@torch.no_grad()
+def routing_of(folder: Path, scans: SliceCache, sets: tuple[DataSet, ...]) -> ModalityRouting | None:
+    """How the gates of a finished training route the slices of scans; None where no gate weighs experts."""
+    model = _module(folder)
+    if not model.sites() or model.mixture.scores != "expert":
+        return None
+    seen = []
+    for whole in scans.wholes():
+        _, found = answer(model, neighbours(whole.stack.array), whole.set)
+        weights = {place: routing.weights for place, routing in found.items()}
+        chosen = {place: tuple(own.argmax(dim=1).tolist()) for place, own in weights.items()}
+        means = {place: tuple(own.mean(dim=0).tolist()) for place, own in weights.items()}
+        seen.append(ScanChoices(sets[whole.set].modality, means, chosen))
+    return by_modality(seen, model.mixture.experts)
+
+
 def test_scans(recipe: M4oERecipe, shared: Path) -> SliceCache:
     """The prepared test scans of a recipe's sets, beside the shared ones."""
     run = shared.parent / "of-test"
@@ -150,7 +179,7 @@ def of_part(data: SliceData, part: str) -> SliceData:
     return data.model_copy(update={"sets": sets})
 
 
-def _module(folder: Path) -> Any:
+def _module(folder: Path) -> M4oE:
     entry = read_entry(folder / CARD)
     assert isinstance(entry.card, AutomaticCard)
     return load(entry, None, "cpu", None).network.module

@@ -9,7 +9,8 @@ the very next batch, and skips what is finished. All draw the same slices in the
 `only-SET`, which draws one set alone; `plain-timed` has the processor time of `hard` instead of its steps.
 Early Dice is noise, as classes wake one after another: judge by the losses, and by no Dice before every class
 has one. Dice is that of whole scans on their prepared grids, the data set given; of test patients for the
-report, of validation patients for choices. Writes benchmarks/results/mixture/m4oe_variants_RECIPE.json after
+report, of validation patients for choices. `nats`: what the gates' choice knows of the modality of a test
+slice, beside that of shuffled modalities. Writes benchmarks/results/mixture/m4oe_variants_RECIPE.json after
 each training, and prints the table.
 """
 
@@ -114,6 +115,7 @@ def table(records: Sequence[Record]) -> list[str]:
     checkpoints = sorted({step for record in records for step in record.losses})
     head = ["variant", "seed", "parameters", "processor s", *(f"loss {step}" for step in checkpoints)]
     head += [f"{part} {name}" for part in ("validation", "test") for name in (*sets, "mean")]
+    head += ["nats", "shuffled"]
     lines = [head]
     for record in records:
         losses = [_number(record.losses.get(step)) for step in checkpoints]
@@ -121,7 +123,18 @@ def table(records: Sequence[Record]) -> list[str]:
             _number(part.get(name)) for part in (record.validation, record.test) for name in (*sets, "score")
         ]
         size = f"{record.parameters / 1e6:.2f} M"
-        lines.append([record.name, str(record.seed), size, f"{record.processor_s:.0f}", *losses, *dice])
+        lines.append(
+            [
+                record.name,
+                str(record.seed),
+                size,
+                f"{record.processor_s:.0f}",
+                *losses,
+                *dice,
+                _number(record.nats),
+                _number(record.shuffled),
+            ]
+        )
     words = [f"{name}: {_words(name)}" for name in dict.fromkeys(record.name for record in records)]
     return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *lines[1:])] + ["", *words]
 

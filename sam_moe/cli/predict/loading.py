@@ -11,10 +11,11 @@ from sam_moe.predict.files.automatic import LoadedAutomaticModel
 from sam_moe.predict.files.prompted import LoadedModel
 from sam_moe.processes import share_threads
 from sam_moe.prompts.lowering import Lowering
-from sam_moe.registry import CARD, AutomaticCard, Card, Entry, read_card
+from sam_moe.registry import CARD, AutomaticCard, Card, Entry, PromptableCard, read_card
 from sam_moe.registry.finding import (
     DEFAULT_AUTOMATIC,
     DEFAULT_MODEL,
+    DEFAULT_THEN,
     PROMPTABLE,
     as_automatic,
     as_promptable,
@@ -60,10 +61,22 @@ def find_automatic(model: str | None, as_set: str | None) -> Entry[AutomaticCard
     return entry
 
 
-def loaded_automatic(entry: Entry[AutomaticCard], device: str) -> LoadedAutomaticModel:
-    """Load a model that segments without a prompt."""
+def find_then(model: str | None) -> Entry[PromptableCard]:
+    """Find the model that answers the boxes of automatic masks, by id, card or folder.
+
+    Raises:
+        CardError: for an unknown one, or one that takes no prompt.
+    """
+    return as_promptable(find_model(model or DEFAULT_THEN, wanted=PROMPTABLE))
+
+
+def loaded_automatic(
+    entry: Entry[AutomaticCard], device: str, then: Entry[PromptableCard] | None = None
+) -> LoadedAutomaticModel:
+    """Load a model that segments without a prompt, and one that answers the boxes of its masks."""
     share_threads()
-    return LoadedAutomaticModel(load_automatic(entry.path, device=device), weights_sha256(entry))
+    after = None if then is None else loaded(str(then.path), Computing(device))
+    return LoadedAutomaticModel(load_automatic(entry.path, device=device), weights_sha256(entry), after)
 
 
 def lowering_of(given: Sequence[str]) -> Lowering:

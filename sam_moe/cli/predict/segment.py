@@ -16,7 +16,7 @@ segmentation = typer.Typer()
 
 
 @segmentation.command(epilog=EVERYWHERE)
-@takes_records("scans out model as_set overlay device explain force as_json")
+@takes_records("scans out model as_set then then_model overlay device explain force as_json")
 def segment(
     scans: Annotated[
         list[Path],
@@ -48,6 +48,17 @@ def segment(
             "ones. Else for the one that it is most like.",
         ),
     ] = None,
+    then: Annotated[
+        bool,
+        typer.Option(
+            "--then",
+            help="Then let a promptable model answer the boxes of the masks that it answers better, as the "
+            "card says; the others stay.",
+        ),
+    ] = False,
+    then_model: Annotated[
+        str | None, typer.Option(metavar="ID", help="That promptable model. Else small-moe.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Segment what a model knows, without a prompt.
@@ -56,20 +67,23 @@ def segment(
 
     The labels have the scan's own grid. Beside them, <labels>.labels.json names their values and
     <labels>.run.json says what ran, what the scan was taken for, and who answered. A structure that is not
-    found is named.
+    found is named. With --then it also says, for each structure, whose mask it is and what changed.
 
     Many scans: sam-moe segment SCANS --out FOLDER segments every scan of a folder and of its subfolders. What
     was finished before is not done again, what fails is listed at the end. Several processes share the work
     when torchrun or accelerate launch starts them: torchrun --nproc_per_node 2 -m sam_moe segment ...
     """
-    from sam_moe.cli.predict.loading import find_automatic, loaded_automatic
+    if then_model is not None and not then:
+        raise UsageError("--then-model is of --then. Give both, or leave it out")
+    from sam_moe.cli.predict.loading import find_automatic, find_then, loaded_automatic
     from sam_moe.cli.terminal.progress import ProgressLine
     from sam_moe.ownership import is_folder
 
     entry = find_automatic(model, as_set)
+    after = find_then(then_model) if then else None
 
     def load() -> "LoadedAutomaticModel":
-        return loaded_automatic(entry, device)
+        return loaded_automatic(entry, device, after)
 
     command = ("sam-moe", *COMMAND_LINE.get())
     if len(scans) > 1 or is_folder(out) or (is_folder(scans[0]) and not out.suffix):

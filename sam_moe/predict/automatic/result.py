@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sam_moe.predict.automatic.which import Likeness
 from sam_moe.predict.prediction import LabelMap
+from sam_moe.registry import Refine
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,6 +26,16 @@ class Segmentation(LabelMap):
     shares: Mapping[str, Mapping[str, float]]
     model_id: str
     timings_ms: Mapping[str, float]
+
+    @property
+    def made_by(self) -> str:
+        """The model's id."""
+        return self.model_id
+
+    @property
+    def refine(self) -> Mapping[str, Refine]:
+        """By name whether a promptable model answers the box of the mask better, as the card says."""
+        return {label.name: label.refine for label in self.likeness.taken.labels}
 
     @property
     def latency_ms(self) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,8 +10,9 @@ from sam_moe.moe.routing import Routing
 from sam_moe.predict.automatic.asking import Automatic
 from sam_moe.progress import Progress, silent
 from sam_moe.registry import Label
-from sam_moe.shapes import Bool, Float, UInt8
+from sam_moe.shapes import Float, UInt8
 from sam_moe.slices.stack import Stack, neighbours
+from sam_moe.space.connected import largest_part
 from sam_moe.space.extents import extent, part_of, union
 from sam_moe.space.grid import Grid
 from sam_moe.space.sampling import IndexBox
@@ -115,18 +115,8 @@ def _keep_largest(values: UInt8[Tensor, "i j k"], number: int) -> None:
         return
     part = values[box.slices]
     mask = part == number
-    mask &= ~_largest(mask)
+    mask &= ~largest_part(mask)
     part.masked_fill_(mask, 0)
-
-
-def _largest(mask: Bool[Tensor, "i j k"]) -> Bool[Tensor, "i j k"]:
-    from scipy import ndimage
-
-    parts, count = ndimage.label(mask.numpy(), structure=np.ones((3, 3, 3)))
-    if count == 1:
-        return mask
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    return torch.from_numpy(parts == int(sizes.argmax()) + 1)
 
 
 @dataclass(frozen=True)

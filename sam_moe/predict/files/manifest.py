@@ -69,6 +69,9 @@ class ModelRecord(Record):
     stroke: str = Field("middle", description="By which rule strokes were.")
     loop: str = Field("deepest", description="By which rule loops were.")
     dtype: str = Field("float32", description="Of the encoder's products.")
+    then: "ModelRecord | None" = Field(
+        None, description="The promptable model that answered boxes of automatic masks, where one was asked."
+    )
 
 
 class MachineRecord(Record):
@@ -113,6 +116,12 @@ class StructureRecord(Record):
     label: int = Field(description="Its value in the labels.")
     voxels: int = Field(description="0 where it was not found.")
     volume_ml: float
+    answered_by: str | None = Field(
+        None, description="Whose mask it is, where a promptable model was asked after the automatic one."
+    )
+    changed_voxels: int | None = Field(
+        None, description="Voxels of it that the promptable model added or took away, where it was asked."
+    )
 
 
 class AutomaticRecord(Record):

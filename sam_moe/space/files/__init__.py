@@ -3,7 +3,7 @@
 NIfTI, NRRD, MHA and DICOM series in; NIfTI, NRRD and MHA out.
 """
 
-from sam_moe.space.files.beside import labels_beside, labels_text, record_beside, suffix_of
+from sam_moe.space.files.beside import labels_beside, labels_text, names_beside, record_beside, suffix_of
 from sam_moe.space.files.dicom import holds_dicom
 from sam_moe.space.files.header import Header
 from sam_moe.space.files.labels import read_label_map, whole_numbers
@@ -17,6 +17,7 @@ __all__ = [
     "holds_dicom",
     "labels_beside",
     "labels_text",
+    "names_beside",
     "read",
     "read_header",
     "read_label_map",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sam_moe.errors import FileError
 from sam_moe.files import read_bytes, withdraw
-from sam_moe.space.naming import SUFFIXES
+from sam_moe.space.naming import SUFFIXES, label_value
 
 RECORD = ".run.json"
 
@@ -65,6 +65,24 @@ def labels_text(labels: dict[int, str], path: Path) -> str:
             )
     names = {str(value): labels[value] for value in sorted(labels)}
     return json.dumps(names, indent=2, ensure_ascii=False) + "\n"
+
+
+def names_beside(mask: Path) -> dict[int, str]:
+    """The names of a mask's values, read from the file beside it; empty where there is none.
+
+    Raises:
+        FileError: for a file of that name that is no table of names.
+    """
+    path = labels_beside(mask)
+    if not os.path.lexists(path):
+        return {}
+    try:
+        found = json.loads(read_bytes(path))
+        return {label_value(value): name for value, name in found.items() if labels_text({1: name}, path)}
+    except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise FileError(
+            f'{path}: is no table of a mask\'s names. Expected {{"1": "liver"}}; mend it, or move it away.'
+        ) from error
 
 
 def check_table(path: Path) -> None:

@@ -1,66 +1,53 @@
-"""Slices of any size through the network: padded where it takes any, in tiles where it takes one size."""
+"""Slices of any size through the network, in tiles of the size that it learnt from."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
-from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
-from sam_moe.hosts.conv_unet.sizes import ConvSizes
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import Selection, SelectionRule
 from sam_moe.registry import HostSizes
 from sam_moe.shapes import Float
-from sam_moe.slices.stack import padded
 from sam_moe.systems.m4oe.model import M4oE, Slices
+from sam_moe.systems.m4oe.tiles import Blend, Tile, cut, tiles_of
 
-_PIXELS = 16 * 128 * 128  # in one pass, so that maps stay in the cache of a processor
-_OVERLAP = 0.25
-_ALL = 2**31  # tiles at once
+_PIXELS = 2**18  # in one pass, so that maps stay in a processor's cache
+_SURE = 20.0  # the logit of the background where a slice shows nothing
 
 
 @torch.no_grad()
 def answer(
     model: M4oE, images: Float[Tensor, "n c x y"], head: int, rule: SelectionRule | None = None
 ) -> tuple[Float[Tensor, "n k x y"], Mapping[str, Routing]]:
-    """Logits of one head on slices of one scan, and how each place routed each slice.
+    """Logits of one head on all slices of a scan, and how each place routed each slice.
 
-    Where a slice is answered in several tiles, or by token, its routing is their mean. No answer depends on
-    which slices are asked together, unless gates see a scan as a whole: then give it as a whole.
+    Tiles are as large as those that the network learnt from, for its norms' statistics are those of a tile:
+    answered whole, slices of twice the side lost 0.05 to 0.08 Dice (`benchmarks/LOG.md`). Where no tile lies
+    is background. A slice's routing is the mean over its tiles and, where tokens are routed, over them; of a
+    slice that shows nothing all numbers are 0.
+
+    Args:
+        model: the network.
+        images: slices of one scan with their neighbours.
+        head: number of the data set whose head answers.
+        rule: selects at every place instead of its own.
     """
     sizes: HostSizes = model.host.sizes
-    x, y = images.shape[2:]
-    if isinstance(sizes, ConvSizes):
-        full = padded(images, sizes.multiple)
-        logits, found = _passes(model, full, head, rule)
-        return logits[:, :, :x, :y], found
-    edge = sizes.image_size
-    parts: list[Mapping[str, Routing]] = []
-
-    def ask(tiles: Tensor) -> Tensor:
-        logits, found = _passes(model, tiles, head, rule)
-        parts.append(found)
-        return logits
-
-    full = padded(images, 1, shortest=edge)
-    many = _ALL if model.mixture.pooling == "volume" else len(full)
-    found_logits = sliding_window_inference(full, (edge, edge), many, ask, _OVERLAP, mode="gaussian")
-    assert isinstance(found_logits, Tensor)
-    return found_logits[:, :, :x, :y], _joined(parts, len(images))
-
-
-def _passes(
-    model: M4oE, images: Float[Tensor, "n c x y"], head: int, rule: SelectionRule | None
-) -> tuple[Float[Tensor, "n k x y"], Mapping[str, Routing]]:
-    whole = model.mixture.pooling == "volume"
-    many = len(images) if whole else max(1, _PIXELS // (images.shape[2] * images.shape[3]))
-    answers, parts = [], []
-    for rows in images.split(many):
-        heads = torch.full((len(rows),), head, device=rows.device)
-        logits, found = model(Slices(rows, heads, torch.zeros_like(heads)), rule)
-        answers.append(logits)
+    edge, (count, _, x, y) = sizes.image_size, images.shape
+    tiles = tiles_of(images, edge)
+    blend = Blend((count, sizes.classes[head], x, y), edge, _SURE)
+    parts: list[dict[str, Routing]] = []
+    # All at once for gates that see a whole scan
+    many = len(tiles) if model.mixture.pooling == "volume" else max(1, _PIXELS // edge**2)
+    for first in range(0, len(tiles), max(1, many)):
+        some = tiles[first : first + many]
+        heads = torch.full((len(some),), head, device=images.device)
+        batch = Slices(cut(images, some, edge), heads, torch.zeros_like(heads))
+        logits, found = model(batch, rule)
+        blend.add(some, logits)
         parts.append({name: by_row(routing) for name, routing in found.items()})
-    return torch.cat(answers), _concatenated(parts)
+    return blend.logits(), _of_slices(parts, tiles, count)
 
 
 def by_row(routing: Routing) -> Routing:
@@ -77,24 +64,22 @@ def _of_all(like: Routing, logits: Float[Tensor, "n e"], weights: Float[Tensor, 
     return Routing(like.ids, logits, Selection(every, weights, none), like.rule)
 
 
-def _concatenated(parts: Sequence[Mapping[str, Routing]]) -> dict[str, Routing]:
+def _of_slices(
+    parts: Sequence[Mapping[str, Routing]], tiles: Sequence[Tile], slices: int
+) -> dict[str, Routing]:
+    """Routings of tiles as those of slices, the mean over each one's."""
+    index = torch.tensor([tile.slice for tile in tiles])
+    counts = torch.bincount(index, minlength=slices).clamp(min=1)[:, None] if tiles else torch.ones(1)
+
+    def mean(rows: Sequence[Tensor]) -> Tensor:
+        together = torch.cat(list(rows)).cpu()
+        return torch.zeros(slices, together.shape[1]).index_add(0, index, together) / counts
+
     return {
         name: _of_all(
             first,
-            torch.cat([part[name].logits for part in parts]),
-            torch.cat([part[name].weights for part in parts]),
+            mean([part[name].logits for part in parts]),
+            mean([part[name].weights for part in parts]),
         )
-        for name, first in parts[0].items()
-    }
-
-
-def _joined(parts: Sequence[Mapping[str, Routing]], slices: int) -> dict[str, Routing]:
-    """Routings of tiles, all of a slice one after the other, as those of slices."""
-    return {
-        name: _of_all(
-            routing,
-            routing.logits.unflatten(0, (slices, -1)).mean(dim=1),
-            routing.weights.unflatten(0, (slices, -1)).mean(dim=1),
-        )
-        for name, routing in _concatenated(parts).items()
+        for name, first in (parts[0] if parts else {}).items()
     }

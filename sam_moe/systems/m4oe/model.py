@@ -52,7 +52,8 @@ class M4oE(nn.Module):
 
         def make(name: str, width: int, hidden: int) -> nn.Module:
             made[0] += 1
-            if made[0] <= mixture.ungated or len(mixture.experts) == 1:
+            alone = len(mixture.experts) == 1 and mixture.scores != "channel"
+            if made[0] <= mixture.ungated or alone:
                 return Shared(width, hidden)
             places[name] = ExpertPlace(name, width, hidden, mixture)
             return places[name]

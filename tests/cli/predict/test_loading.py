@@ -3,12 +3,20 @@
 import pytest
 
 from sam_moe.cli.options import Computing, UsageError
-from sam_moe.cli.predict.loading import loaded, lowering_of, weights_sha256
-from sam_moe.errors import ConfigError
+from sam_moe.cli.predict.loading import (
+    find_automatic,
+    find_then,
+    loaded,
+    loaded_automatic,
+    lowering_of,
+    weights_sha256,
+)
+from sam_moe.errors import CardError, ConfigError
 from sam_moe.files import sha256_of
 from sam_moe.prompts.lowering import Lowering
 from sam_moe.registry import write_card
 from sam_moe.registry.finding import DEFAULT_MODEL, find_backbone
+from tests.systems.m4oe.automatics import write_automatic
 
 
 def test_without_an_id_the_one_that_ships_is_loaded_with_its_own_box_strategy(cards):
@@ -45,3 +53,14 @@ def test_rules_are_chosen_by_name_and_an_unknown_one_is_answered_with_the_known(
         lowering_of(["flat_box=midle"])
     with pytest.raises(UsageError, match="flat_box"):
         lowering_of(["flatbox=middle"])
+
+
+def test_the_model_that_answers_boxes_afterwards_is_loaded_beside_the_automatic_one(cards):
+    entry = write_automatic(cards, id="auto")
+    found = loaded_automatic(find_automatic("auto", None), "cpu", find_then(DEFAULT_MODEL))
+    assert found.model.id == "auto" and found.then.model.id == DEFAULT_MODEL
+    assert found.record().then == loaded(DEFAULT_MODEL, Computing("cpu")).record()
+    assert found.record().weights_sha256 == entry.card.weights.sha256
+    assert loaded_automatic(find_automatic("auto", None), "cpu").record().then is None
+    with pytest.raises(CardError, match="without a prompt"):
+        find_then("auto")

@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 
-from sam_moe import load_automatic
+from sam_moe import load, load_automatic
 from sam_moe.predict.files.manifest import read_record
 from sam_moe.registry.finding import DEFAULT_AUTOMATIC
 from sam_moe.space.files import read, write_volume
 from sam_moe.space.phantom import ball
+from tests.registry.conftest import make_automatic_card
 from tests.systems.m4oe.automatics import write_automatic
 
 
@@ -106,3 +107,32 @@ def test_a_file_can_be_segmented_into_a_folder(sam_moe, automatic, scan, tmp_pat
     (tmp_path / "labels").mkdir()
     assert sam_moe("segment", scan, "--out", tmp_path / "labels").code == 0
     assert (tmp_path / "labels/scan.nii.gz").is_file()
+
+
+def test_then_a_promptable_model_answers_the_boxes_that_the_card_names(sam_moe, cards, scan, tmp_path):
+    labels = [{"name": "cord", "refine": "box"}, {"name": "larynx"}]
+    neck, brain = make_automatic_card()["sets"]
+    write_automatic(cards, id=DEFAULT_AUTOMATIC, sets=[neck | {"labels": labels}, brain])
+    ran = sam_moe(
+        "segment", scan, "--out", tmp_path / "l.nrrd", "--as", "neck", "--then", "--then-model", "small"
+    )
+    assert ran.code == 0, ran.err
+    record = read_record(tmp_path / "l.run.json")
+    cord, larynx = record.automatic.structures
+    assert record.model.then.id == "small" and cord.answered_by == "box of the automatic mask, by small"
+    assert larynx.changed_voxels == 0
+    automatic = load_automatic().open(scan).segment("neck")
+    started = load("small").open(scan).start_from(automatic)
+    started.refine_by_rule()
+    assert torch.equal(read(tmp_path / "l.nrrd").array, started.label_map().labels)
+    assert f"then small: cord ({cord.changed_voxels:,} voxels changed)" in ran.out
+
+
+def test_the_model_that_is_asked_then_takes_prompts_and_is_named_with_then(
+    sam_moe, automatic, scan, tmp_path
+):
+    words = ["segment", scan, "--out", tmp_path / "l.nii.gz", "--then-model"]
+    ran = sam_moe(*words, "small")
+    assert ran.code == 2 and "--then-model is of --then" in ran.err
+    ran = sam_moe(*words, DEFAULT_AUTOMATIC, "--then")
+    assert ran.code == 1 and "sam-moe segment" in ran.err and not (tmp_path / "l.nii.gz").exists()

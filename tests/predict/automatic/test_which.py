@@ -28,7 +28,7 @@ def test_a_profile_is_the_mean_over_slices(network):
     torch.testing.assert_close(profile(network, halves(40, 60), BLOCK), torch.tensor([0.5, 0.4]))
     half = halves(40, 60)
     half.array[:, :, 6:] = 60
-    assert glance(half, BLOCK).shape == (12, 3, 20, 20)
+    assert glance(half, BLOCK).shape == (8, 3, 20, 20)  # of twelve slices, four from each half
     torch.testing.assert_close(profile(network, half, BLOCK), torch.tensor([0.55, 0.5]))
 
 
@@ -36,8 +36,8 @@ def test_the_nearest_set_is_taken_and_every_distance_is_known(network):
     found = recognised(network, halves(0, 100))  # a mean of 0.5 and a least of 0, as the block's own scans
     assert found.taken is BLOCK and not found.asked and found.nearest == "block"
     assert found.distances["block"] == pytest.approx(0, abs=1e-4)
-    # As a shade, those above the mean have no spread: -100 and 0, whose mean is -50; the reference is 3, 3
-    assert found.distances["shade"] == pytest.approx(10 * np.hypot(53, 103), rel=1e-5)
+    # As a shade they are -1 and 0 spans of the scan, whose mean is -0.5; the reference is 3, 3
+    assert found.distances["shade"] == pytest.approx(10 * np.hypot(3.5, 4), rel=1e-5)
     assert str(found) == "like CT of a block" and not found.unlike
 
 
@@ -52,7 +52,7 @@ def test_a_scan_beyond_the_sets_own_is_unlike_anything_trained(network):
 def test_a_set_that_is_named_is_taken_whatever_is_nearest(network):
     found = recognised(network, halves(0, 100), "shade")
     assert found.taken is SHADE and found.asked and found.nearest == "block"
-    assert str(found).startswith("taken for MR of a shade, as asked, and unlike it (distance 1158.")
+    assert str(found).startswith("taken for MR of a shade, as asked, and unlike it (distance 53.2, ")
     assert str(found).endswith("95 % of its own below 4.0); most like CT of a block")
     assert str(recognised(network, halves(0, 100), "block")) == "taken for CT of a block, as asked"
 

@@ -11,6 +11,7 @@ from sam_moe.predict.files.automatic import AutomaticRequest, LoadedAutomaticMod
 from sam_moe.predict.files.command import run
 from sam_moe.predict.files.manifest import read_prompts, read_record
 from sam_moe.predict.files.many import finished, run_many
+from sam_moe.predict.files.prompted import LoadedModel
 from sam_moe.predict.files.scans import automatic
 from sam_moe.progress import silent
 from sam_moe.space.files import read, write_volume
@@ -18,6 +19,7 @@ from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 from tests.predict.automatic.bands import BLOCK, SHADE, Bands, model_of, painted
 from tests.predict.automatic.test_segmenting import turned
+from tests.predict.starting.bright import bright_model
 
 
 @pytest.fixture
@@ -151,3 +153,49 @@ def test_a_distance_that_is_not_known_is_recorded_as_such(scan, tmp_path):
     done = run(request, lambda: loaded, silent)
     assert done.manifest.automatic.distances == {"block": None, "shade": None}
     assert read_record(tmp_path / "l.run.json") == done.manifest and finished(request, loaded.record())
+
+
+@pytest.fixture
+def loaded_then():
+    """The boxes of the grey masks are answered by all that is no air; the bright masks stay."""
+    grey, bright = BLOCK.labels
+    sets = (BLOCK.model_copy(update={"labels": (grey.model_copy(update={"refine": "box"}), bright)}), SHADE)
+    return LoadedAutomaticModel(model_of(Bands(sets)), "a" * 64, LoadedModel(bright_model(), "b" * 64))
+
+
+def test_with_a_model_after_it_the_record_has_whose_mask_each_is_and_what_changed(
+    scan, loaded, loaded_then, tmp_path
+):
+    before = loaded.model.open(scan).segment().labels
+    done = run(AutomaticRequest(scan, tmp_path / "l.nii.gz"), lambda: loaded_then, silent)
+    written, record = read(tmp_path / "l.nii.gz").array, read_record(tmp_path / "l.run.json")
+    grey, bright = record.automatic.structures
+    assert (record.model.id, record.model.then.id, record.model.then.weights_sha256) == (
+        "bands",
+        "bright",
+        "b" * 64,
+    )
+    assert grey.answered_by == "box of the automatic mask, by bright"
+    assert bright.answered_by == "automatic, by bands"
+    assert torch.equal(written == 2, before == 2) and bright.changed_voxels == 0
+    assert grey.changed_voxels == int(((written == 1) ^ (before == 1)).sum()) > 0
+    assert grey.voxels == int((written == 1).sum())
+    assert "then" in record.automatic.timings_ms
+    line = f"then bright: grey ({grey.changed_voxels:,} voxels changed)"
+    assert str(done).splitlines()[-1] == line and done.answer.brief().endswith(line)
+    assert "  bright: automatic, by bands" in done.answer.explain()
+
+
+def test_where_no_box_is_answered_better_the_labels_stay_and_that_is_a_line(scan, loaded, tmp_path):
+    then = replace(loaded, then=LoadedModel(bright_model(), None))
+    done = run(AutomaticRequest(scan, tmp_path / "l.nii.gz"), lambda: then, silent)
+    assert torch.equal(read(tmp_path / "l.nii.gz").array, loaded.model.open(scan).segment().labels)
+    assert str(done).endswith("then bright: no mask that it answers better")
+
+
+def test_labels_without_a_model_after_are_not_those_with_one(scan, loaded, loaded_then, tmp_path):
+    request = AutomaticRequest(scan, tmp_path / "l.nii.gz")
+    run(request, lambda: loaded, silent)
+    assert finished(request, loaded.record()) and not finished(request, loaded_then.record())
+    run(request, lambda: loaded_then, silent)
+    assert finished(request, loaded_then.record()) and not finished(request, loaded.record())

@@ -1,6 +1,7 @@
 """Drawn bodies whose numbers say what and where a voxel is, and the settings to learn from them."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -53,17 +54,37 @@ def listed(name):
     return {"id": name, "image": f"images/{name}.nii.gz", "label": f"labels/{name}.nii.gz"}
 
 
-@pytest.fixture
-def folder(tmp_path):
+def write_data(place):
     """`bodies` with a splits file, of which b lacks deep; `plain`, images and labels without names."""
-    root = tmp_path / "data"
+    root = place / "data"
     for number, name in enumerate("abcd"):
         write_case(root / "bodies", name, body(without=("deep",) if name == "b" else ()), number)
+    for number, name in enumerate("ab"):
         write_case(root / "plain", f"p{name}", body(), number)
     table = {"labels": VALUES, "cases": [listed(name) for name in "abcd"]}
     (root / "bodies" / "dataset.json").write_text(json.dumps(table))
-    (tmp_path / "splits.json").write_text(json.dumps({"sets": SPLITS}))
+    (place / "splits.json").write_text(json.dumps({"sets": SPLITS}))
     return root
+
+
+def source_at(place, root="bodies", part="", **keys):
+    splits = {"splits": str(place / "splits.json"), "part": part} if part else {}
+    return {"layout": "folders", "root": root, **splits, **keys}
+
+
+def data_at(place, **sets):
+    everything = {
+        "bodies-ct": {part: [source_at(place, part=part)] for part in ("train", "validation")},
+        "plain-mr": {"train": [source_at(place, "plain", labels={"dextra": [2], "sinistra": [7]})]},
+    }
+    given = {name.replace("_", "-"): sources for name, sources in sets.items()}
+    return SliceData.model_validate({"folder": place / "data", "sets": {**everything, **given}})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The data folder, to be changed."""
+    return write_data(tmp_path)
 
 
 def data_set(id="bodies-ct", labels=("left", "right", "deep"), **changes):
@@ -86,27 +107,13 @@ PLAIN = data_set("plain-mr", ("dextra", "sinistra"), spacing_mm=(3.0, 2.0, 3.0),
 @pytest.fixture
 def source(tmp_path):
     """Makes a source's settings, as a recipe would have them."""
-
-    def make(root="bodies", part="", **keys):
-        splits = {"splits": str(tmp_path / "splits.json"), "part": part} if part else {}
-        return {"layout": "folders", "root": root, **splits, **keys}
-
-    return make
+    return partial(source_at, tmp_path)
 
 
 @pytest.fixture
-def data(folder, source):
+def data(folder, tmp_path):
     """Makes the settings of bodies and plain; what is given replaces the sources of a set."""
-
-    def make(**sets):
-        everything = {
-            "bodies-ct": {part: [source(part=part)] for part in ("train", "validation")},
-            "plain-mr": {"train": [source("plain", labels={"dextra": [2], "sinistra": [7]})]},
-        }
-        given = {name.replace("_", "-"): sources for name, sources in sets.items()}
-        return SliceData.model_validate({"folder": folder, "sets": {**everything, **given}})
-
-    return make
+    return partial(data_at, tmp_path)
 
 
 @pytest.fixture
@@ -115,10 +122,12 @@ def both():
     return (BODIES, PLAIN)
 
 
-@pytest.fixture
-def cache(data, both, tmp_path):
-    """The train part of both sets: a and b of bodies, then pa to pd of plain."""
-    return keep_slices(data(), both, "train", tmp_path / "run")
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """The train part of both sets, not to be changed: a and b of bodies, then pa and pb of plain."""
+    place = tmp_path_factory.mktemp("drawn")
+    write_data(place)
+    return keep_slices(data_at(place), (BODIES, PLAIN), "train", place / "run")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Which cases there are; and one of them read: labels in the head's order, what is contoured, on its grid."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from sam_moe.space.files import write_mask, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume, resample_labels
 from sam_moe.training.slices.cases import list_cases, read_case
+from sam_moe.training.slices.settings import SliceData
+from tests.training.slices.conftest import data_set
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_cases_come_part_by_part_and_set_by_set(data, both):
     listed = list_cases(data(), both)
     assert [(case.set, case.id) for case in listed["train"]] == [
         *((0, name) for name in "ab"),
-        *((1, f"p{name}") for name in "abcd"),
+        *((1, f"p{name}") for name in "ab"),
     ]
     assert [(case.set, case.id) for case in listed["validation"]] == [(0, "c")]
 
@@ -205,3 +208,18 @@ def test_a_patient_is_never_learnt_from_and_validated_on(data, both, source):
         "other-b",
         "other-c",
     ]
+
+
+def test_every_patient_of_the_benchmarks_stays_in_its_part(data_dir):
+    path = Path(__file__).resolve().parents[3] / "benchmarks" / "splits.json"
+    splits = json.loads(path.read_text())["sets"]["openkbp_headneck_ct"]
+    where = {"layout": "folders", "root": "openkbp_headneck_ct", "splits": str(path)}
+    more = {"layout": "folders", "root": "openkbp_headneck_ct_more", "missing": "uncontoured"}
+    sources = {"train": [{**where, "part": "train"}, more], "validation": [{**where, "part": "validation"}]}
+    data = SliceData.model_validate({"folder": data_dir, "sets": {"ct": sources}})
+    organs = data_set("ct", ("spinal_cord", "esophagus", "brainstem", "parotid_left", "larynx"))
+    listed = list_cases(data, (organs,))
+    assert [case.id for case in listed["validation"]] == splits["validation"]
+    learnt = [case.id for case in listed["train"]]
+    assert learnt[: len(splits["train"])] == splits["train"] and len(learnt) == len(splits["train"]) + 54
+    assert not set(learnt) & {*splits["validation"], *splits["test"]}

@@ -1,29 +1,23 @@
 """A checkpoint of anyone's becomes weights with a card: what `sam-moe convert` does."""
 
-import os
-import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from sam_moe.config import explain
-from sam_moe.errors import CardError, FileError, WeightsError
-from sam_moe.files import check_writable, make_folder, new_folder, replacing, sha256_of, sweep, withdraw
+from sam_moe.errors import CardError, WeightsError
+from sam_moe.files import check_writable, sha256_of
 from sam_moe.hosts.sam3d.loading import check_state, read_sizes
 from sam_moe.hosts.sam3d.sizes import Sizes
-from sam_moe.registry import CARD, BackboneCard, Registry, Weights, read_card, write_card
+from sam_moe.registry import CARD, BackboneCard, Registry, Weights, write_card
 from sam_moe.registry.finding import user_folder
-from sam_moe.weights.files import WEIGHTS, read_state, save_weights
+from sam_moe.registry.reading import weights_named_in
+from sam_moe.weights.files import WEIGHTS, read_state
+from sam_moe.weights.placing import CardFile, Stored, cast, id_of, place
 from sam_moe.weights.report import KeyReport
-
-# New weights, while the old ones still serve.
-BESIDE = "model.new.safetensors"
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 
@@ -78,7 +72,7 @@ def convert(
     state = read_state(source)
     checksum = sha256_of(source, WeightsError)
     card = _published(checksum) if card is None else card
-    model_id = model_id or (card.id if card else _id_of(source))
+    model_id = model_id or (card.id if card else id_of(source))
     if card is None:
         sizes = read_sizes(state, str(source))
         card = _new_card(model_id, source, sizes, dtype)
@@ -86,23 +80,16 @@ def convert(
         sizes = card.architecture
     card = _checked({**card.model_dump(), "id": model_id}, source)
     report = check_state(state, sizes, str(source))
-    state = _cast(state, dtype, source)
     target = folder / model_id
-    sweep(folder)
-    _clear(target)
-    taken = [name for name in (CARD, WEIGHTS) if (target / name).exists()]
-    if taken and not force:
-        raise FileError(f"{target}: already has {' and '.join(taken)}. Choose another id, or force it.")
-    made = _make_folders(folder)
-    try:
-        written = _write(state, target, card, dtype, checksum)
-    except BaseException:
-        for empty in made:
-            if empty.is_dir() and not any(empty.iterdir()):
-                empty.rmdir()
-        raise
+    written = place(
+        cast(state, dtype, source),
+        target,
+        CardFile(CARD, lambda stored, path: write_card(_naming(card, stored, dtype), path), weights_named_in),
+        {"source_sha256": checksum},
+        force,
+    )
     parameters = sum(tensor.numel() for tensor in state.values())
-    return Conversion(written, target / CARD, parameters, report)
+    return Conversion(_naming(card, written, dtype), target / CARD, parameters, report)
 
 
 def _published(checksum: str) -> BackboneCard | None:
@@ -137,86 +124,5 @@ def _checked(data: Mapping[str, object], source: Path) -> BackboneCard:
         raise CardError(explain(error, BackboneCard, f"the card for {source}")) from error
 
 
-def _id_of(source: Path) -> str:
-    return re.sub(r"[^a-z0-9._-]+", "-", source.stem.lower()).strip("._-") or "converted"
-
-
-def _cast(state: Mapping[str, Tensor], dtype: Dtype, source: Path) -> dict[str, Tensor]:
-    kind: torch.dtype = getattr(torch, dtype)
-    cast = {name: tensor.to(kind) for name, tensor in state.items()}
-    lost = [name for name, t in cast.items() if t.dtype != state[name].dtype and not t.isfinite().all()]
-    if lost:
-        raise WeightsError(
-            f"{source}: {', '.join(lost[:5])} would overflow in {dtype}. Store bfloat16 or float32 instead."
-        )
-    return cast
-
-
-def _write(
-    state: Mapping[str, Tensor], target: Path, card: BackboneCard, dtype: Dtype, checksum: str
-) -> BackboneCard:
-    """Write a model so that whoever reads meets it whole, the one before it or none, whenever this is killed.
-
-    A new one comes as a whole folder. Of one that takes another's place the weights come beside the old
-    ones first, and the card, which names one of the two files, decides in one step which of them it is.
-    """
-
-    def save(folder: Path, name: str) -> BackboneCard:
-        path = folder / name
-        save_weights(state, path, {"source_sha256": checksum})
-        record = Weights(
-            file=name, sha256=sha256_of(path, WeightsError), size_bytes=path.stat().st_size, dtype=dtype
-        )
-        return card.model_copy(update={"weights": record})
-
-    if not os.path.lexists(target):
-        with new_folder(target) as new:
-            written = save(new, WEIGHTS)
-            write_card(written, new / CARD)
-        return written
-    before = _weights_there(target)
-    try:
-        if before is not None and before.file == WEIGHTS:
-            beside = save(target, BESIDE)
-            assert beside.weights is not None  # just put there
-            write_card(beside, target / CARD)
-            with replacing(target / WEIGHTS) as again:
-                _link(target / BESIDE, again)
-            record = beside.weights.model_copy(update={"file": WEIGHTS})
-            written = beside.model_copy(update={"weights": record})
-        else:
-            written = save(target, WEIGHTS)
-        write_card(written, target / CARD)
-    finally:
-        _clear(target)
-    return written
-
-
-def _link(file: Path, again: Path) -> None:
-    """The same file under a second name; a copy where the file system has no such links."""
-    try:
-        again.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, again)
-
-
-def _weights_there(target: Path) -> Weights | None:
-    """What a model's folder names as its weights; None without a card that can be read."""
-    try:
-        return read_card(target / CARD).weights
-    except CardError:
-        return None
-
-
-def _clear(target: Path) -> None:
-    """Remove weights that a conversion, or one that was killed, left without a card that names them."""
-    sweep(target)
-    if (kept := _weights_there(target)) is not None and kept.file in (WEIGHTS, BESIDE):
-        withdraw(target / (BESIDE if kept.file == WEIGHTS else WEIGHTS))
-
-
-def _make_folders(target: Path) -> list[Path]:
-    """Make a folder; returns what had to be made, innermost first."""
-    made = [place for place in (target, *target.parents) if not place.exists()]
-    make_folder(target)
-    return made
+def _naming(card: BackboneCard, stored: Stored, dtype: Dtype) -> BackboneCard:
+    return card.model_copy(update={"weights": Weights(**asdict(stored), dtype=dtype)})

@@ -34,6 +34,8 @@ def test_trainings_are_recorded_and_skipped_once_finished(tmp_path):
             assert set(record[part]) == {
                 *("neck", "neck/cord", "neck/larynx", "brain", "brain/hippocampus", "score")
             }
+    assert [record["nats"] is None for record in records] == [True, True, False, True]
+    assert records[2]["nats"] >= 0 and records[2]["shuffled"] >= 0
     assert "| hard | 0 |" in done.stdout and "plain-timed: `plain` for the processor time" in done.stdout
     assert json.loads(done.stdout.splitlines()[-1]) == {"recipe": "auto", "steps": 4, "trainings": 4}
 
@@ -73,8 +75,8 @@ def test_the_table_has_losses_and_dice_of_both_parts():
     lines = table([record("hard", 60.4, neck=0.5, score=0.5)])
     assert lines[0] == (
         "| variant | seed | parameters | processor s | loss 50 | loss 100 "
-        "| validation neck | validation mean | test neck | test mean |"
+        "| validation neck | validation mean | test neck | test mean | nats | shuffled |"
     )
-    assert lines[2] == "| hard | 0 | 2.00 M | 60 | 0.900 | 0.500 | 0.500 | 0.500 | 0.250 | 0.250 |"
+    assert lines[2] == "| hard | 0 | 2.00 M | 60 | 0.900 | 0.500 | 0.500 | 0.500 | 0.250 | 0.250 | – | – |"
     assert lines[-1] == "hard: experts, each slice answered by its data set's"
     assert table([]) == []

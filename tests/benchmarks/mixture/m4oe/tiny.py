@@ -63,3 +63,26 @@ def write_recipe(folder, **changes):
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return path
+
+
+def write_challenge(folder):
+    """The test cases of both sets as a challenge; gives its path."""
+    challenge = {
+        "name": "tiny",
+        "sets": [
+            {
+                "layout": "folders",
+                "root": f"./data/{name}",
+                "part": "test",
+                "splits": "data/splits.json",
+                "prefix": f"{name}-",
+                "fixed": {"set": name, "modality": modality},
+            }
+            for name, modality in (("neck", "CT"), ("brain", "MR T1"))
+        ],
+        "labels": {"cord": [], "larynx": [], "hippocampus": []},
+        "protocol": "automatic",
+    }
+    path = folder / "challenge.yaml"
+    path.write_text(yaml.safe_dump(challenge, sort_keys=False))
+    return path

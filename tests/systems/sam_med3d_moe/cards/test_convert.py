@@ -138,19 +138,6 @@ def test_a_folder_that_cannot_be_written_leaves_nothing_behind(tmp_path, checkpo
 
 
 @pytest.mark.slow
-def test_killed_at_any_file_operation_a_new_model_is_whole_or_not_there(tmp_path, checkpoint):
-    out = tmp_path / "out"
-    convert(checkpoint, tmp_path / "whole", "x")
-    wanted = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "x").iterdir()}
-    for _ in deaths(out, lambda: convert(checkpoint, out, "x"), lambda: shutil.rmtree(out, True)):
-        if (out / "x").exists():
-            assert {path.name: path.read_bytes() for path in (out / "x").iterdir()} == wanted
-        convert(checkpoint, out, "x", force=True)
-        assert files(out) == ["x", "x/card.json", "x/model.safetensors"]
-        assert {path.name: path.read_bytes() for path in (out / "x").iterdir()} == wanted
-
-
-@pytest.mark.slow
 def test_killed_at_every_second_file_operation_a_model_that_is_replaced_can_be_used(
     tmp_path, checkpoint, random_state
 ):
