@@ -28,8 +28,7 @@ NO_GATE = "auto/card.json: is the card of an automatic model, not of a gate."
 WRONG = {
     "predict {scan} --point 24 24 24 --model auto --out {out}.nii.gz": NO_PROMPTS,
     "demo --model auto --out {out}": NO_PROMPTS,
-    "evaluate {challenge} --system auto --protocol click --out {out}": NO_PROMPTS,
-    "evaluate {challenge} --system small --system auto --protocol click --out {out}": NO_PROMPTS,
+    "evaluate {challenge} --system auto --protocol click --grand-challenge --out {out}": NO_PROMPTS,
     "simulate {challenge} --system auto --protocol clicks --out {out}.json": NO_PROMPTS,
     "segment {scan} --model small --out {out}.nii.gz": PROMPTS_ALONE.format(
         kind="a general model", id="small"

@@ -54,8 +54,9 @@ def _starts(start: int, stop: int, edge: int) -> Iterator[int]:
 
 
 def cut(images: Float[Tensor, "n c x y"], tiles: list[Tile], edge: int) -> Float[Tensor, "m c edge edge"]:
-    """The tiles, with the scan's least number outside the slices."""
-    out = torch.full((len(tiles), images.shape[1], edge, edge), float(images.min()), device=images.device)
+    """The tiles; outside a slice stands its least number."""
+    index = torch.tensor([tile.slice for tile in tiles], dtype=torch.long, device=images.device)
+    out = images.amin((1, 2, 3))[index, None, None, None].repeat(1, images.shape[1], edge, edge)
     for row, tile in enumerate(tiles):
         (there_x, here_x), (there_y, here_y) = _both(tile, images.shape, edge)
         out[row, :, here_x, here_y] = images[tile.slice, :, there_x, there_y]

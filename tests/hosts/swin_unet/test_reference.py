@@ -6,7 +6,19 @@ from scipy.ndimage import zoom
 from torch import Tensor
 
 from sam_moe.hosts.swin_unet.blocks import SwinBlock
-from tests.hosts.swin_unet.public import ChannelGated, answers, difference, folders, read, two_best
+from sam_moe.hosts.swin_unet.network import SwinUNet
+from sam_moe.hosts.swin_unet.sizes import SwinSizes
+from tests.hosts.swin_unet.public import (
+    FOLDER,
+    NONE,
+    PREFIX,
+    ChannelGated,
+    answers,
+    difference,
+    folders,
+    read,
+    two_best,
+)
 
 SAFE = 1e-3  # where the two best classes are nearer, float32 may choose either
 BEFORE = {"patch_embed": "patch_embed", "bottleneck": "norm"}
@@ -124,3 +136,14 @@ def test_the_oracle_of_a_place_is_the_public_one_gated_and_hard(folder):
         for row, expert in enumerate(vectors["dataset.dataset_id"].tolist()):
             ours = hard.experts[expert](vectors["dataset.input"][row])
             assert difference(ours, vectors["dataset.output"][row]) <= 1e-6
+
+
+@pytest.mark.skipif(not (FOLDER / "full_size_keys_e3.tsv").exists(), reason=NONE)
+def test_at_full_size_every_public_tensor_has_its_name_and_shape():
+    rows = [line.split("\t") for line in (FOLDER / "full_size_keys_e3.tsv").read_text().splitlines()[1:]]
+    public = {name.removeprefix(PREFIX): shape for name, shape, _, kind in rows if kind == "parameter"}
+    with torch.device("meta"):
+        network = SwinUNet(SwinSizes(classes=(14, 3, 16)), lambda _, w, h: ChannelGated(w, h, 3))
+    ours = {name: "x".join(map(str, tensor.shape)) for name, tensor in network.state_dict().items()}
+    assert ours == public
+    assert sum(tensor.numel() for tensor in network.parameters()) == 60_432_132

@@ -1,4 +1,4 @@
-"""Slices of any size through the network: whole where it takes any size, in tiles where it takes one."""
+"""Slices of any size through the network, in tiles of its own size."""
 
 import pytest
 import torch
@@ -39,21 +39,26 @@ def test_slices_of_the_networks_own_size_are_its_answers(sizes, pooling):
         same(routing.weights, weights.mean(dim=1) if pooling == "token" else weights)
 
 
-def test_a_convolutional_network_answers_other_sizes_padded_by_each_slices_least():
-    """10 by 5 pixels become 12 by 8."""
-    model, images = network(CONV, mixture_of()), noise(2, 3, 10, 5)
-    by_hand = images.amin(dim=(1, 2, 3), keepdim=True).repeat(1, 3, 12, 8)
-    by_hand[:, :, :10, :5] = images
-    same(answer(model, images, 0)[0], asked(model, by_hand)[0][:, :, :10, :5])
-    whole = noise(2, 3, 12, 8)
-    same(answer(model, whole, 0)[0], asked(model, whole)[0])
+@BOTH
+def test_slices_smaller_than_a_tile_are_answered_in_its_middle(sizes):
+    model, images, edge = network(sizes, mixture_of()), noise(2, 3, 6, 5), sizes.image_size
+    at = ((edge - 6) // -2 * -1, (edge - 5) // -2 * -1)
+    by_hand = images.amin(dim=(1, 2, 3), keepdim=True).repeat(1, 3, edge, edge)
+    by_hand[:, :, at[0] : at[0] + 6, at[1] : at[1] + 5] = images
+    there = asked(model, by_hand)[0][:, :, at[0] : at[0] + 6, at[1] : at[1] + 5]
+    same(answer(model, images, 0)[0], there)
 
 
-def test_a_swin_network_answers_small_slices_padded_at_their_ends():
-    model, images = network(SWIN, mixture_of()), noise(2, 3, 20, 32)
-    by_hand = images.amin(dim=(1, 2, 3), keepdim=True).repeat(1, 3, 32, 32)
-    by_hand[:, :, :20] = images
-    same(answer(model, images, 0)[0], asked(model, by_hand)[0][:, :, :20])
+@BOTH
+def test_a_slice_that_shows_nothing_is_background_and_routed_by_none(sizes):
+    model, images = network(sizes, mixture_of()), noise(2, 3, 20, 20)
+    images[1] = 3.0
+    logits, found = answer(model, images, 0)
+    assert (logits[1].argmax(dim=0) == 0).all() and logits[1].softmax(dim=0)[0].min() > 0.999
+    for routing in found.values():
+        assert routing.weights[1].tolist() == [0, 0, 0] and routing.weights[0].sum() > 0.99
+    logits, found = answer(model, images[1:], 0)
+    assert found == {} and (logits[:, 0] == 20).all()
 
 
 def test_a_swin_network_answers_large_slices_in_tiles():

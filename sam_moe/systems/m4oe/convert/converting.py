@@ -73,6 +73,14 @@ class AutomaticConversion:
     dropped: tuple[str, ...]
     fresh: tuple[str, ...]
 
+    @property
+    def use(self) -> str:
+        """The command that uses it, with {} for its name."""
+        if self.origin == "swin-mae":
+            return "start: {} in a recipe of `sam-moe train`; it answers nothing before it is trained"
+        which = f" --as {self.card.sets[0].id}" if len(self.card.sets) > 1 else ""
+        return f"sam-moe segment SCAN --model {{}}{which} --out LABELS"
+
     def __str__(self) -> str:
         sizes = self.card.architecture
         experts = len(self.card.mixture.experts)

@@ -1,5 +1,7 @@
 """The public vectors through the whole way: checkpoint, conversion, card, model with places of experts."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -10,16 +12,17 @@ from sam_moe.systems.m4oe.model import M4oE, Slices
 from tests.hosts.swin_unet.public import difference, folders, read, two_best
 
 
-@pytest.fixture(params=folders("input", "predict_head", "logits"))
+@pytest.fixture(scope="module", params=folders("input", "predict_head", "logits"))
 def variant(request):
     return read(request.param)
 
 
-@pytest.fixture
-def model(variant, tmp_path) -> M4oE:
-    """The model that a user gets who converts the checkpoint."""
-    torch.save({"model": {f"module.swin_unet.{n}": t for n, t in variant.state.items()}}, tmp_path / "x.pth")
-    made = convert_public(tmp_path / "x.pth", tmp_path, Wanted(image_size=variant.case["image_size"]))
+@pytest.fixture(scope="module")
+def model(variant, tmp_path_factory) -> M4oE:
+    """The model that a user gets who converts the checkpoint; tests work on copies."""
+    folder = tmp_path_factory.mktemp("converted")
+    torch.save({"model": {f"module.swin_unet.{n}": t for n, t in variant.state.items()}}, folder / "x.pth")
+    made = convert_public(folder / "x.pth", folder, Wanted(image_size=variant.case["image_size"]))
     assert made.card.architecture == variant.sizes
     return load(read_entry(made.path), None, "cpu", None).network.module
 
@@ -32,7 +35,7 @@ def logits(model: M4oE, variant, heads: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_converted_checkpoint_has_the_public_logits_in_double(variant, model):
-    ours = logits(model.double(), variant, variant.heads)
+    ours = logits(deepcopy(model).double(), variant, variant.heads)
     if "logits_float64" in variant.vectors:
         assert difference(ours, variant.vectors["logits_float64"]) <= 1e-9
     else:
@@ -48,7 +51,8 @@ def test_and_in_single_precision_its_own_places_are_as_near(variant, model):
 
 def test_the_channel_gate_does_not_route_as_the_public_one_does_not(variant, model):
     """All experts weigh the same whatever the slice: their order changes nothing but the last digits."""
-    before = logits(model.double(), variant, variant.heads)
+    model = deepcopy(model).double()
+    before = logits(model, variant, variant.heads)
     ids = model.mixture.experts
     state = model.state_dict()
     turned = dict(zip(ids, (*ids[1:], ids[0]), strict=True))
