@@ -27,7 +27,7 @@ class Step:
     number: int
 
 
-class Target:
+class LabelTarget:
     """A label of a map, refined by prompts; `Start` holds one a label.
 
     The map's mask is its first answer, and undo leads back to it, to the bit. What a prompt does is the
