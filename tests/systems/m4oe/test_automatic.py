@@ -60,6 +60,13 @@ def test_the_distance_is_to_the_sets_own_reference_or_unknown():
     assert one.distance(profile, 1) == distance(profile, mean, precision) == 1.0
 
 
+def test_a_scan_that_shows_nothing_has_a_profile_of_noughts_and_so_a_distance():
+    reference = {"neck": (torch.tensor([1.0, -1.0, 1.0, -1.0]), torch.eye(4))}
+    one = automatic(references=reference)
+    profile = one.look(torch.full((2, 3, 9, 9), 7.0))
+    assert torch.equal(profile, torch.zeros(2, 4)) and one.distance(profile.mean(dim=0), 0) == 1.0
+
+
 def test_threads_share_it():
     one, images = automatic(), [noise(3, 3, 8, 8, seed=n) for n in range(4)]
     alone = [one.answer(each, 0)[0] for each in images]
