@@ -84,7 +84,7 @@ def test_a_gate_that_is_fitted_on_frozen_features_names_every_modality():
         first = None
         for _ in range(40):
             value = loss(given, RNG)
-            first = float(value) if first is None else first
+            first = value.item() if first is None else first
             value.backward()
             optimiser.step()
             optimiser.zero_grad()
