@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from sam_moe.errors import GeometryError
+from sam_moe.errors import FileError, GeometryError
 from sam_moe.predict.answered import Answered
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.prompts import Point, Prompt
-from sam_moe.space.files import read
+from sam_moe.space.files import read, write_volume
 from sam_moe.space.grid import Grid
 from sam_moe.space.volume import Volume
 
@@ -75,6 +75,17 @@ def test_a_saved_mask_leaves_no_record_of_the_mask_that_it_replaces(tmp_path):
         record.write_text('{"kind": "run", "mask": "mask.nii.gz"}')
         saved.save(path)
         assert not record.exists()
+
+
+def test_a_map_counts_each_of_its_names_and_names_those_that_have_no_voxel():
+    labels = torch.zeros(GRID.shape, dtype=torch.uint8)
+    labels[2:5, 2:4, 1:3], labels[7, 7, 7] = 3, 1
+    found = LabelMap(labels, GRID, {3: "liver", 1: "cord", 2: "lens"})
+    assert found.voxels == {"cord": 1, "lens": 0, "liver": 12} and found.predictions == {}
+    assert found.volumes_ml["liver"] == pytest.approx(12 * GRID.voxel_ml)
+    assert found.not_found == ("lens",)
+    turned = LabelMap(labels.permute(2, 1, 0).contiguous().permute(2, 1, 0), GRID, found.names)
+    assert turned.voxels == found.voxels
 
 
 def blob(centre, radius, generator):
@@ -162,3 +173,31 @@ def test_a_box_that_it_keeps_to_cuts_mask_and_probability_alike():
     assert torch.equal(cut.mask.bool(), prediction(cube()).mask.bool() & inside)
     assert torch.equal(cut.probability.array, prediction(cube()).probability.array * inside)
     assert cut.voxels == int(cut.mask.sum()) == 64
+
+
+def test_the_part_of_a_mask_is_all_of_it():
+    found = cube()
+    inside, where = found.part
+    mask = torch.zeros(found.grid.shape, dtype=torch.bool)
+    mask[where] = inside
+    assert torch.equal(mask, found.mask.bool()) and mask.any()
+
+
+def test_a_label_map_comes_back_from_its_file_with_its_names(tmp_path):
+    labels = torch.zeros(6, 5, 4, dtype=torch.uint8)
+    labels[1:3, 1:3, 1:3], labels[4, 4, 3] = 2, 255
+    grid = Grid.around((1, 2, 3), (6, 5, 4), (1, 2, 3))
+    LabelMap(labels, grid, {2: "liver", 3: "spleen"}).save(tmp_path / "map.nrrd")
+    found = LabelMap.read(tmp_path / "map.nrrd")
+    assert torch.equal(found.labels, labels) and found.grid.same_as(grid)
+    assert found.names == {2: "liver", 3: "spleen", 255: "label 255"} and found.not_found == ("spleen",)
+    assert found.made_by == "a label map" and set(found.refine.values()) == {"none"}
+
+
+@pytest.mark.parametrize("value", [-1, 256])
+def test_a_file_with_other_values_than_a_byte_holds_is_no_label_map(tmp_path, value):
+    array = torch.zeros(4, 4, 4, dtype=torch.int16)
+    array[1, 1, 1] = value
+    write_volume(tmp_path / "map.nii.gz", Volume(array, Grid.around((0, 0, 0), (4, 4, 4), (1, 1, 1))))
+    with pytest.raises(FileError, match="Expected 0 to 255"):
+        LabelMap.read(tmp_path / "map.nii.gz")

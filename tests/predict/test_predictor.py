@@ -72,6 +72,16 @@ def test_undo_and_redo_walk_along_the_clicks(predictor, scan):
     assert predictor.redo().prompt == first.prompt
 
 
+def test_what_stands_is_the_last_answer_to_the_bit(predictor, scan):
+    assert predictor.standing() is None
+    predictor.predict(CLICK)
+    found = predictor.refine(Point((28, 20, 24), positive=False))
+    again = predictor.standing()
+    assert torch.equal(again.probability.array, found.probability.array) and again.prompt == found.prompt
+    assert len(predictor.prompt) == 2
+    assert torch.equal(predictor.undo().mask, predictor.standing().mask)
+
+
 def test_a_refused_prompt_leaves_the_target_and_its_history(predictor, scan):
     first = predictor.predict(CLICK)
     second = predictor.refine(Point((28, 20, 24)))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_moe.space.extents import extent, part_of, union
+from sam_moe.space.extents import extent, extents, part_of, union, value_counts
 from sam_moe.space.grid import Grid
 from sam_moe.space.sampling import IndexBox
 
@@ -41,3 +41,13 @@ def test_a_part_of_a_grid_has_its_voxels_where_they_were():
     wider = part_of(grid, IndexBox((0, 3, 4), (5, 5, 9)), margin=2)
     assert wider.shape == (9, 6, 9)
     np.testing.assert_allclose(wider.world_of((2, 2, 2)), grid.world_of((0, 3, 4)))
+
+
+@given(st.lists(st.tuples(st.tuples(*[st.integers(0, 4)] * 3), st.integers(0, 255)), max_size=12))
+def test_boxes_and_counts_of_values_are_those_of_each_value_by_itself(painted):
+    labels = torch.zeros(5, 5, 5, dtype=torch.uint8).permute(2, 1, 0)
+    for voxel, value in painted:
+        labels[voxel] = value
+    counts, found = value_counts(labels), extents(labels)
+    assert counts.tolist() == [int((labels == value).sum()) for value in range(256)]
+    assert found == {value: extent(labels == value) for value in range(1, 256) if counts[value]}

@@ -10,13 +10,13 @@ from sam_moe.errors import GeometryError, PromptError, ValuesError
 from sam_moe.predict.prediction import LabelMap, Prediction
 from sam_moe.predict.starting.session import Session
 from sam_moe.predict.starting.shown import ShownLabel, StandingMask
-from sam_moe.predict.starting.target import Target
+from sam_moe.predict.starting.target import LabelTarget
 from sam_moe.registry import Refine
 from sam_moe.space.extents import extents
 from sam_moe.space.grid import Grid
 
 
-class Start(Mapping[str, Target]):
+class Start(Mapping[str, LabelTarget]):
     """The targets of a label map, by name, in the order of their values; `Predictor.start_from` makes it.
 
     `start["liver"].refine(click)` changes one, `refine_by_rule()` all whose boxes the model answers better;
@@ -26,10 +26,10 @@ class Start(Mapping[str, Target]):
         map: the label map that was taken up; nothing changes it.
     """
 
-    def __init__(self, map: LabelMap, targets: Mapping[str, Target]) -> None:
+    def __init__(self, map: LabelMap, targets: Mapping[str, LabelTarget]) -> None:
         self.map, self._targets = map, dict(targets)
 
-    def __getitem__(self, name: str) -> Target:
+    def __getitem__(self, name: str) -> LabelTarget:
         """The target of a label.
 
         Raises:
@@ -130,7 +130,7 @@ def start(
     for value, name in sorted(label_map.names.items()):
         rule = _rule((rules or {}).get(name, label_map.refine.get(name, "none")))
         shown = ShownLabel(name, value, rule, label_map, boxes.get(value))
-        targets[name] = Target(shown, fresh, lambda: next(numbers), share)
+        targets[name] = LabelTarget(shown, fresh, lambda: next(numbers), share)
     return Start(label_map, targets)
 
 
@@ -142,7 +142,7 @@ def _rule(text: str) -> Refine:
     raise PromptError(f'refine: {text!r} is no rule. Expected "none" or "box".')
 
 
-def _line(target: Target) -> str:
+def _line(target: LabelTarget) -> str:
     answer: Prediction | None = target.standing()
     if answer is None:
         return "not found; a prompt begins it"

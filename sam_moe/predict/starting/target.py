@@ -27,7 +27,7 @@ class Step:
     number: int
 
 
-class Target:
+class LabelTarget:
     """A label of a map, refined by prompts; `Start` holds one a label.
 
     The map's mask is its first answer, and undo leads back to it, to the bit. What a prompt does is the
@@ -155,7 +155,9 @@ class Target:
                 return self._present(None)
             if self._kept is not None:
                 self._kept.back()
-            answer = self._over(self._past[-1], self._session.undo, self._kept and self._kept.forth)
+            answer = self._over(
+                self._past[-1], self._session.undo, None if self._kept is None else self._kept.forth
+            )
             self._future.append(self._past.pop())
             return self._present(answer)
 
@@ -166,7 +168,9 @@ class Target:
                 return self.standing()
             if self._kept is not None:
                 self._kept.forth()
-            answer = self._over(self._future[-1], self._session.redo, self._kept and self._kept.back)
+            answer = self._over(
+                self._future[-1], self._session.redo, None if self._kept is None else self._kept.back
+            )
             self._past.append(self._future.pop())
             return self._present(answer)
 

@@ -78,7 +78,9 @@ def names_beside(mask: Path) -> dict[int, str]:
         return {}
     try:
         found = json.loads(read_bytes(path))
-        return {label_value(value): name for value, name in found.items() if labels_text({1: name}, path)}
+        names = {label_value(value): name for value, name in found.items()}
+        labels_text(names, path)
+        return names
     except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise FileError(
             f'{path}: is no table of a mask\'s names. Expected {{"1": "liver"}}; mend it, or move it away.'

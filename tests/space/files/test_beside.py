@@ -8,7 +8,7 @@ import torch
 
 from sam_moe.errors import FileError
 from sam_moe.space.files import labels_beside, read, record_beside, write_mask
-from sam_moe.space.files.beside import labels_text, withdraw_record
+from sam_moe.space.files.beside import labels_text, names_beside, withdraw_record
 from sam_moe.space.grid import Grid
 from tests.files.dying import deaths
 
@@ -98,3 +98,19 @@ def test_names_are_of_values_from_1(tmp_path, labels):
 
 def test_names_stand_in_the_order_of_their_values():
     assert labels_text({10: "b", 2: "a"}, Path("m.nii")) == '{\n  "2": "a",\n  "10": "b"\n}\n'
+
+
+def test_names_are_read_as_they_were_written_and_without_a_file_there_are_none(tmp_path):
+    mask = tmp_path / "organs.nii.gz"
+    assert names_beside(mask) == {}
+    names = {2: "liver", 11: "Leber, rechts"}
+    labels_beside(mask).write_text(labels_text(names, mask), encoding="utf-8")
+    assert names_beside(mask) == names
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"one": "liver"}', '{"-1": "liver"}', '{"1": 2}', '{"1": ""}', "{"])
+def test_what_is_no_table_of_names_is_refused(tmp_path, text):
+    mask = tmp_path / "organs.nii.gz"
+    labels_beside(mask).write_text(text)
+    with pytest.raises(FileError, match=r"organs\.labels\.json"):
+        names_beside(mask)
