@@ -11,6 +11,7 @@ from tests.benchmarks.mixture.m4oe.test_variants import run
 from tests.benchmarks.mixture.m4oe.tiny import write_recipe, write_recipe_of_three
 
 
+@pytest.mark.slow
 def test_an_added_set_leaves_the_old_ones_as_they_were(tmp_path):
     write_recipe_of_three(tmp_path)
     done = run("forgetting", tmp_path, "--added", "brain")
@@ -23,6 +24,7 @@ def test_an_added_set_leaves_the_old_ones_as_they_were(tmp_path):
     assert set(records[0]["test"]) == {"neck", "neck/cord", "neck/larynx", "belly", "belly/liver", "score"}
 
 
+@pytest.mark.slow
 def test_two_experts_are_too_few_to_add_one_to_the_rest(tmp_path):
     write_recipe(tmp_path)
     with pytest.raises(subprocess.CalledProcessError) as few:
