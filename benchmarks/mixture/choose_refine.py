@@ -1,7 +1,7 @@
 """Which masks of an automatic model a promptable one should answer by their boxes: the card's `refine`.
 
     python -m benchmarks.mixture.choose_refine MODEL [--then small-moe] [--part validation|test]
-                                               [--write] [--out FOLDER]
+                                               [--write] [--out FOLDER] [--scans N]
 
 On the validation part, for each structure: Dice of the automatic mask with all its parts, of its largest
 part, and of the promptable model's answer to the box of that. `parts: largest` and `refine: box` are decided
@@ -114,28 +114,33 @@ def main() -> None:
     parser.add_argument("--part", default="validation", choices=("validation", "test"))
     parser.add_argument("--write", action="store_true", help="put what is decided into the card")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mixture")
+    parser.add_argument("--scans", type=int, help="only so many of each set, to try it; writes no table")
     asked = parser.parse_args()
+    if asked.write and asked.scans:
+        parser.error("--scans tries it, and does not decide; leave one of the two out")
     if asked.write and asked.part == "test":
         parser.error("--write decides, and test cases decide nothing; leave one of the two out")
     use_threads(1)
     entry = as_automatic(find_model(asked.model, wanted=(AutomaticCard,)))
     then = load(asked.then, device="cpu")
     assert isinstance(then, Model)
-    rows = all_rows(entry, then, asked.part)
+    rows = all_rows(entry, then, asked.part, asked.scans)
     text = "\n".join(report(rows, entry.card, then.id, asked.part))
     print(text)
-    make_folder(asked.out)
-    replace_text(asked.out / f"refine-{entry.card.id}-{asked.part}.txt", text + "\n")
+    if asked.scans is None:
+        make_folder(asked.out)
+        replace_text(asked.out / f"refine-{entry.card.id}-{asked.part}.txt", text + "\n")
     if asked.write:
         write_card(decided(entry.card, choices(rows)), entry.path)
         print(f"written: {entry.path}")
 
 
-def all_rows(entry: Entry[AutomaticCard], then: Model, part: str) -> list[Measured]:
-    """Every structure of every scan of a part that the card has the data set of."""
-    model, known = whole_masks(entry), {each.id for each in entry.card.sets}
-    cases = [case for case in cases_of_part(part) if case.strata["set"] in known]
-    return [row for case in cases for row in measure(model, entry.card, then, case)]
+def all_rows(entry: Entry[AutomaticCard], then: Model, part: str, scans: int | None = None) -> list[Measured]:
+    """Every structure of every scan of a part, or of the first `scans` of each of the card's data sets."""
+    model, cases = whole_masks(entry), cases_of_part(part)
+    by_set = [[case for case in cases if case.strata["set"] == each.id] for each in entry.card.sets]
+    chosen = [case for own in by_set for case in own[:scans]]
+    return [row for case in chosen for row in measure(model, entry.card, then, case)]
 
 
 def choices(rows: Rows) -> list[Choice]:
