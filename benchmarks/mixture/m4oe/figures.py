@@ -80,7 +80,7 @@ def mean_dice(rows: Sequence[Seen], way: Way) -> float:
 
 
 def interval_of(own: Sequence[tuple[float, str]]) -> tuple[float, float] | None:
-    """The 95 % interval of a structure's mean over patients, each of whom has one scan."""
+    """The 95 % interval of a structure's mean over patients, one scan each."""
     return interval(np.array([value for value, _ in own]), [scan for _, scan in own], SHARE)
 
 

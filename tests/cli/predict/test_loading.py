@@ -62,5 +62,5 @@ def test_the_model_that_answers_boxes_afterwards_is_loaded_beside_the_automatic_
     assert found.record().then == loaded(DEFAULT_MODEL, Computing("cpu")).record()
     assert found.record().weights_sha256 == entry.card.weights.sha256
     assert loaded_automatic(find_automatic("auto", None), "cpu").record().then is None
-    with pytest.raises(CardError, match="without a prompt"):
+    with pytest.raises(CardError, match="takes no prompts"):
         find_then("auto")
