@@ -13,11 +13,11 @@ from sam_moe.space.sampling import IndexBox
 from sam_moe.space.volume import Volume, resample
 
 _MOST_SLICES = 8
-_SIDE_PIXELS = 128
+_SIDE_PIXELS = 64
 
 
 def glance(scan: Volume, data_set: DataSet) -> Float[Tensor, "n 3 x y"]:
-    """At most 8 evenly spaced slices of a scan as its data set's, of their middle at most 128 x 128 pixels.
+    """At most 8 evenly spaced slices of a scan as its data set's, of their middle at most 64 x 64 pixels.
 
     They are those of `prepare`, with their neighbours as channels, and cost no more than themselves: a whole
     body in the half millimetres of a small structure would have many times the pixels that its own scans

@@ -77,6 +77,17 @@ def test_a_saved_mask_leaves_no_record_of_the_mask_that_it_replaces(tmp_path):
         assert not record.exists()
 
 
+def test_a_map_counts_each_of_its_names_and_names_those_that_have_no_voxel():
+    labels = torch.zeros(GRID.shape, dtype=torch.uint8)
+    labels[2:5, 2:4, 1:3], labels[7, 7, 7] = 3, 1
+    found = LabelMap(labels, GRID, {3: "liver", 1: "cord", 2: "lens"})
+    assert found.voxels == {"cord": 1, "lens": 0, "liver": 12} and found.predictions == {}
+    assert found.volumes_ml["liver"] == pytest.approx(12 * GRID.voxel_ml)
+    assert found.not_found == ("lens",)
+    turned = LabelMap(labels.permute(2, 1, 0).contiguous().permute(2, 1, 0), GRID, found.names)
+    assert turned.voxels == found.voxels
+
+
 def blob(centre, radius, generator):
     """Noise below one half, and a ball of noise around it: as lumpy as answers come."""
     places = torch.stack(torch.meshgrid(*[torch.arange(24.0)] * 3, indexing="ij"), dim=-1)
@@ -165,7 +176,7 @@ def test_a_box_that_it_keeps_to_cuts_mask_and_probability_alike():
 
 
 def test_the_part_of_a_mask_is_all_of_it():
-    found = cube()
+    found = prediction(cube())
     inside, where = found.part
     mask = torch.zeros(found.grid.shape, dtype=torch.bool)
     mask[where] = inside

@@ -35,6 +35,10 @@ def main() -> None:
     added = asked.added or base["sets"][-1]["id"]
     if added not in [each["id"] for each in base["sets"]]:
         raise SystemExit(f"{added!r} is no set: {', '.join(each['id'] for each in base['sets'])}")
+    if len(base["mixture"]["experts"]) < 3:
+        raise SystemExit(
+            "expected three experts or more: without two the model has no gate to add a third to."
+        )
     id = base["card"]["id"]
     folder, records = asked.out / id / f"adding-{added}", list[Record]()
     for seed in asked.seeds:

@@ -9,7 +9,9 @@ from sam_moe.files import make_folder, replace_text, withdraw
 
 
 class Rows:
-    """A file of a JSON object a line; a last line that a kill cut off is dropped.
+    """A file of a JSON object a line, one a model and scan; a last line that a kill cut off is dropped.
+
+    Where two starts at once kept the same scan, the later row stands.
 
     Args:
         path: where it lies or will lie.
@@ -17,13 +19,21 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: list[Seen] = []
+        self._rows: dict[tuple[str, str, str], Seen] = {}
         text = path.read_text("utf-8") if path.is_file() else ""
         whole, _, cut = text.rpartition("\n")
         for line in whole.splitlines():
-            self.rows.append(Seen.of_json(json.loads(line)))
+            self._put(Seen.of_json(json.loads(line)))
         if cut:
             replace_text(path, whole + "\n" if whole else "")
+
+    @property
+    def rows(self) -> list[Seen]:
+        """All rows, in the order in which they came."""
+        return list(self._rows.values())
+
+    def _put(self, row: Seen) -> None:
+        self._rows[row.model, row.sha256, row.scan] = row
 
     def of(self, model: str, sha256: str) -> list[Seen]:
         """The rows of a model's very weights, the scans of each set together, by name."""
@@ -37,7 +47,7 @@ class Rows:
             file.write(json.dumps(row.as_json()) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.rows.append(row)
+        self._put(row)
 
     def move(self, path: Path) -> None:
         """Write all rows to another file, in one step, and begin anew here."""

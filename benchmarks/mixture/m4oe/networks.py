@@ -44,10 +44,15 @@ class Watched:
         return self.network.distance(profile, data_set)
 
     def taken(self) -> dict[str, Float[Tensor, "n e"]]:
-        """The weights by place, a row a slice; what is answered next begins anew."""
+        """The weights by place, a row a slice that shows anything; what is answered next begins anew."""
         found = {place: torch.cat(parts) for place, parts in self.kept.items()}
         self.kept.clear()
-        return found
+        return routed(found)
+
+
+def routed(weights: Mapping[str, Float[Tensor, "n e"]]) -> dict[str, Float[Tensor, "m e"]]:
+    """Weights by place without the slices that show nothing, which are routed nowhere."""
+    return {place: own[own.sum(dim=1) > 0] for place, own in weights.items()}
 
 
 @dataclass(frozen=True, eq=False)

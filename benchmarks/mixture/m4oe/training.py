@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import yaml
 
+from benchmarks.mixture.m4oe.networks import routed
 from sam_moe.config import load_settings, read_object
 from sam_moe.errors import ConfigError
 from sam_moe.evaluation.routing.modalities import ModalityRouting, ScanChoices, by_modality
@@ -154,7 +155,7 @@ def routing_of(folder: Path, scans: SliceCache, sets: tuple[DataSet, ...]) -> Mo
     seen = []
     for whole in scans.wholes():
         _, found = answer(model, neighbours(whole.stack.array), whole.set)
-        weights = {place: routing.weights for place, routing in found.items()}
+        weights = routed({place: routing.weights for place, routing in found.items()})
         chosen = {place: tuple(own.argmax(dim=1).tolist()) for place, own in weights.items()}
         means = {place: tuple(own.mean(dim=0).tolist()) for place, own in weights.items()}
         seen.append(ScanChoices(sets[whole.set].modality, means, chosen))

@@ -121,20 +121,21 @@ def _keep_largest(values: UInt8[Tensor, "i j k"], number: int) -> None:
 
 @dataclass(frozen=True)
 class _Shares:
-    """The weights of experts at one place, summed over slices."""
+    """The weights of experts at one place, summed over slices; `slices` are those that experts answered."""
 
     ids: tuple[str, ...] = ()
     total: tuple[float, ...] = ()
-    slices: int = 0
+    slices: float = 0.0
 
     def with_more(self, routing: Routing, slices: int) -> "_Shares":
-        """With the routing of so many more slices, of whatever rows."""
-        mean = routing.weights.flatten(0, -2).mean(dim=0).cpu().double()
-        before = torch.tensor(self.total, dtype=torch.float64) if self.ids else torch.zeros_like(mean)
-        total = before + mean * slices
-        return _Shares(routing.ids, tuple(total.tolist()), self.slices + slices)
+        """With the routing of so many more slices, of whatever rows; weights of 0 are no expert's answer."""
+        weights = routing.weights.flatten(0, -2).cpu().double()
+        more = weights.mean(dim=0) * slices
+        before = torch.tensor(self.total, dtype=torch.float64) if self.ids else torch.zeros_like(more)
+        answered = slices * float(weights.any(dim=1).double().mean())
+        return _Shares(routing.ids, tuple((before + more).tolist()), self.slices + answered)
 
     def mean(self) -> dict[str, float]:
-        """The mean weight of each expert, heaviest first."""
-        shares = {id: total / self.slices for id, total in zip(self.ids, self.total, strict=True)}
+        """The mean weight of each expert, heaviest first; 0 where none answered any slice."""
+        shares = {id: total / (self.slices or 1) for id, total in zip(self.ids, self.total, strict=True)}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))

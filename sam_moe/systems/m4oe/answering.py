@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sam_moe.moe.routing import Routing
 from sam_moe.moe.selection import Selection, SelectionRule
+from sam_moe.moe.site import MoESite
 from sam_moe.registry import HostSizes
 from sam_moe.shapes import Float
 from sam_moe.systems.m4oe.model import M4oE, Slices
@@ -47,6 +48,8 @@ def answer(
         logits, found = model(batch, rule)
         blend.add(some, logits)
         parts.append({name: by_row(routing) for name, routing in found.items()})
+    if not parts:
+        parts.append({name: _of_nothing(site) for name, site in model.sites().items()})
     return blend.logits(), _of_slices(parts, tiles, count)
 
 
@@ -56,6 +59,11 @@ def by_row(routing: Routing) -> Routing:
     if logits.ndim > 2:
         logits, weights = (part.flatten(1, -2).mean(dim=1) for part in (logits, weights))
     return _of_all(routing, logits, weights)
+
+
+def _of_nothing(site: MoESite) -> Routing:
+    none = torch.zeros(0, len(site.ids))
+    return Routing(site.ids, none, site.rule.select(none), site.rule)
 
 
 def _of_all(like: Routing, logits: Float[Tensor, "n e"], weights: Float[Tensor, "n e"]) -> Routing:
@@ -68,8 +76,8 @@ def _of_slices(
     parts: Sequence[Mapping[str, Routing]], tiles: Sequence[Tile], slices: int
 ) -> dict[str, Routing]:
     """Routings of tiles as those of slices, the mean over each one's."""
-    index = torch.tensor([tile.slice for tile in tiles])
-    counts = torch.bincount(index, minlength=slices).clamp(min=1)[:, None] if tiles else torch.ones(1)
+    index = torch.tensor([tile.slice for tile in tiles], dtype=torch.long)
+    counts = torch.bincount(index, minlength=slices).clamp(min=1)[:, None]
 
     def mean(rows: Sequence[Tensor]) -> Tensor:
         together = torch.cat(list(rows)).cpu()
@@ -81,5 +89,5 @@ def _of_slices(
             mean([part[name].logits for part in parts]),
             mean([part[name].weights for part in parts]),
         )
-        for name, first in (parts[0] if parts else {}).items()
+        for name, first in parts[0].items()
     }

@@ -75,7 +75,12 @@ class ExpertPlace(nn.Module):
             {id: FeedForward(width, hidden) for id in mixture.experts},
             Linear(GateShape(width), len(mixture.experts)),
             _RULES[mixture.scores],
-            SiteKind("token" if mixture.pooling == "token" else "prompt", "sum", "wide"),
+            SiteKind(
+                "token" if mixture.pooling == "token" else "prompt",
+                "sum",
+                # In the public network's order of summation: its logits magnify the last digits
+                "dense" if mixture.scores == "channel" else "wide",
+            ),
         )
         self.gating_network = nn.Linear(width, width) if mixture.scores == "channel" else None
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from monai.losses import DiceLoss
+from monai.losses.dice import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -52,4 +52,4 @@ def public_rate(step: int, steps: int) -> float:
 
     The public code sets the rate after the step that it is meant for, so steps 0 and 1 share the first.
     """
-    return (1 - max(0, step - 1) / steps) ** _POWER
+    return float((1 - max(0, step - 1) / steps) ** _POWER)

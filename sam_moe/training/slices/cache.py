@@ -26,7 +26,7 @@ _INDEX = "cases.json"
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptCase:
     """What the cache knows of a case without its voxels.
 
     Args:
@@ -156,14 +156,14 @@ def write_cache(cases: Iterable[tuple[Listed, Read]], folder: Path, origin: str)
     replace_text(folder / _INDEX, json.dumps(index) + "\n")
 
 
-def _described(case: Listed, read: Read) -> Kept:
+def _described(case: Listed, read: Read) -> KeptCase:
     image = read.stack.array.half().float()
     spread = float(image.std(correction=0))
     shown = [
         tuple((read.labels == number).flatten(0, 1).any(dim=0).nonzero()[:, 0].tolist())
         for number in range(1, 1 + len(case.values))
     ]
-    return Kept(
+    return KeptCase(
         set=case.set,
         id=case.id,
         contoured=read.contoured,
@@ -175,8 +175,8 @@ def _described(case: Listed, read: Read) -> Kept:
     )
 
 
-def _kept(entry: dict[str, Any]) -> Kept:
-    return Kept(
+def _kept(entry: dict[str, Any]) -> KeptCase:
+    return KeptCase(
         set=int(entry["set"]),
         id=str(entry["id"]),
         contoured=tuple(entry["contoured"]),

@@ -12,13 +12,13 @@ from sam_moe.errors import ConfigError
 from sam_moe.shapes import Float, Shaped
 from sam_moe.slices.stack import neighbours
 from sam_moe.training.slices.augmenting import Augmenter, Range
-from sam_moe.training.slices.cache import Kept, SliceCache
+from sam_moe.training.slices.cache import KeptCase, SliceCache
 from sam_moe.training.slices.settings import Drawing
 
 _MARGIN = 8  # of a tile's side: a drawn structure's voxel is at least this part of it away from its border
 
 
-class Place(NamedTuple):
+class TilePlace(NamedTuple):
     """Where a tile lies: case and slice, the pixel of the slice that stays put, and the tile's first one."""
 
     case: int
@@ -73,7 +73,7 @@ class DrawnSlices(Dataset[dict[str, Tensor]]):
             "scan": torch.tensor(place.case),
         }
 
-    def draw(self, rng: np.random.RandomState) -> Place:
+    def draw(self, rng: np.random.RandomState) -> TilePlace:
         """Which case, slice and place a sample is of."""
         chosen = int(np.searchsorted(self.weights, rng.random_sample() * self.weights[-1], side="right"))
         if rng.random_sample() >= self.drawing.organ_share:
@@ -81,7 +81,7 @@ class DrawnSlices(Dataset[dict[str, Tensor]]):
             x, y, z = self.cache.voxels(number)[1].shape
             start = (self._start(None, x, rng), self._start(None, y, rng))
             middle = (self.drawing.tile - 1) / 2
-            return Place(number, rng.randint(z), (start[0] + middle, start[1] + middle), start)
+            return TilePlace(number, rng.randint(z), (start[0] + middle, start[1] + middle), start)
         label = rng.randint(len(self.showing[chosen]))
         number = _one_of(self.showing[chosen][label], rng)
         at = _one_of(self.cache.cases[number].shown[label], rng)
@@ -89,7 +89,7 @@ class DrawnSlices(Dataset[dict[str, Tensor]]):
         voxels = (labels[:, :, at] == label + 1).nonzero()
         u, v = voxels[rng.randint(len(voxels))].tolist()
         x, y, _ = labels.shape
-        return Place(number, at, (float(u), float(v)), (self._start(u, x, rng), self._start(v, y, rng)))
+        return TilePlace(number, at, (float(u), float(v)), (self._start(u, x, rng), self._start(v, y, rng)))
 
     def _start(self, pixel: int | None, length: int, rng: np.random.RandomState) -> int:
         """Where a tile begins along an axis: anywhere, or where a pixel stays away from its border."""
@@ -102,7 +102,7 @@ class DrawnSlices(Dataset[dict[str, Tensor]]):
         return int(rng.randint(first, last + 1))
 
     def _cut(
-        self, place: Place, case: Kept, rng: np.random.RandomState
+        self, place: TilePlace, case: KeptCase, rng: np.random.RandomState
     ) -> tuple[Float[Tensor, "3 t t"], Shaped[Tensor, "t t"]]:
         image, labels = self.cache.voxels(place.case)
         slices = neighbours(image, torch.tensor([place.slice]))[0].float() - case.least
@@ -125,7 +125,7 @@ class DrawnSlices(Dataset[dict[str, Tensor]]):
         return tile.where(inside, torch.tensor(case.least)), target[0].long()
 
 
-def _plain(array: Shaped[Tensor, "c x y"], place: Place, tile: int) -> Shaped[Tensor, "c t t"]:
+def _plain(array: Shaped[Tensor, "c x y"], place: TilePlace, tile: int) -> Shaped[Tensor, "c t t"]:
     """A tile as it lies on the slice, zeros outside."""
     out = array.new_zeros(array.shape[0], tile, tile)
     taken, put = [], []
@@ -138,7 +138,7 @@ def _plain(array: Shaped[Tensor, "c x y"], place: Place, tile: int) -> Shaped[Te
 
 
 def _lattice(
-    matrix: Float[Tensor, "2 2"], place: Place, shape: tuple[int, ...], tile: int
+    matrix: Float[Tensor, "2 2"], place: TilePlace, shape: tuple[int, ...], tile: int
 ) -> Float[Tensor, "1 t t 2"]:
     """Where a turned tile's pixels lie on the slice, as grid_sample counts: (y, x), from -1 to 1."""
     pivot, start = torch.tensor(place.pivot), torch.tensor(place.start, dtype=torch.float32)

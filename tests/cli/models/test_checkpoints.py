@@ -46,9 +46,10 @@ def test_a_checkpoint_that_does_not_fit_is_reported_key_by_key(sam_moe, cards, t
     assert not (tmp_path / "out").exists()
 
 
-def test_a_checkpoint_of_m4oe_is_recognised_and_becomes_an_automatic_model(sam_moe, tmp_path):
+def test_a_checkpoint_of_m4oe_is_recognised_and_becomes_an_automatic_model(sam_moe, tmp_path, monkeypatch):
     draft = {"sets": [{"id": "amos", "labels": [{"name": "liver"}, {"name": "spleen"}]}, {"id": "atlas"}]}
     (tmp_path / "draft.json").write_text(json.dumps(draft))
+    monkeypatch.setenv("SAM_MOE_CACHE", str(tmp_path / "cache"))
     source = saved(m4oe(), tmp_path / "best.pth")
     ran = sam_moe("convert", source, "--id", "m4oe", "--card", tmp_path / "draft.json")
     assert ran.code == 0, ran.err

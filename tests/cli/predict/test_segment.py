@@ -1,6 +1,8 @@
 """`sam-moe segment`, as a person types it, with a tiny random network."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -136,3 +138,20 @@ def test_the_model_that_is_asked_then_takes_prompts_and_is_named_with_then(
     assert ran.code == 2 and "--then-model is of --then" in ran.err
     ran = sam_moe(*words, DEFAULT_AUTOMATIC, "--then")
     assert ran.code == 1 and "sam-moe segment" in ran.err and not (tmp_path / "l.nii.gz").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_do_each_scan_once_and_one_of_them_reports(automatic, generator, tmp_path):
+    scans, labels = tmp_path / "scans", tmp_path / "labels"
+    scans.mkdir()
+    for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz"):
+        write_volume(scans / name, ball(generator)[0])
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = ["-m", "sam_moe", "segment", str(scans), "--out", str(labels), "--model", str(automatic.folder)]
+    done = subprocess.run([*launched, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert sorted(line.split(": ")[0] for line in lines if line.startswith(str(labels))) == [
+        str(labels / name) for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz")
+    ]
+    assert len([line for line in lines if "3 scans: 3 done" in line]) == 1

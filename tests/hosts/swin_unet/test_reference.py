@@ -10,6 +10,7 @@ from sam_moe.hosts.swin_unet.network import SwinUNet
 from sam_moe.hosts.swin_unet.sizes import SwinSizes
 from tests.hosts.swin_unet.public import (
     FOLDER,
+    NEAR,
     NONE,
     PREFIX,
     ChannelGated,
@@ -78,9 +79,9 @@ def test_in_single_precision_the_decoder_and_the_logits_are_near(variant):
     logits = []
     seen = answers(network, lambda: logits.append(network(variant.images, variant.heads)))
     for vector, module in AFTER.items():
-        assert difference(seen[module][1], variant.vectors[f"mid.{vector}"]) <= variant.near, vector
+        assert difference(seen[module][1], variant.vectors[f"mid.{vector}"]) <= NEAR, vector
     theirs = variant.vectors["logits"]
-    assert difference(logits[0], theirs) <= variant.near
+    assert difference(logits[0], theirs) <= NEAR
     sure = two_best(theirs) > SAFE
     assert sure.float().mean() > 0.9
     assert torch.equal(logits[0].argmax(1)[sure], theirs.argmax(1)[sure])

@@ -12,7 +12,7 @@ from pydicom.uid import (
 from scipy.spatial.transform import Rotation
 
 from sam_moe.errors import FileError, GeometryError
-from sam_moe.space.files import read, read_header
+from sam_moe.space.files import holds_dicom, read, read_header
 
 
 def refused(path, *words, kind=FileError):
@@ -42,6 +42,18 @@ def test_one_file_stands_for_its_series(series):
     whole = read(sorted(folder.glob("*.dcm"))[-1])
     assert whole.grid.shape == (5, 6, 8)
     assert read_header(sorted(folder.glob("*.dcm"))[-1]).memory_bytes >= 5 * 6 * 8 * 2
+
+
+def test_a_folder_holds_dicom_by_its_own_files_whatever_they_are_called(series, tmp_path):
+    folder = series()
+    assert holds_dicom(folder)
+    for number, file in enumerate(sorted(folder.glob("*.dcm"))):
+        file.rename(folder / f"IM{number}")
+    assert holds_dicom(folder)
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others/DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "others/notes.txt").write_text("no image")
+    assert not holds_dicom(tmp_path / "others")
 
 
 def test_an_oblique_series_lies_where_simpleitk_puts_it(series):

@@ -127,5 +127,5 @@ def recipe_of(data, run, **changes):
 def write_recipe(data, run, **changes):
     """The recipe as a file beside its run's folder."""
     path = run.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(recipe_of(data, run, **changes)))
+    path.write_text(yaml.safe_dump(recipe_of(data, run, **changes), sort_keys=False))
     return path

@@ -57,8 +57,10 @@ def test_a_slice_that_shows_nothing_is_background_and_routed_by_none(sizes):
     assert (logits[1].argmax(dim=0) == 0).all() and logits[1].softmax(dim=0)[0].min() > 0.999
     for routing in found.values():
         assert routing.weights[1].tolist() == [0, 0, 0] and routing.weights[0].sum() > 0.99
-    logits, found = answer(model, images[1:], 0)
-    assert found == {} and (logits[:, 0] == 20).all()
+    for count in (0, 1):  # a scan without anything, and one without slices
+        logits, found = answer(model, images[1 : 1 + count], 0)
+        assert (logits[:, 0] == 20).all() and list(found) == list(model.sites())
+        assert all(routing.weights.tolist() == [[0, 0, 0]] * count for routing in found.values())
 
 
 def test_a_swin_network_answers_large_slices_in_tiles():

@@ -2,11 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
 from sam_moe.predict.automatic.asking import Automatic
+from sam_moe.predict.automatic.segmenting import answers
 from sam_moe.registry import DataSet
+from sam_moe.slices.stack import Stack
+from sam_moe.space.grid import Grid
 from sam_moe.systems.m4oe.answering import answer
 from sam_moe.systems.m4oe.automatic import AutomaticM4oE
 from sam_moe.systems.m4oe.references import distance
@@ -58,6 +62,24 @@ def test_the_distance_is_to_the_sets_own_reference_or_unknown():
     one, profile = automatic(references={"brain": (mean, precision)}), torch.tensor([1.0, 1.0, 0, 0])
     assert one.distance(profile, 0) is None
     assert one.distance(profile, 1) == distance(profile, mean, precision) == 1.0
+
+
+def test_a_scan_that_shows_nothing_has_a_profile_of_noughts_and_so_a_distance():
+    reference = {"neck": (torch.tensor([1.0, -1.0, 1.0, -1.0]), torch.eye(4))}
+    one = automatic(references=reference)
+    profile = one.look(torch.full((2, 3, 9, 9), 7.0))
+    assert torch.equal(profile, torch.zeros(2, 4)) and one.distance(profile.mean(dim=0), 0) == 1.0
+
+
+@pytest.mark.parametrize(("blank", "total"), [(3, 1), (6, 0)])
+def test_slices_that_show_nothing_count_for_no_experts_share(blank, total):
+    """Of three blank slices two have blank neighbours alone."""
+    one, array = automatic(), noise(9, 9, 6)
+    array[:, :, :blank] = 0.0
+    found = answers(one, Stack(array, Grid(np.eye(4), (9, 9, 6))), 0, chunk_pixels=81)
+    assert list(found.shares) == list(one.module.sites())
+    for shares in found.shares.values():
+        assert sum(shares.values()) == pytest.approx(total)
 
 
 def test_threads_share_it():

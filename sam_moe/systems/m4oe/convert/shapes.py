@@ -75,7 +75,7 @@ def _edge(rows: int) -> int | None:
 def _image_size(state: Mapping[str, Tensor], edges: list[int]) -> int:
     mask = state.get("layers.0.blocks.1.attn_mask")
     if mask is not None:  # one for each window of a shifted square
-        return PATCH * edges[0] * round(len(mask) ** 0.5)
+        return int(PATCH * edges[0] * round(len(mask) ** 0.5))
     for stage, edge in enumerate(edges):
         if edge < edges[0]:
             return int(PATCH * edge * 2**stage)

@@ -13,7 +13,7 @@ from sam_moe.files import make_folder
 from sam_moe.moe.system import Phase, learning
 from sam_moe.progress import Progress, silent
 from sam_moe.registry import AutomaticCard
-from sam_moe.registry.finding import find_card
+from sam_moe.registry.finding import as_automatic, find_card
 from sam_moe.systems.m4oe.load import load
 from sam_moe.systems.m4oe.model import M4oE
 from sam_moe.systems.m4oe.phases import MASKED
@@ -79,10 +79,11 @@ def train_phases(
     recipe = load_settings(M4oERecipe, recipe_path, overrides)
     check_folder(recipe.run)
     check_slices(recipe.data, recipe.sets, recipe.run)
-    scans = Scans(
-        keep_slices(recipe.data, recipe.sets, "train", recipe.run, progress),
-        keep_slices(recipe.data, recipe.sets, "validation", recipe.run, progress),
-    )
+    with processes().main_process_first():  # one reads, the others find it
+        scans = Scans(
+            keep_slices(recipe.data, recipe.sets, "train", recipe.run, progress),
+            keep_slices(recipe.data, recipe.sets, "validation", recipe.run, progress),
+        )
     model = _first(recipe, scans)
     for each in recipe.phases:
         _phase(model, each.phase)  # a slip in the last phase is answered before the first one runs
@@ -102,9 +103,7 @@ def _first(recipe: M4oERecipe, scans: Scans) -> M4oE:
     """The model that the phases begin with: fresh, or a finished one with room for what is added."""
     model = fresh_model(recipe.architecture, recipe.mixture, recipe.owners, recipe.seed)
     if recipe.start is not None:
-        entry = find_card(recipe.start)
-        if not isinstance(entry.card, AutomaticCard):
-            raise ConfigError(f"start: {recipe.start} is no automatic model. Name one, or leave it out.")
+        entry = as_automatic(find_card(recipe.start, wanted=(AutomaticCard,)))
         check_start(recipe, entry.card)
         drawn = DrawnSlices(scans.train, recipe.drawing, recipe.seed)
         extend(model, load(entry, None, "cpu", None).network.module, _some(drawn))

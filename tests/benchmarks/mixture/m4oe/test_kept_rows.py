@@ -35,3 +35,12 @@ def test_all_rows_move_in_the_order_of_their_scans_and_foreign_ones_come_last(tm
     lines = [json.loads(line)["scan"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert lines == ["a", "b", "limb"]
     assert [row.scan for row in Rows(tmp_path / "out.jsonl").of("auto", "0")] == lines
+
+
+def test_a_scan_that_two_starts_kept_is_one_row(tmp_path):
+    kept = Rows(tmp_path / "rows.jsonl")
+    kept.add(seen(taken="neck"))
+    kept.add(seen(taken="brain"))
+    kept.add(seen(sha256="1"))
+    again = Rows(kept.path)
+    assert [row.taken for row in again.of("auto", "0")] == ["brain"] and len(again.rows) == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.mixture.m4oe.networks import KnownExpert, Watched
+from benchmarks.mixture.m4oe.networks import KnownExpert, Watched, routed
 from benchmarks.mixture.m4oe.scans import Job, Seen, choices, jobs, known_cases, see
 from sam_moe.assemble.load import load_automatic
 from sam_moe.evaluation.challenge.challenge import open_case
@@ -93,6 +93,11 @@ def test_what_is_watched_is_the_networks_own_answer(model):
     assert set(kept) == set(routing) and watched.taken() == {}
     for place, weights in kept.items():
         assert weights.shape == (7, 2) and torch.equal(weights[:5], routing[place].weights)
+
+
+def test_a_slice_that_shows_nothing_is_routed_nowhere_and_not_counted():
+    weights = {"a": torch.tensor([[0.5, 0.5], [0.0, 0.0], [1.0, 0.0]])}
+    assert torch.equal(routed(weights)["a"], weights["a"][[0, 2]])
 
 
 def test_choices_of_all_places_together_are_those_of_the_summed_weights():

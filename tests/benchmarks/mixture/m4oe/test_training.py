@@ -21,6 +21,7 @@ def made(tmp_path_factory):
     return folder, data, trained("hard", data, folder / "hard", folder / "slices", silent)
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_read_back_and_its_model_loads(made):
     folder, data, record = made
     assert read_record(folder / "hard") == record
@@ -28,6 +29,7 @@ def test_a_finished_training_is_read_back_and_its_model_loads(made):
     assert load_automatic(folder / "hard", device="cpu").id == "auto-hard-0"
 
 
+@pytest.mark.slow
 def test_test_scans_are_those_of_the_test_part_alone(made):
     _, data, _ = made
     recipe = M4oERecipe.model_validate({**data, "run": "x"})
@@ -36,12 +38,14 @@ def test_test_scans_are_those_of_the_test_part_alone(made):
     assert {s.part for each in recipe.data.sets.values() for s in each.validation} == {"validation"}
 
 
+@pytest.mark.slow
 def test_prepared_slices_are_shared_by_all_trainings(made):
     folder, _, _ = made
     assert (folder / "hard" / "slices").resolve() == (folder / "slices").resolve()
     assert (folder / "slices" / "train" / "cases.json").is_file()
 
 
+@pytest.mark.slow
 def test_losses_are_means_between_checkpoints(tmp_path, made):
     _, data, _ = made
     recipe = M4oERecipe.model_validate(
@@ -65,6 +69,7 @@ def test_steps_that_are_run_again_count_once(tmp_path):
     assert len(again.spent) == 3 and again.seconds(["gate"]) == 0
 
 
+@pytest.mark.slow
 def test_a_recipe_that_was_read_finds_its_splits_from_anywhere(made):
     folder, _, _ = made
     asked = load_settings(M4oERecipe, folder / "hard" / "asked.yaml")

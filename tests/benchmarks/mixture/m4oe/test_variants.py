@@ -23,6 +23,7 @@ def run(module, folder, *words):
     )
 
 
+@pytest.mark.slow
 def test_trainings_are_recorded_and_skipped_once_finished(tmp_path):
     write_recipe(tmp_path)
     done = run("variants", tmp_path, "--only", "hard", "plain", "gate")
@@ -52,6 +53,7 @@ def test_trainings_are_recorded_and_skipped_once_finished(tmp_path):
     assert "was begun by another recipe" in other.value.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_variant_is_refused_with_the_known_ones(tmp_path):
     write_recipe(tmp_path)
     with pytest.raises(subprocess.CalledProcessError) as unknown:

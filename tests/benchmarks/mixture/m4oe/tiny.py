@@ -12,12 +12,13 @@ from tests.registry.conftest import make_automatic_card
 
 GRID = Grid.around((0, 0, 0), (18, 16, 6), (2.5, 2.5, 3.0))
 SETS = {"neck": {"cord": 1, "larynx": 2}, "brain": {"hippocampus": 1}}
+THIRD = "belly"
 PARTS = {"train": ("a", "b"), "validation": ("c",), "test": ("d", "e")}
 
 
 def write_data(root):
     """The two folders, their splits file beside them: boxes brighter than what is around them."""
-    for number, (name, labels) in enumerate(SETS.items()):
+    for number, (name, labels) in enumerate({**SETS, THIRD: {"liver": 1}}.items()):
         cases = []
         for place, case in enumerate("abcde"):
             truth = torch.zeros(GRID.shape, dtype=torch.uint8)
@@ -32,7 +33,7 @@ def write_data(root):
             write_mask(root / name / files["label"], truth, GRID, None)
             cases.append({"id": case, **files})
         (root / name / "dataset.json").write_text(json.dumps({"cases": cases, "labels": labels}))
-    splits = {name: {part: list(ids) for part, ids in PARTS.items()} for name in SETS}
+    splits = {name: {part: list(ids) for part, ids in PARTS.items()} for name in (*SETS, THIRD)}
     (root / "splits.json").write_text(json.dumps({"sets": splits}))
 
 
@@ -61,6 +62,23 @@ def write_recipe(folder, **changes):
         "store": "float32",
     } | changes
     path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path
+
+
+def write_recipe_of_three(folder):
+    """The same with a third set, of an expert of its own, behind the others."""
+    path = write_recipe(folder)
+    recipe = yaml.safe_load(path.read_text())
+    brain = recipe["sets"][1]
+    own = {"id": THIRD, "title": "T2 MR of the belly", "modality": "MR T2", "expert": "mr-t2"}
+    recipe["sets"].append({**brain, **own, "labels": [{"name": "liver"}]})
+    recipe["architecture"]["classes"] = [3, 2, 2]
+    recipe["mixture"]["experts"] = ["ct", "mr", "mr-t2"]
+    parts = recipe["data"]["sets"]["brain"]
+    recipe["data"]["sets"][THIRD] = {
+        part: [{**source, "root": THIRD} for source in sources] for part, sources in parts.items()
+    }
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return path
 

@@ -59,7 +59,7 @@ def test_it_segments_a_scan_of_either_set(whole, data):
     session = model.open(data / "neck_ct/images/c.nii.gz")
     for data_set, structures in names.items():
         found = session.segment(data_set)
-        assert dict(found.names) == structures and found.array.shape == (16, 14, 4)
+        assert dict(found.names) == structures and found.labels.shape == (16, 14, 4)
     assert session.segment().likeness.distances.keys() == names.keys()
 
 
