@@ -176,7 +176,7 @@ def test_a_box_that_it_keeps_to_cuts_mask_and_probability_alike():
 
 
 def test_the_part_of_a_mask_is_all_of_it():
-    found = cube()
+    found = prediction(cube())
     inside, where = found.part
     mask = torch.zeros(found.grid.shape, dtype=torch.bool)
     mask[where] = inside

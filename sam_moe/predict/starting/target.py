@@ -153,10 +153,11 @@ class LabelTarget:
         with self._one_at_a_time:
             if not self._past:
                 return self._present(None)
-            kept = self._kept
-            if kept is not None:
-                kept.back()
-            answer = self._over(self._past[-1], self._session.undo, kept.forth if kept else None)
+            if self._kept is not None:
+                self._kept.back()
+            answer = self._over(
+                self._past[-1], self._session.undo, None if self._kept is None else self._kept.forth
+            )
             self._future.append(self._past.pop())
             return self._present(answer)
 
@@ -165,10 +166,11 @@ class LabelTarget:
         with self._one_at_a_time:
             if not self._future:
                 return self.standing()
-            kept = self._kept
-            if kept is not None:
-                kept.forth()
-            answer = self._over(self._future[-1], self._session.redo, kept.back if kept else None)
+            if self._kept is not None:
+                self._kept.forth()
+            answer = self._over(
+                self._future[-1], self._session.redo, None if self._kept is None else self._kept.back
+            )
             self._past.append(self._future.pop())
             return self._present(answer)
 

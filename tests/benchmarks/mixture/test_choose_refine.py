@@ -89,7 +89,7 @@ def test_the_test_table_holds_the_rule_against_the_masks_alone(worse, verdict):
     ]
     lines = list(report(found, card, "small-moe", "test"))
     assert lines[-3] == f"mean over structures {(0.1 - worse) / 2:+.4f} (bar +0.01: met)"
-    assert lines[-2] == f"worst structure larynx {-worse:+.4f} (bar -0.005: {verdict})"
+    assert lines[-2] == f"worst structure larynx {0 - worse:+.4f} (bar -0.005: {verdict})"
     assert json.loads(lines[-1])["gains"] == {"cord": 0.1, "larynx": -worse}
 
 

@@ -21,7 +21,7 @@ def challenge(tmp_path):
     source = {"layout": "folders", "part": "test", "splits": str(tmp_path / "splits.json")}
     found = {
         "name": "tiny",
-        "sets": [source | {"root": name, "fixed": {"set": name}} for name in SETS],
+        "sets": [source | {"root": name, "prefix": name, "fixed": {"set": name}} for name in SETS],
         "labels": {name: [] for labels in SETS.values() for name in labels},
     }
     path = tmp_path / "challenge.yaml"
@@ -41,7 +41,7 @@ def test_all_parts_are_kept_whatever_the_card_has_and_the_card_stays(tmp_path):
     changed = type(entry)(with_labels(entry.card, largest), entry.path)
     model = whole_masks(changed)
     assert {label.parts for each in model.network.sets for label in each.labels} == {"all"}
-    assert changed.card.sets[0].labels[0].parts == "largest" and entry.card.sets[0].labels[0].parts == "all"
+    assert changed.card.sets[0].labels[0].parts == "largest" and entry.card.sets[0].labels[0].refine == "none"
 
 
 def test_the_largest_part_alone_is_kept_of_the_labels_that_keep_no_others():
