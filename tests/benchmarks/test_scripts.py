@@ -54,7 +54,7 @@ def test_a_module_says_what_it_is_for_and_imports_its_neighbours_by_their_whole_
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_commands_in_the_pages_name_scripts_that_exist(page):
-    named = re.findall(r"python -m (benchmarks\.[a-z_.]*[a-z_])", page.read_text("utf-8"))
+    named = re.findall(r"python -m (benchmarks\.[a-z0-9_.]*[a-z0-9_])", page.read_text("utf-8"))
     assert set(named) <= set(SCRIPTS)
 
 

@@ -37,11 +37,12 @@ def test_another_part_of_the_challenge_has_that_parts_cases(challenge, tmp_path)
 
 def test_all_parts_are_kept_whatever_the_card_has_and_the_card_stays(tmp_path):
     entry = write_automatic(tmp_path)
-    largest = {("neck", "cord"): {"parts": "largest", "refine": "box"}}
-    changed = type(entry)(with_labels(entry.card, largest), entry.path)
+    before = entry.card.model_dump()
+    larynx = {("neck", "larynx"): {"parts": "largest", "refine": "box"}}
+    changed = type(entry)(with_labels(entry.card, larynx), entry.path)
     model = whole_masks(changed)
     assert {label.parts for each in model.network.sets for label in each.labels} == {"all"}
-    assert changed.card.sets[0].labels[0].parts == "largest" and entry.card.sets[0].labels[0].refine == "none"
+    assert changed.card.sets[0].labels[1].parts == "largest" and entry.card.model_dump() == before
 
 
 def test_the_largest_part_alone_is_kept_of_the_labels_that_keep_no_others():

@@ -10,6 +10,7 @@ import torch
 from sam_moe.cli.start.demonstration import demo_cases
 from sam_moe.prompts.simulate import centre_point
 from sam_moe.space.files import read, same_grid
+from tests.systems.m4oe.automatics import write_automatic
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -55,12 +56,14 @@ def test_each_folder_of_the_demonstration_goes_into_a_wheel():
 
 @pytest.mark.slow
 def test_it_shows_dice_from_point_and_box_and_writes_masks_and_pictures(sam_moe, cards, tmp_path):
+    write_automatic(cards, id="auto-small")
     out = tmp_path / "new" / "demo"
     ran = sam_moe("demo", "--out", out)
     assert ran.code == 0
     *parts, remark = ran.out.strip().split("\n\n")
     assert "for showing only" in remark
-    assert {path.name for path in out.iterdir()} == {"mr", "ct", "mr.png", "ct.png", "demo.json"}
+    pictures = {f"{name}{end}.png" for name in ("mr", "ct") for end in ("", "-labels")}
+    assert {path.name for path in out.iterdir()} == {"mr", "ct", "demo.json", *pictures}
     for (folder, case), part in zip(demo_cases().items(), parts, strict=True):
         scan, label = read(folder / case.scan), read(folder / case.label)
         asked = [(target, how) for target in case.targets for how in ("point", "box")]
@@ -77,6 +80,9 @@ def test_it_shows_dice_from_point_and_box_and_writes_masks_and_pictures(sam_moe,
             both = int(torch.count_nonzero(truth & mask.array.bool()))
             assert abs(float(dice) - 2 * both / int(truth.sum() + mask.array.sum())) < 1e-3
         kinds = {f"{target.name}.{how}{end}" for target, how in asked for end in (".nii.gz", ".labels.json")}
+        kinds |= {"labels.nii.gz", "labels.labels.json"}
+        assert "without a prompt: like " in part
+        same_grid(scan.grid, read(out / folder.name / "labels.nii.gz").grid)
         assert {path.name for path in (out / folder.name).iterdir()} == kinds
         assert (out / f"{folder.name}.png").read_bytes().startswith(b"\x89PNG")
         assert str(out / f"{folder.name}.png") in part

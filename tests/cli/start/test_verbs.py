@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sam_moe.registry.finding import DEFAULT_MODEL
+from tests.systems.m4oe.automatics import write_automatic
 
 
 def test_a_machine_without_weights_ends_with_one(sam_moe, cards):
@@ -16,6 +17,7 @@ def test_a_machine_without_weights_ends_with_one(sam_moe, cards):
 
 @pytest.mark.slow
 def test_the_demonstration_replaces_only_its_own_files(sam_moe, cards, tmp_path):
+    write_automatic(cards, id="auto-small")
     out = tmp_path / "demo"
     ran = sam_moe("demo", "--out", out)
     assert ran.code == 0 and "Dice" in ran.out
@@ -24,4 +26,8 @@ def test_the_demonstration_replaces_only_its_own_files(sam_moe, cards, tmp_path)
     again = sam_moe("demo", "--out", out)
     assert again.code == 1 and "mr.png" in again.err
     assert (out / "mr.png").read_text() == "not ours"
+    (out / "mr.png").unlink()
+    (out / "ct-labels.png").write_text("not ours")
+    refused = sam_moe("demo", "--out", out)
+    assert refused.code == 1 and "ct-labels.png" in refused.err
     assert sam_moe("demo", "--out", out, "--force").code == 0
