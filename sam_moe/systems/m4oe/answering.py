@@ -24,7 +24,7 @@ def answer(
     """Logits of one head on all slices of a scan, and how each place routed each slice.
 
     Tiles are as large as those that the network learnt from, for its norms' statistics are those of a tile:
-    answered whole, slices of twice the side lost 0.05 to 0.08 Dice (`benchmarks/LOG.md`). Where no tile lies
+    answered whole, larger slices lost 0.04 to 0.08 Dice (`benchmarks/LOG.md`). Where no tile lies
     is background. A slice's routing is the mean over its tiles and, where tokens are routed, over them; of a
     slice that shows nothing all numbers are 0.
 
