@@ -1,6 +1,6 @@
 """The automatic models' figures on test patients, from the weights that ship, beside what was asked for.
 
-    python -m benchmarks.mixture.reproduce_m4oe [--models auto-small m4oe-small] [--processes 2]
+    python -m benchmarks.mixture.reproduce_m4oe [--models auto-small …] [--processes 2]
                                     [--out FOLDER] [--run FOLDER] [--again]
 
 Needs the data folder (SAM_MOE_DATA). Every test scan of the sets that the models learnt is segmented as
@@ -48,10 +48,16 @@ from sam_moe.evaluation.routing.picture import as_png
 from sam_moe.files import make_folder, replace_bytes, replace_text
 from sam_moe.predict.automatic.model import AutomaticModel
 from sam_moe.processes import processors, use_threads
+from sam_moe.registry import Registry
 
 ROWS, TABLE, ROUTING = "reproduce_m4oe.jsonl", "reproduce_m4oe.csv", "m4oe_routing_{}"
 
 _worker: dict[str, Any] = {}
+
+
+def shipped() -> list[str]:
+    """The ids of the automatic models that ship."""
+    return [entry.card.id for entry in Registry().automatics()]
 
 
 def main() -> None:
@@ -59,7 +65,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", nargs="+", default=["auto-small", "m4oe-small"], help="ids or folders")
+    parser.add_argument(
+        "--models", nargs="+", default=shipped(), help="ids or folders; by default all that ship"
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mixture")
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "reproduce-m4oe")
