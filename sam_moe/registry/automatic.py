@@ -138,26 +138,35 @@ class AutomaticCard(Record):
 
     @model_validator(mode="after")
     def _agrees(self) -> "AutomaticCard":
-        if self.architecture.in_channels != _SLICES:
-            raise ValueError(
-                f"architecture.in_channels {self.architecture.in_channels} must be {_SLICES}: a slice, the "
-                "one below and the one above"
-            )
-        if twice := _repeated(each.id for each in self.sets):
-            raise ValueError(f"sets names {', '.join(twice)} more than once; each head has its own set")
-        classes = tuple(1 + len(each.labels) for each in self.sets)
-        if classes != self.architecture.classes:
-            raise ValueError(
-                f"architecture.classes {self.architecture.classes} must be, for each set, the background and "
-                f"its labels: {classes}"
-            )
-        for each in self.sets:
-            if each.expert not in self.mixture.experts:
-                raise ValueError(
-                    f"set {each.id!r} names the expert {each.expert!r}, which is not among "
-                    f"{', '.join(self.mixture.experts)}"
-                )
+        check_agreement(self.architecture, self.mixture, self.sets)
         return self
+
+
+def check_agreement(architecture: HostSizes, mixture: ExpertMixture, sets: tuple[DataSet, ...]) -> None:
+    """See that a network, its experts and its data sets fit: of a card, and of the recipe that ends in one.
+
+    Raises:
+        ValueError: naming the field and what was expected.
+    """
+    if architecture.in_channels != _SLICES:
+        raise ValueError(
+            f"architecture.in_channels {architecture.in_channels} must be {_SLICES}: a slice, the "
+            "one below and the one above"
+        )
+    if twice := _repeated(each.id for each in sets):
+        raise ValueError(f"sets names {', '.join(twice)} more than once; each head has its own set")
+    classes = tuple(1 + len(each.labels) for each in sets)
+    if classes != architecture.classes:
+        raise ValueError(
+            f"architecture.classes {architecture.classes} must be, for each set, the background and "
+            f"its labels: {classes}"
+        )
+    for each in sets:
+        if each.expert not in mixture.experts:
+            raise ValueError(
+                f"set {each.id!r} names the expert {each.expert!r}, which is not among "
+                f"{', '.join(mixture.experts)}"
+            )
 
 
 def _repeated(names: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from sam_moe.config import Record, Settings
 from sam_moe.registry import DataSet, ExpertMixture, HostSizes
+from sam_moe.registry.automatic import check_agreement
 from sam_moe.training.recipes.settings import ScheduleRecipe, Store, Words
 from sam_moe.training.slices.settings import Drawing, SliceData
 
@@ -52,23 +53,13 @@ class M4oERecipe(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "M4oERecipe":
-        classes = tuple(1 + len(each.labels) for each in self.sets)
-        if classes != self.architecture.classes:
-            raise ValueError(
-                f"architecture.classes {self.architecture.classes} must be, for each set, the background and "
-                f"its labels: {classes}"
-            )
+        check_agreement(self.architecture, self.mixture, self.sets)  # else hours end without a card
         ids = [each.id for each in self.sets]
         if sorted(ids) != sorted(self.data.sets):
             raise ValueError(
                 f"data.sets names {', '.join(sorted(self.data.sets))}; expected the sets "
                 f"{', '.join(sorted(ids))}"
             )
-        for each in self.sets:
-            if each.expert not in self.mixture.experts:
-                raise ValueError(
-                    f"set {each.id!r} names the expert {each.expert!r}, which is not among mixture.experts"
-                )
         if self.drawing.tile != self.architecture.image_size:
             raise ValueError(
                 f"drawing.tile {self.drawing.tile} must equal architecture.image_size "

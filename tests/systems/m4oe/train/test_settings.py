@@ -38,7 +38,10 @@ def spoilt(fields, path, value):
 WRONG = [
     (("architecture", "classes"), [2, 2], r"architecture\.classes \(2, 2\) must be.*its labels: \(3, 2\)"),
     (("sets", 1, "id"), "head", "data.sets names brain, neck; expected the sets head, neck"),
-    (("sets", 0, "expert"), "pet", "set 'neck' names the expert 'pet', which is not among mixture.experts"),
+    (("sets", 0, "expert"), "pet", "set 'neck' names the expert 'pet', which is not among ct, mr"),
+    # What a card would refuse after all the training
+    (("architecture", "in_channels"), 1, r"architecture\.in_channels 1 must be 3"),
+    (("sets", 1, "id"), "neck", "sets names neck more than once"),
     (("drawing", "tile"), 32, r"drawing\.tile 32 must equal architecture\.image_size 16"),
     (("phases",), [], "at least 1"),
     (("system",), "sam_med3d_moe", "m4oe"),
