@@ -41,6 +41,15 @@ def check_start(recipe: M4oERecipe, card: AutomaticCard) -> None:
     old, new = card.architecture, recipe.architecture
     if old.model_copy(update={"classes": new.classes}) != new:
         raise ConfigError(f"architecture: differs from that of {card.id} in more than classes. Take its.")
+    if card.mixture.model_copy(update={"experts": recipe.mixture.experts}) != recipe.mixture:
+        raise ConfigError(
+            f"mixture: scores, pooling and ungated differ from those of {card.id}. Take its; only experts "
+            "are added."
+        )
+    if len(card.mixture.experts) == 1:
+        raise ConfigError(
+            f"start: {card.id} has one expert, so no gate to add a column to. Name a model of several."
+        )
     kept = (
         ("architecture.classes", old.classes, new.classes),
         ("mixture.experts", card.mixture.experts, recipe.mixture.experts),

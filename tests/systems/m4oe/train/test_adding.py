@@ -67,11 +67,11 @@ def recipe(tmp_path):
 
 
 def card(recipe, **changes):
-    """A finished model of the recipe's first set and expert."""
+    """A finished model of the recipe's first set and both its experts."""
     sizes = recipe.architecture.model_copy(update={"classes": (3,)}).model_dump(mode="json")
     fields = {"architecture": sizes, "sets": [recipe.sets[0].model_dump(mode="json")], "id": "first"}
     return AutomaticCard.model_validate(
-        make_automatic_card(**{**fields, "mixture": {"experts": ["ct"]}, **changes})
+        make_automatic_card(**{**fields, "mixture": {"experts": ["ct", "mr"]}, **changes})
     )
 
 
@@ -87,3 +87,10 @@ def test_a_recipe_that_goes_on_from_a_model_has_all_that_it_has_first(recipe):
         check_start(recipe, card(recipe, sets=other))
     with pytest.raises(ConfigError, match="card.id: 'toy' is the start's; give the new model one of its own"):
         check_start(recipe, card(recipe, id="toy"))
+
+
+def test_a_start_that_weighs_otherwise_or_has_no_gates_is_refused(recipe):
+    with pytest.raises(ConfigError, match="mixture: scores, pooling and ungated differ from those of first"):
+        check_start(recipe, card(recipe, mixture={"experts": ["ct", "mr"], "pooling": "token"}))
+    with pytest.raises(ConfigError, match="start: first has one expert, so no gate"):
+        check_start(recipe, card(recipe, mixture={"experts": ["ct"]}))
